@@ -1,0 +1,52 @@
+# Tasks of mmmodel. `make` alone lists them.
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+STACK ?= nbd-tcp
+RESERVE ?= host
+HOST ?= x86-24g
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help run test test-package test-notebooks lint verify bench lab html lock
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# The stamp is the whole set-up: a virtual environment with the locked dependencies and this package.
+$(VENV)/ok: requirements.lock pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mmmodel needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another with: PY=python3.12 make ...")'
+	$(PY) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(VENV)/ok ## size a real stack: verdict, executed notebook, figures
+	$(BIN)/python -m mmmodel size $(STACK) --reserve $(RESERVE) --host $(HOST)
+	$(BIN)/python -m mmmodel run 09-size-my-stack -p stack=$(STACK) -p reserve=$(RESERVE) -p host=$(HOST) -o $(OUT)
+
+test: lint test-package test-notebooks ## everything that CI runs
+
+lint: $(VENV)/ok ## ruff
+	$(BIN)/ruff check .
+
+test-package: $(VENV)/ok ## unit and property tests
+	$(PYTEST) -m 'not verify'
+
+test-notebooks: $(VENV)/ok ## run every notebook and compare its outputs
+	$(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=120 -p no:cacheprovider notebooks
+
+verify: $(VENV)/ok ## slow verification: exhaustive and statistical (half an hour)
+	$(PYTEST) -m verify --timeout=3600 -s
+
+bench: $(VENV)/ok ## benchmarks, with peers measured in the same run
+	$(BIN)/python -m tests.benchmarks
+
+lab: $(VENV)/ok ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+html: $(VENV)/ok ## render the notebooks to static pages in site/
+	$(BIN)/jupyter nbconvert --to html --output-dir=site notebooks/*.ipynb
+
+lock: ## maintainers: pin the dependencies again (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra dev --extra widgets --extra exact --quiet -o requirements.lock pyproject.toml
