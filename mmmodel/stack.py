@@ -44,9 +44,7 @@ class StackError(ValueError):
 
     def __init__(self, source: str, problems: Sequence[tuple[str, str]]):
         self.source, self.problems = source, list(problems)
-        lines = [
-            f"{source}: {place}: {message}" if place else f"{source}: {message}" for place, message in self.problems
-        ]
+        lines = [f"{source}: {place}: {message}" if place else f"{source}: {message}" for place, message in self.problems]
         super().__init__("\n".join(lines))
 
 
@@ -121,9 +119,7 @@ class Serve(Strict):
     @model_validator(mode="after")
     def _possible(self) -> Serve:
         if self.mean <= 0:
-            raise ValueError(
-                f"mean: {self.mean:g} s is not a service time; leave `serve` out for a step that is done at once"
-            )
+            raise ValueError(f"mean: {self.mean:g} s is not a service time; leave `serve` out for a step that is done at once")
         check_distribution(self.dist, self.shapes)
         return self
 
@@ -180,9 +176,7 @@ def _refused_kind(value: Any) -> str | None:
 
 
 UNION_TAGS = ("never", "served", "waits", "lost", "elsewhere")  # no part of a problem's place
-Served = Annotated[
-    Annotated[Serve, Tag("served")] | Annotated[Literal["never"], Tag("never")], Discriminator(_serve_kind)
-]
+Served = Annotated[Annotated[Serve, Tag("served")] | Annotated[Literal["never"], Tag("never")], Discriminator(_serve_kind)]
 Refused = Annotated[
     Annotated[Literal["wait"], Tag("waits")] | Annotated[Lose, Tag("lost")] | Annotated[Fallback, Tag("elsewhere")],
     Discriminator(_refused_kind),
@@ -352,9 +346,7 @@ def as_stack(what: Askable) -> Stack:
         pairs = [pair if isinstance(pair, tuple) else (pair, None) for pair in what]
         if pairs and all(isinstance(pair[0], Request) and len(pair) == 2 for pair in pairs):
             return _request_stack(pairs)
-    raise QuestionError(
-        f"stack: {what!r} is not a stack; give a Stack, a Request, a list of (Request, depth) or the name of one"
-    )
+    raise QuestionError(f"stack: {what!r} is not a stack; give a Stack, a Request, a list of (Request, depth) or the name of one")
 
 
 @dataclass(frozen=True)
@@ -427,9 +419,7 @@ def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, un
         pools[THROTTLE] = pools[THROTTLE].model_copy(update={"capacity": depth})
     if reserve is not None or unlimited:
         if sized not in pools:
-            raise QuestionError(
-                f"{sized}: stack {stack.name} has no pool {sized!r} to size; it has {', '.join(stack.pools)}"
-            )
+            raise QuestionError(f"{sized}: stack {stack.name} has no pool {sized!r} to size; it has {', '.join(stack.pools)}")
         capacity = None if unlimited else _asked(sized, reserve, pools[sized].unit + "s", 0)
         pools[sized] = pools[sized].model_copy(update={"capacity": capacity})
     names = tuple(pools)
@@ -445,9 +435,7 @@ def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, un
     return System(names, tuple(pools[n].unit for n in names), tuple(pools[n].capacity for n in names), classes, stack)
 
 
-def _system_class(
-    name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool
-) -> SystemClass:
+def _system_class(name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool) -> SystemClass:
     steps = []
     for n, step in enumerate(cls_.steps):
         steps.extend(_system_steps(step, (name, str(n)), cls_.servers, pools))
@@ -464,9 +452,7 @@ def _system_class(
     return SystemClass(name, population, tuple(steps))
 
 
-def _system_steps(
-    step: Step, place: tuple[str, ...], servers: dict[str, int], pools: tuple[str, ...]
-) -> list[SystemStep]:
+def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], pools: tuple[str, ...]) -> list[SystemStep]:
     service = None
     if isinstance(step.serve, Serve):
         serve = step.serve
@@ -648,9 +634,7 @@ def _path_problems(stack: Stack, place: str, cls_: RequestClass) -> Iterator[tup
             yield where, message
 
 
-def _hold(
-    ways: dict[tuple, None], place: str, steps: list[Step], found: dict[tuple[str, str], str]
-) -> dict[tuple, None]:
+def _hold(ways: dict[tuple, None], place: str, steps: list[Step], found: dict[tuple[str, str], str]) -> dict[tuple, None]:
     """The holdings after `steps`, one entry for each way through them; a loop is checked in one go, since it is linear."""
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
@@ -661,9 +645,7 @@ def _hold(
                 gain = step.take.get(pool, 0) - step.give.get(pool, 0)
                 least = min(held.get(pool, 0), held.get(pool, 0) + gain * (step.repeat - 1)) + step.take.get(pool, 0)
                 if step.give.get(pool, 0) > least:
-                    found[(f"{where}.give.{pool}", pool)] = (
-                        f"gives back {step.give[pool]}, but only {least} is held there"
-                    )
+                    found[(f"{where}.give.{pool}", pool)] = f"gives back {step.give[pool]}, but only {least} is held there"
                 held[pool] = max(0, held.get(pool, 0) + gain * step.repeat)
             after[tuple(sorted((pool, amount) for pool, amount in held.items() if amount))] = None
         if isinstance(step.refused, Fallback):

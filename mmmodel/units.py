@@ -62,9 +62,7 @@ def parse_count(value: int | float | str, what: str = "count", unit: str = "unit
     """A whole number, 0 or more, of `unit`. Raises ValueError naming `what`, the value and what would be right."""
     number, suffix = _split(value, what, unit)
     if suffix is not None:
-        raise ValueError(
-            f"{what}: {value!r} has the unit {suffix!r}; it is counted in {unit}: write a bare whole number"
-        )
+        raise ValueError(f"{what}: {value!r} has the unit {suffix!r}; it is counted in {unit}: write a bare whole number")
     if number.denominator != 1 or number < 0:
         raise ValueError(f"{what}: {value!r} is not a whole number of {unit}, 0 or more")
     return int(number)
@@ -107,9 +105,7 @@ def _split(value: int | float | str, what: str, unit: str) -> tuple[Fraction, st
         return Fraction(value), None
     match = _QUANTITY.fullmatch(value.strip())
     if match is None:
-        raise ValueError(
-            f'{what}: {value!r} is not a quantity; write a number of {unit}, such as 4096 or "4 KiB" or "2 ms"'
-        )
-    if len(match[1]) > 40 or abs(int((re.split("[eE]", match[1]) + ["0"])[1])) > 30:
+        raise ValueError(f'{what}: {value!r} is not a quantity; write a number of {unit}, such as 4096 or "4 KiB" or "2 ms"')
+    if len(match[1]) > 40 or abs(int(([*re.split("[eE]", match[1]), "0"])[1])) > 30:
         raise ValueError(f"{what}: {value!r} is out of range for {unit}")
     return Fraction(match[1]), match[2] or None
