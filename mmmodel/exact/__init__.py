@@ -1,0 +1,1 @@
+"""Exact answers: verdicts, chains, closed networks, loss systems."""
