@@ -1,0 +1,178 @@
+"""The compiled loop of `reach`. It imports numba, so `reach` imports it only when a search is asked for."""
+
+import numpy as np
+from numba import njit
+
+NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
+ENTER, TAKE, FINISH, REFUSE = 0, 1, 2, 3
+OUTSIDE, WAITS, WAITS_WITH_WAY_ROUND, SERVED, NEVER = 0, 1, 2, 3, 4
+
+
+@njit(cache=True)
+def _hash(words, row):
+    h = np.uint64(0x9E3779B97F4A7C15)
+    for w in range(words.shape[1]):
+        h ^= words[row, w]
+        h *= np.uint64(0xBF58476D1CE4E5B9)
+        h ^= h >> np.uint64(29)
+    return h
+
+
+@njit(cache=True)
+def _rehash(states, count, size):
+    slots = np.full(size, -1, np.int64)
+    mask = np.uint64(size - 1)
+    for row in range(count):
+        at = _hash(states, row) & mask
+        while slots[at] >= 0:
+            at = (at + np.uint64(1)) & mask
+        slots[at] = row
+    return slots
+
+
+@njit(cache=True)
+def _deadlocked(counts, holds, need, capacity, kind, stuck):
+    """Whether a greatest set of waiting requests that hold something is blocked by what it and `never` hold."""
+    positions, pools = holds.shape
+    some = False
+    for at in range(positions):
+        stuck[at] = False
+        if counts[at] > 0 and kind[at] == WAITS:
+            for pool in range(pools):
+                if holds[at, pool] > 0:
+                    stuck[at] = True
+                    some = True
+    while some:
+        changed = False
+        some = False
+        for at in range(positions):
+            if not stuck[at]:
+                continue
+            blocked = False
+            for pool in range(pools):
+                free = capacity[pool]
+                for other in range(positions):
+                    if stuck[other] or kind[other] == NEVER:
+                        free -= counts[other] * holds[other, pool]
+                if need[at, pool] > free:
+                    blocked = True
+            if blocked:
+                some = True
+            else:
+                stuck[at] = False
+                changed = True
+        if not changed:
+            return some
+    return False
+
+
+@njit(cache=True)
+def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, limit):
+    """(status, states seen, parent of each, label of the move to each); the last state seen is the one found."""
+    positions, pools = holds.shape
+    room = 1 << 12
+    states = np.zeros((room, words), np.uint64)
+    parents = np.zeros(room, np.int64)
+    labels = np.zeros(room, np.int32)
+    slots = _rehash(states, 1, 1 << 13)
+    slot_mask = np.uint64(slots.size - 1)
+    count = 1
+    counts = np.zeros(positions, np.int64)
+    inside = np.zeros(population.size, np.int64)
+    free = np.zeros(pools, np.int64)
+    stuck = np.zeros(positions, np.bool_)
+    at = 0
+    while at < count:
+        inside[:] = 0
+        free[:] = capacity
+        for p in range(positions):
+            c = np.int64((states[at, word[p]] >> shift[p]) & mask[p])
+            counts[p] = c
+            if c > 0:
+                inside[cls[p]] += c
+                for pool in range(pools):
+                    free[pool] -= c * holds[p, pool]
+        moved_inside = False
+        holding = False
+        for p in range(positions):
+            if counts[p] > 0:
+                for pool in range(pools):
+                    if holds[p, pool] > 0:
+                        holding = True
+        for r in range(rows.shape[0]):
+            action = rows[r, 0]
+            p = rows[r, 1]
+            if kind[p] == OUTSIDE or action == ENTER:
+                if inside[cls[p]] >= population[cls[p]]:
+                    continue
+            elif counts[p] == 0:
+                continue
+            if action == TAKE or action == REFUSE:
+                fits = True
+                for pool in range(pools):
+                    if need[p, pool] > free[pool]:
+                        fits = False
+                        break
+                if fits != (action == TAKE):
+                    continue
+            if kind[p] != OUTSIDE and action != ENTER:
+                moved_inside = True
+            if count == room:
+                if count >= limit:
+                    return TOO_MANY, count, parents, labels
+                grown = np.zeros((2 * room, words), np.uint64)
+                grown[:room] = states
+                states = grown
+                more = np.zeros(2 * room, np.int64)
+                more[:room] = parents
+                parents = more
+                few = np.zeros(2 * room, np.int32)
+                few[:room] = labels
+                labels = few
+                room *= 2
+            for w in range(words):
+                states[count, w] = states[at, w] + delta[r, w]
+            slot = _hash(states, count) & slot_mask
+            known = False
+            while slots[slot] >= 0:
+                same = True
+                for w in range(words):
+                    if states[slots[slot], w] != states[count, w]:
+                        same = False
+                        break
+                if same:
+                    known = True
+                    break
+                slot = (slot + np.uint64(1)) & slot_mask
+            if known:
+                continue
+            if count >= limit:
+                return TOO_MANY, count, parents, labels
+            slots[slot] = count
+            parents[count] = at
+            labels[count] = r
+            target = rows[r, 2]
+            count += 1
+            if target >= 0 and kind[target] == NEVER:
+                return CONSUMED, count, parents, labels
+            if 2 * count > slots.size:
+                slots = _rehash(states, count, 2 * slots.size)
+                slot_mask = np.uint64(slots.size - 1)
+        # without refusals a shortest path ends where nothing inside can move (others only take room away)
+        if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck):
+            # the state found becomes the last one seen
+            if count == room:
+                grown = np.zeros((room + 1, words), np.uint64)
+                grown[:room] = states
+                states = grown
+                more = np.zeros(room + 1, np.int64)
+                more[:room] = parents
+                parents = more
+                few = np.zeros(room + 1, np.int32)
+                few[:room] = labels
+                labels = few
+            parents[count] = parents[at]
+            labels[count] = labels[at]
+            return DEADLOCK, count + 1, parents, labels
+        at += 1
+    return NOT_FOUND, count, parents, labels

@@ -1,0 +1,346 @@
+"""Stuck states as linear integer arithmetic, for z3 (design sections 4.2 to 4.4).
+
+    stuck state   counts of waiting requests that fill the pools so far that every one of them is blocked
+    group         waiting positions of one class that are blocked alike and whose holdings form an arithmetic progression:
+                  a page loop of 256 steps is one group with two unknowns, not 256 positions
+
+Where a pool is *monotone* (given back only at completion, no floors) the requests of a stuck state can be brought there in
+any order, so the state is reachable as soon as it fits. A pool with early release or floors asks for more: the requests'
+chains must interleave within it. For one such pool the best interleaving is known: cut each chain, seen backwards from its
+end, into descents; take the descents in the order of their humps (Abdel-Wahab & Kameda 1978). That order does not depend
+on the counts, so its peak is linear in them too, and z3 decides reachability exactly. With several such pools the peak of
+each is still necessary; whether one order serves them all is for `verdict` to find out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import z3
+
+from mmmodel.transitions import LEAVES, Position, Relation
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A piece of a chain seen backwards from its end: it first rises by `hump`, then ends `drop` lower than it began."""
+
+    hump: int
+    drop: int
+    start: int  # forward: the piece covers the chain's moves start..stop-1
+    stop: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Waiting positions `members`, from the least holding on; neighbours differ by `gain`."""
+
+    members: tuple[int, ...]
+    cls: int
+    holds: tuple[int, ...]
+    gain: tuple[int, ...]
+    need: tuple[int, ...]  # take + floor where something is taken, else 0
+    refusal: bool  # whether the way there leads through a refusal
+
+
+@dataclass
+class Stuck:
+    """A stuck state: `counts` by position. `capacity` is the one it was found for."""
+
+    counts: dict[int, int]
+    capacity: tuple[int | None, ...]
+    groups: list[Group] = field(default_factory=list)
+
+
+class StuckStates:
+    """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number."""
+
+    def __init__(self, relation: Relation, sized: int | None = None):
+        self.relation, self.sized = relation, sized
+        self.pools = range(len(relation.capacity))
+        self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
+        self.chains = Chains(relation)
+        self.groups = list(_groups(relation, self.chains, self.loose))
+        self.solver = z3.SolverFor("QF_LIA")
+        self.count = [z3.Int(f"n{g}") for g in range(len(self.groups))]
+        self.extra = [z3.Int(f"x{g}") if len(group.members) > 1 else None for g, group in enumerate(self.groups)]
+        self.reserve = z3.Int("R")
+        self._build()
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether every stuck state found is reachable: no refusals on the way, and at most one pool is not monotone."""
+        return len(self.loose) <= 1 and not any(group.refusal for group in self.groups)
+
+    def find(self, *more: z3.BoolRef, most: int | None = None) -> Stuck | None:
+        """A stuck state (with at most `most` requests), or None if there is none. Raises RuntimeError if z3 gives up."""
+        if not self.groups:
+            return None
+        limits = list(more) if most is None else [*more, z3.Sum(self.count) <= most]
+        answer = self.solver.check(*limits)
+        if answer == z3.unknown:
+            raise RuntimeError(f"z3 could not decide: {self.solver.reason_unknown()}")
+        return self._read(self.solver.model()) if answer == z3.sat else None
+
+    def most_holding(self) -> tuple[float, Stuck | None]:
+        """The largest R with a stuck state, and one for it; (-1, None) if there is none, infinity if every R has one.
+
+        "Some stuck state has R >= r" is monotone in r, so r is bisected; each state found lifts r to the top of its interval.
+        """
+        best, state = -1, None
+        ceiling = self._ceiling()
+        high = ceiling
+        while best < high:
+            middle = best + 1 if state is None else (best + high + 1) // 2
+            found = self.find(self.reserve >= middle)
+            if found is None:
+                high = middle - 1
+                continue
+            top = self.interval(found)[1]
+            if top is None or top >= ceiling:
+                return math.inf, found
+            best, state = top, found
+        return best, state
+
+    def _ceiling(self) -> int:
+        """More than any R with a stuck state, if there is such a bound; 2^60 otherwise."""
+        total = max((group.need[self.sized] for group in self.groups), default=0)
+        for group in self.groups:
+            population = self.relation.population[group.cls]
+            held = group.holds[self.sized] + group.gain[self.sized] * (len(group.members) - 1)
+            total += 2**60 if population is None and held else held * (population or 0)
+        return min(total + 1, 2**60)
+
+    def interval(self, state: Stuck) -> tuple[int, int | None]:
+        """The reserves [low, high] at which exactly these counts are a stuck state (high None: all above)."""
+        used = self._used(state)
+        low = max(used[self.sized], self.peak(state, self.sized) if self.sized in self.loose else 0)
+        high: int | None = None
+        for at in state.counts:
+            position = self.relation.positions[at]
+            if self._blocked_elsewhere(position, used):
+                continue
+            top = used[self.sized] + self._need(position, self.sized) - 1
+            high = top if high is None else min(high, top)
+        return low, high
+
+    def peak(self, state: Stuck, pool: int) -> int:
+        """The least capacity of `pool` in which the requests can be brought to where they wait, whatever the other pools."""
+        pieces: list[tuple[int, int, int]] = []
+        level, least = self._used(state)[pool], 0
+        for at, number in state.counts.items():
+            found, rest = descents(self.relation, self.chains[at], pool)
+            least = max(least, rest)
+            pieces += [(piece.hump, piece.drop, number) for piece in found]
+        for hump, drop, number in sorted(pieces):
+            least = max(least, level + hump)
+            level -= drop * number
+        return least
+
+    def block_supersets(self, state: Stuck, unless: z3.BoolRef | None = None) -> None:
+        """From now on, no state that has at least these counts (they cannot be reached, nor can any that contains them)."""
+        wanted = [0] * len(self.groups)
+        for at, number in state.counts.items():
+            wanted[next(g for g, group in enumerate(self.groups) if at in group.members)] += number
+        cut = z3.Or(*[self.count[g] < number for g, number in enumerate(wanted) if number])
+        self.solver.add(cut if unless is None else z3.Or(cut, unless))
+
+    def block_populations(self, populations: dict[int, int]) -> None:
+        """From now on, no state with at most these many requests of each class."""
+        cuts = []
+        for cls in range(len(self.relation.population)):
+            inside = [self.count[g] for g, group in enumerate(self.groups) if group.cls == cls]
+            if inside:
+                cuts.append(z3.Sum(inside) > populations.get(cls, 0))
+        self.solver.add(z3.Or(*cuts))
+
+    # ---- the constraints ----------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        solver = self.solver
+        capacity = [self.reserve if pool == self.sized else c for pool, c in enumerate(self.relation.capacity)]
+        used = [self._sum(lambda g, pool=pool: g.holds[pool], lambda g, pool=pool: g.gain[pool]) for pool in self.pools]
+        for number, extra, group in zip(self.count, self.extra, self.groups):
+            solver.add(number >= 0)
+            if extra is not None:
+                solver.add(extra >= 0, extra <= number * (len(group.members) - 1))
+        if self.groups:
+            solver.add(z3.Sum(self.count) >= 1)
+        for cls, population in enumerate(self.relation.population):
+            inside = [number for number, group in zip(self.count, self.groups) if group.cls == cls]
+            if inside and population is not None:
+                solver.add(z3.Sum(inside) <= population)
+        for pool in self.pools:
+            if capacity[pool] is not None:
+                solver.add(used[pool] <= capacity[pool])
+        full: dict[tuple[int, int], z3.BoolRef] = {}
+        for number, group in zip(self.count, self.groups):
+            ways = []
+            for pool in self.pools:
+                if group.need[pool] and capacity[pool] is not None:
+                    key = (pool, group.need[pool])
+                    if key not in full:
+                        full[key] = z3.Bool(f"full_{pool}_{group.need[pool]}")
+                        solver.add(full[key] == (used[pool] + group.need[pool] > capacity[pool]))
+                    ways.append(full[key])
+            solver.add(z3.Or(number == 0, *ways))
+        for pool in self.loose:
+            if capacity[pool] is not None:
+                self._interleave(pool, capacity[pool], used[pool])
+
+    def _interleave(self, pool: int, capacity, used) -> None:
+        """The peak of the best interleaving stays within the pool: one constraint for each kind of descent."""
+        kinds: dict[tuple[int, int], list[int]] = {}
+        for g, group in enumerate(self.groups):
+            if group.refusal:
+                continue
+            pieces, rest = descents(self.relation, self.chains[group.members[0]], pool)
+            if rest:
+                self.solver.add(z3.Or(self.count[g] == 0, rest <= capacity))
+            for piece in pieces:
+                kinds.setdefault((piece.hump, piece.drop), []).append(g)
+        level = used
+        for hump, drop in sorted(kinds):
+            inside = z3.Sum([self.count[g] for g in kinds[hump, drop]])
+            self.solver.add(z3.Or(inside == 0, level + hump <= capacity))
+            level = level - drop * inside
+
+    def _sum(self, of_count, of_extra):
+        terms = []
+        for number, extra, group in zip(self.count, self.extra, self.groups):
+            if of_count(group):
+                terms.append(of_count(group) * number)
+            if extra is not None and of_extra(group):
+                terms.append(of_extra(group) * extra)
+        return z3.Sum(terms) if terms else z3.IntVal(0)
+
+    # ---- reading a model ----------------------------------------------------------------------------------------------
+
+    def _read(self, model: z3.ModelRef) -> Stuck:
+        counts: dict[int, int] = {}
+        for number, extra, group in zip(self.count, self.extra, self.groups):
+            left = model.eval(number, model_completion=True).as_long()
+            rest = model.eval(extra, model_completion=True).as_long() if extra is not None else 0
+            span = len(group.members) - 1
+            while left:
+                step = min(span, rest)
+                take = left if step == 0 or span == 0 else min(left, rest // step)
+                counts[group.members[step]] = counts.get(group.members[step], 0) + take
+                left, rest = left - take, rest - take * step
+        capacity = list(self.relation.capacity)
+        if self.sized is not None:
+            capacity[self.sized] = model.eval(self.reserve, model_completion=True).as_long()
+        return Stuck(counts, tuple(capacity), self.groups)
+
+    def _used(self, state: Stuck) -> list[int]:
+        used = [0] * len(self.relation.capacity)
+        for at, number in state.counts.items():
+            used = [u + number * h for u, h in zip(used, self.relation.positions[at].holds)]
+        return used
+
+    def _need(self, position: Position, pool: int) -> int:
+        return position.take[pool] + position.floor[pool] if position.take[pool] else 0
+
+    def _blocked_elsewhere(self, position: Position, used: list[int]) -> bool:
+        for pool in self.pools:
+            capacity = self.relation.capacity[pool]
+            if pool != self.sized and position.take[pool] and capacity is not None:
+                if used[pool] + self._need(position, pool) > capacity:
+                    return True
+        return False
+
+
+def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Descent], int]:
+    """The descents of a chain seen backwards, their humps increasing, and the peak of the rest (which ends where it began).
+
+    `chain` lists positions from the class's first to the one where the request waits.
+    """
+    level = [relation.positions[at].holds[pool] for at in chain]
+    peak = [_peak(relation.positions[at], pool, after) for at, after in zip(chain, level[1:])]
+    pieces: list[Descent] = []
+    stop = len(chain) - 1
+    while level[stop] > 0:
+        start = stop - 1
+        while level[start] >= level[stop]:
+            start -= 1
+        piece = Descent(_hump(level, peak, start, stop), level[stop] - level[start], start, stop)
+        if pieces and pieces[-1].hump >= piece.hump:
+            last = pieces.pop()  # once the last one is done, this one is the cheapest there is: they are one
+            piece = Descent(_hump(level, peak, start, last.stop), last.drop + piece.drop, start, last.stop)
+        pieces.append(piece)
+        stop = start
+    return pieces, max(peak[:stop], default=0)
+
+
+def _peak(position: Position, pool: int, after: int) -> int:
+    """What the pool must have for one request's move from `position`: its take, with the floor that must stay free."""
+    if not position.waits:
+        return position.holds[pool]
+    take = position.take[pool]
+    return max(position.holds[pool] + take + (position.floor[pool] if take else 0), after)
+
+
+def _hump(level: list[int], peak: list[int], start: int, stop: int) -> int:
+    return max(peak[start:stop]) - level[stop]
+
+
+class Chains:
+    """For each position, the way from its class's first position: with the fewest refusals, then the fewest moves."""
+
+    def __init__(self, relation: Relation):
+        self.relation = relation
+        self.came: dict[int, int] = {}
+        self.refusals: dict[int, int] = {}
+        for first in relation.first:
+            if first != LEAVES:
+                self._search(first)
+
+    def _search(self, first: int) -> None:
+        self.came[first], self.refusals[first] = LEAVES, 0
+        queue = deque([first])
+        while queue:
+            at = queue.popleft()
+            position = self.relation.positions[at]
+            for after, cost in ((position.then, 0), (position.refused, 1)):
+                total = self.refusals[at] + cost
+                if after != LEAVES and total < self.refusals.get(after, 10**9):
+                    self.came[after], self.refusals[after] = at, total
+                    queue.appendleft(after) if cost == 0 else queue.append(after)
+
+    def __contains__(self, at: int) -> bool:
+        return at in self.came
+
+    def __getitem__(self, at: int) -> list[int]:
+        chain = [at]
+        while self.came[chain[-1]] != LEAVES:
+            chain.append(self.came[chain[-1]])
+        return chain[::-1]
+
+
+def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Group]:
+    positions = relation.positions
+    waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and p.refused == LEAVES and at in chains}
+    for at in sorted(waiting, key=lambda at: sum(positions[at].holds)):
+        if at not in waiting:
+            continue
+        run = [at]
+        while (after := positions[run[-1]].then) in waiting and _alike(positions, run, after, loose):
+            run.append(after)
+        waiting.difference_update(run)
+        here = positions[at]
+        gain = tuple(b - a for a, b in zip(here.holds, positions[run[-1]].holds))
+        gain = tuple(g // max(1, len(run) - 1) for g in gain)
+        need = tuple(t + f if t else 0 for t, f in zip(here.take, here.floor))
+        yield Group(tuple(run), here.cls, here.holds, gain, need, chains.refusals[at] > 0)
+
+
+def _alike(positions: list[Position], run: list[int], after: int, loose: list[int]) -> bool:
+    here, there = positions[run[-1]], positions[after]
+    if (here.take, here.floor) != (there.take, there.floor) or any(here.take[pool] for pool in loose):
+        return False
+    step = tuple(b - a for a, b in zip(here.holds, there.holds))
+    return len(run) == 1 or step == tuple(b - a for a, b in zip(positions[run[-2]].holds, here.holds))

@@ -1,0 +1,187 @@
+"""Whether a deadlock can be reached, decided exactly, with a path (design section 4.4).
+
+    safe       no stuck state fits (z3), or every state was searched
+    deadlock   a stuck state and the moves that lead to it, replayed through the transition relation
+    warning    a stuck state for which neither a path nor its absence was found; the verdict is then "unsafe", and says so
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mmmodel.exact import reach
+from mmmodel.exact.stuck import Stuck, StuckStates, descents
+from mmmodel.stack import System
+from mmmodel.transitions import LEAVES, Move, Relation
+
+SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
+CUTS = 200  # stuck states looked at before the whole space is searched instead
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock."""
+
+    safe: bool
+    method: str
+    certain: bool = True
+    moves: list[Move] | None = None
+    stuck: Stuck | None = None
+
+
+def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
+    """The verdict on a system. Never guesses: see `Decision.certain`."""
+    relation = Relation(system)
+    lost = consumption(relation)
+    if lost is not None:
+        return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
+    states = StuckStates(relation)
+    first = states.find()
+    if first is None:
+        if any(position.never for position in relation.positions):
+            return _whole(system, limit, None)
+        return Decision(True, "no stuck state exists (integer arithmetic, z3)")
+    if states.exact:
+        moves = bring(relation, states, first)
+        return Decision(False, "stuck state (z3), its path replayed", moves=moves, stuck=first)
+    return _search_for(system, relation, states, limit)
+
+
+def consumption(relation: Relation) -> list[Move] | None:
+    """The moves of one request alone to a service that never ends, if it can get there alone."""
+    for at in range(len(relation.positions)):
+        if relation.positions[at].never:
+            chain = StuckStates(relation).chains[at]
+            try:
+                moves = _along(relation, chain, 1)
+                relation.replay(moves)
+            except ValueError:
+                continue
+            return moves
+    return None
+
+
+def bring(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move]:
+    """Moves from empty to the stuck state, replayed. Raises ValueError if this order of moves does not do it."""
+    moves = _ordered(relation, states, stuck)
+    reached = relation.replay(moves)
+    if not relation.deadlocked(reached):
+        raise ValueError("the state reached is not deadlocked")
+    return moves
+
+
+def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move]:
+    """All at once, step by step, where nothing is given back early; else in the order of the descents of the first loose pool."""
+    order = sorted(stuck.counts, key=lambda at: len(states.chains[at]))
+    if not states.loose:
+        return [move for at in order for move in _along(relation, states.chains[at], stuck.counts[at])]
+    pool = states.loose[0]
+    moves: list[Move] = []
+    pieces = []
+    for at in order:
+        chain, count = states.chains[at], stuck.counts[at]
+        found, _ = descents(relation, chain, pool)
+        done = found[-1].start if found else len(chain) - 1
+        for _ in range(count):  # what ends holding nothing of the pool is done first, one request after another
+            moves += _along(relation, chain[: done + 1], 1)
+        pieces += [(piece.hump, piece.drop, at, piece) for piece in found]
+    # forward, the descents are climbed in the opposite order
+    for *_, at, piece in sorted(pieces, key=lambda item: item[:3], reverse=True):
+        part = states.chains[at][piece.start : piece.stop + 1]
+        if len(part) == 2:
+            moves += _along(relation, part, stuck.counts[at])
+        else:
+            for _ in range(stuck.counts[at]):
+                moves += _along(relation, part, 1)
+    return moves
+
+
+def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
+    """The moves of `count` requests from the first position of `chain` to its last."""
+    moves = []
+    for here, there in zip(chain, chain[1:]):
+        position = relation.positions[here]
+        if here == relation.first[position.cls] and here not in relation.outside:
+            moves.append(Move("enter", here, here, count))
+        action = "finish" if not position.waits else "take" if position.then == there else "refuse"
+        moves.append(Move(action, here, there, count))
+    return moves
+
+
+def _search_for(system: System, relation: Relation, states: StuckStates, limit: int) -> Decision:
+    """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
+    last: Stuck | None = None
+    for _ in range(CUTS):
+        found = _smallest(states)
+        if found is None:
+            return Decision(True, "no stuck state can be reached (z3, with searched cuts)")
+        last = found
+        if not _needs_refusal(relation, states, found):
+            try:
+                return Decision(False, "stuck state (z3), its path replayed", moves=bring(relation, states, found), stuck=found)
+            except ValueError:
+                pass
+        if relation.refusals:
+            break
+        populations = {cls: 0 for cls in range(len(relation.population))}
+        for at, count in found.counts.items():
+            populations[relation.positions[at].cls] += count
+        try:
+            outcome = reach.search(restricted(system, populations), limit)
+        except reach.StateSpaceTooLarge:
+            break
+        if outcome.moves is not None:
+            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
+        states.block_populations(populations)
+    return _whole(system, limit, last)
+
+
+def _whole(system: System, limit: int, stuck: Stuck | None) -> Decision:
+    try:
+        outcome = reach.search(system, limit)
+    except reach.StateSpaceTooLarge as error:
+        fewer = _fewer(system, limit)
+        if fewer is not None:
+            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
+        return Decision(False, f"warning: a stuck state fits, but no path to it is known ({error})", certain=False, stuck=stuck)
+    if outcome.moves is None:
+        return Decision(True, f"all {outcome.states:,} states searched")
+    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck)
+
+
+def _fewer(system: System, limit: int) -> list[Move] | None:
+    """A path to a deadlock among fewer requests: it stands for the whole too, since requests outside hold nothing."""
+    for most in range(1, 65):
+        populations = {k: min(most, cls.population or most) for k, cls in enumerate(system.classes)}
+        try:
+            outcome = reach.search(restricted(system, populations), limit)
+        except reach.StateSpaceTooLarge:
+            return None
+        if outcome.moves is not None:
+            return outcome.moves
+    return None
+
+
+def restricted(system: System, populations: dict[int, int]) -> System:
+    """The system with these populations: its positions and moves are the same, and its paths are paths of the whole."""
+    classes = tuple(replace(cls, population=populations[k]) for k, cls in enumerate(system.classes))
+    return replace(system, classes=classes)
+
+
+def _smallest(states: StuckStates) -> Stuck | None:
+    most = 1
+    while most < 64:
+        found = states.find(most=most)
+        if found is not None:
+            return found
+        most *= 2
+    return states.find()
+
+
+def _needs_refusal(relation: Relation, states: StuckStates, stuck: Stuck) -> bool:
+    return any(states.chains.refusals[at] for at in stuck.counts)
+
+
+def leads_out(relation: Relation, at: int) -> bool:
+    """Whether a request at this position is done after its next move."""
+    return relation.positions[at].then == LEAVES
