@@ -44,7 +44,7 @@ class Group:
     holds: tuple[int, ...]
     gain: tuple[int, ...]
     need: tuple[int, ...]  # take + floor where something is taken, else 0
-    refusal: bool  # whether the way there leads through a refusal
+    refusal: bool  # whether some way there leads through a refusal
 
 
 @dataclass
@@ -190,10 +190,13 @@ class StuckStates:
             solver.add(z3.Or(number == 0, *ways))
         for pool in self.loose:
             if capacity[pool] is not None:
-                self._interleave(pool, capacity[pool], used[pool])
+                self._interleave(pool, capacity[pool])
 
-    def _interleave(self, pool: int, capacity, used) -> None:
-        """The peak of the best interleaving stays within the pool: one constraint for each kind of descent."""
+    def _interleave(self, pool: int, capacity: z3.ArithRef | int) -> None:
+        """The peak of the best interleaving stays within the pool: one constraint for each kind of descent.
+
+        Requests that may have come by a refusal are left out, whatever their way: without them the rest must still fit.
+        """
         kinds: dict[tuple[int, int], list[int]] = {}
         for g, group in enumerate(self.groups):
             if group.refusal:
@@ -203,7 +206,9 @@ class StuckStates:
                 self.solver.add(z3.Or(self.count[g] == 0, rest <= capacity))
             for piece in pieces:
                 kinds.setdefault((piece.hump, piece.drop), []).append(g)
-        level = used
+        level = self._sum(
+            lambda group: 0 if group.refusal else group.holds[pool], lambda group: 0 if group.refusal else group.gain[pool]
+        )
         for hump, drop in sorted(kinds):
             inside = z3.Sum([self.count[g] for g in kinds[hump, drop]])
             self.solver.add(z3.Or(inside == 0, level + hump <= capacity))
@@ -324,6 +329,7 @@ class Chains:
 def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Group]:
     positions = relation.positions
     waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and p.refused == LEAVES and at in chains}
+    detours = _behind_refusals(relation)
     for at in sorted(waiting, key=lambda at: sum(positions[at].holds)):
         if at not in waiting:
             continue
@@ -335,7 +341,19 @@ def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Gr
         gain = tuple(b - a for a, b in zip(here.holds, positions[run[-1]].holds))
         gain = tuple(g // max(1, len(run) - 1) for g in gain)
         need = tuple(t + f if t else 0 for t, f in zip(here.take, here.floor))
-        yield Group(tuple(run), here.cls, here.holds, gain, need, chains.refusals[at] > 0)
+        yield Group(tuple(run), here.cls, here.holds, gain, need, at in detours)
+
+
+def _behind_refusals(relation: Relation) -> set[int]:
+    """The positions to which some way leads through a refusal, so that its chain need not be the one in `Chains`."""
+    found: set[int] = set()
+    queue = [position.refused for position in relation.positions if position.refused != LEAVES]
+    while queue:
+        at = queue.pop()
+        if at != LEAVES and at not in found:
+            found.add(at)
+            queue += [relation.positions[at].then, relation.positions[at].refused]
+    return found
 
 
 def _alike(positions: list[Position], run: list[int], after: int, loose: list[int]) -> bool:
