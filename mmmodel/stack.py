@@ -496,7 +496,7 @@ def _drop_throttle(names: tuple[str, ...], pools: dict[str, Pool], classes: tupl
 
 def _asked(what: str, value: Any, unit: str, least: int) -> int:
     try:
-        number = parse_bytes(value, what) if unit == "bytes" else parse_count(value, what, unit)
+        number = parse_bytes(value, what, round_down=True) if unit == "bytes" else parse_count(value, what, unit)
     except ValueError as error:
         raise QuestionError(str(error)) from None
     if number < least:
@@ -694,7 +694,7 @@ def _rows(stack: Stack) -> Iterator[tuple[str, ...]]:
 def _step_rows(stack: Stack, name: str, step: Step) -> Iterator[tuple[str, ...]]:
     served = "" if step.serve is None else "never ends" if step.serve == "never" else _served(step.serve)
     times = f" ×{step.repeat}" if step.repeat > 1 else ""
-    why = stack.sources.get(step.source, step.source) or (f"assumed: {step.assumption}" if step.assumption else "")
+    why = step.source or (f"assumed: {step.assumption}" if step.assumption else "")
     yield name, step.name + times, _amounts(stack, step.take, step.floor), served, _amounts(stack, step.give), why
     if isinstance(step.refused, Fallback):
         for other in step.refused.steps:
@@ -730,7 +730,7 @@ def _heads(stack: Stack) -> Iterator[str]:
             if pool.unit == "byte"
             else f"{pool.capacity} {pool.unit}s"
         )
-        why = stack.sources.get(pool.source, pool.source) or (f"assumed: {pool.assumption}" if pool.assumption else "")
+        why = pool.source or (f"assumed: {pool.assumption}" if pool.assumption else "")
         yield f"pool {name}: {capacity}" + (f"  [{why}]" if why else "")
 
 
@@ -743,10 +743,13 @@ def _text_table(stack: Stack) -> Iterator[str]:
     widths = [max(len(row[n]) for row in rows) for n in range(len(_COLUMNS) - 1)]
     for row in rows:
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]).rstrip()
+    for key, text in stack.sources.items():
+        yield f"[{key}] {text}"
 
 
 def _html_table(stack: Stack) -> str:
     heads = "<br>".join(html.escape(line) for line in _heads(stack))
     head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in _rows(stack))
-    return f"<p>{heads}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    foot = "".join(f"<li><b>{html.escape(key)}</b> {html.escape(text)}</li>" for key, text in stack.sources.items())
+    return f"<p>{heads}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{foot}</ul>"

@@ -23,8 +23,11 @@ class ByteCount(int):
     """Bytes that were written with a unit, so that a pool counted in something else can refuse them."""
 
 
-def parse_bytes(value: int | float | str, what: str = "size") -> int:
-    """Whole bytes from `4096`, `"4 KiB"` or `"1.5 MiB"`. Raises ValueError naming `what`, the value and what would be right."""
+def parse_bytes(value: int | float | str, what: str = "size", round_down: bool = False) -> int:
+    """Whole bytes from `4096`, `"4 KiB"` or `"1.5 MiB"`. Raises ValueError naming `what`, the value and what would be right.
+
+    `round_down` is for what is there (24.8 MiB of reserve); what is taken must be a whole number as it is written.
+    """
     number, unit = _split(value, what, "bytes")
     if unit is None:
         scale = 1
@@ -35,6 +38,8 @@ def parse_bytes(value: int | float | str, what: str = "size") -> int:
             f"{what}: {value!r} has the unit {unit!r}; write one of {', '.join(BYTE_UNITS)}, or a bare number of bytes"
         )
     count = number * scale
+    if round_down and unit is not None:
+        count = Fraction(math.floor(count))
     if count.denominator != 1:
         raise ValueError(f"{what}: {value!r} is {float(count):g} bytes; it must be a whole number of bytes")
     if count < 0:

@@ -68,7 +68,7 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck):
 
 @njit(cache=True)
 def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, limit):
-    """(status, states seen, parent of each, label of the move to each); the last state seen is the one found."""
+    """(status, states seen, the one found, parent of each, label of the move to each)."""
     positions, pools = holds.shape
     room = 1 << 12
     states = np.zeros((room, words), np.uint64)
@@ -107,7 +107,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                     continue
             elif counts[p] == 0:
                 continue
-            if action == TAKE or action == REFUSE:
+            if action in (TAKE, REFUSE):
                 fits = True
                 for pool in range(pools):
                     if need[p, pool] > free[pool]:
@@ -119,7 +119,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                 moved_inside = True
             if count == room:
                 if count >= limit:
-                    return TOO_MANY, count, parents, labels
+                    return TOO_MANY, count, at, parents, labels
                 grown = np.zeros((2 * room, words), np.uint64)
                 grown[:room] = states
                 states = grown
@@ -147,32 +147,19 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             if known:
                 continue
             if count >= limit:
-                return TOO_MANY, count, parents, labels
+                return TOO_MANY, count, at, parents, labels
             slots[slot] = count
             parents[count] = at
             labels[count] = r
             target = rows[r, 2]
             count += 1
             if target >= 0 and kind[target] == NEVER:
-                return CONSUMED, count, parents, labels
+                return CONSUMED, count, count - 1, parents, labels
             if 2 * count > slots.size:
                 slots = _rehash(states, count, 2 * slots.size)
                 slot_mask = np.uint64(slots.size - 1)
         # without refusals a shortest path ends where nothing inside can move (others only take room away)
         if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck):
-            # the state found becomes the last one seen
-            if count == room:
-                grown = np.zeros((room + 1, words), np.uint64)
-                grown[:room] = states
-                states = grown
-                more = np.zeros(room + 1, np.int64)
-                more[:room] = parents
-                parents = more
-                few = np.zeros(room + 1, np.int32)
-                few[:room] = labels
-                labels = few
-            parents[count] = parents[at]
-            labels[count] = labels[at]
-            return DEADLOCK, count + 1, parents, labels
+            return DEADLOCK, count, at, parents, labels
         at += 1
-    return NOT_FOUND, count, parents, labels
+    return NOT_FOUND, count, 0, parents, labels

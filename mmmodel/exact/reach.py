@@ -109,13 +109,12 @@ def _back(came: dict, state: State) -> Iterator[Move]:
 
 def _compiled(relation: Relation, limit: int) -> Search:
     table = _Table(relation)
-    status, states, parents, labels = _kernel()(*table.arguments(), limit)
+    status, states, at, parents, labels = _kernel()(*table.arguments(), limit)
     if status == TOO_MANY:
         raise StateSpaceTooLarge(int(states), estimate(relation), table.words)
     if status == NOT_FOUND:
         return Search(None, int(states))
     moves = []
-    at = states - 1 if status == DEADLOCK else states - 1
     while at > 0:
         moves.append(table.move(labels[at]))
         at = parents[at]
@@ -161,9 +160,9 @@ class _Table:
         positions = relation.positions
         self.holds = np.array([p.holds for p in positions], np.int64).reshape(count, pools)
         self.take = np.array([p.take for p in positions], np.int64).reshape(count, pools)
-        self.need = np.array([[t + f if t else -UNLIMITED for t, f in zip(p.take, p.floor)] for p in positions], np.int64).reshape(
-            count, pools
-        )
+        self.need = np.array(
+            [[t + f if t else -UNLIMITED for t, f in zip(p.take, p.floor)] for p in positions], np.int64
+        ).reshape(count, pools)
         self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
         self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
         self.cls = np.array([p.cls for p in positions], np.int64)

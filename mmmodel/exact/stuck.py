@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import z3
@@ -53,7 +53,6 @@ class Stuck:
 
     counts: dict[int, int]
     capacity: tuple[int | None, ...]
-    groups: list[Group] = field(default_factory=list)
 
 
 class StuckStates:
@@ -61,7 +60,8 @@ class StuckStates:
 
     def __init__(self, relation: Relation, sized: int | None = None):
         self.relation, self.sized = relation, sized
-        self.pools = range(len(relation.capacity))
+        # a pool that all requests together cannot exhaust refuses nobody, and is left out
+        self.pools = [pool for pool in range(len(relation.capacity)) if pool == sized or _contended(relation, pool)]
         self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
         self.chains = Chains(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
@@ -85,6 +85,22 @@ class StuckStates:
         if answer == z3.unknown:
             raise RuntimeError(f"z3 could not decide: {self.solver.reason_unknown()}")
         return self._read(self.solver.model()) if answer == z3.sat else None
+
+    def uniform(self) -> Stuck | None:
+        """A stuck state in which all wait for the same step, the one that holds most, if there is one: the easiest to read."""
+        members = [(at, group) for group in self.groups for at in group.members if not group.refusal]
+        for at, group in sorted(members, key=lambda item: sum(self.relation.positions[item[0]].holds), reverse=True):
+            holds, capacity = self.relation.positions[at].holds, self.relation.capacity
+            population = self.relation.population[group.cls]
+            limits = [capacity[pool] // holds[pool] for pool in self.pools if holds[pool]]
+            if population is not None:
+                limits.append(population)
+            count = min(limits, default=0)
+            state = Stuck({at: count}, capacity)
+            full = any(group.need[pool] and count * holds[pool] + group.need[pool] > capacity[pool] for pool in self.pools)
+            if count and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
+                return state
+        return None
 
     def most_holding(self) -> tuple[float, Stuck | None]:
         """The largest R with a stuck state, and one for it; (-1, None) if there is none, infinity if every R has one.
@@ -141,6 +157,10 @@ class StuckStates:
             level -= drop * number
         return least
 
+    def leave_out(self, low: int, high: int) -> None:
+        """From now on, no R in [low, high]."""
+        self.solver.add(z3.Or(self.reserve < low, self.reserve > high))
+
     def block_supersets(self, state: Stuck, unless: z3.BoolRef | None = None) -> None:
         """From now on, no state that has at least these counts (they cannot be reached, nor can any that contains them)."""
         wanted = [0] * len(self.groups)
@@ -163,7 +183,7 @@ class StuckStates:
     def _build(self) -> None:
         solver = self.solver
         capacity = [self.reserve if pool == self.sized else c for pool, c in enumerate(self.relation.capacity)]
-        used = [self._sum(lambda g, pool=pool: g.holds[pool], lambda g, pool=pool: g.gain[pool]) for pool in self.pools]
+        used = {pool: self._sum(lambda g, pool=pool: g.holds[pool], lambda g, pool=pool: g.gain[pool]) for pool in self.pools}
         for number, extra, group in zip(self.count, self.extra, self.groups):
             solver.add(number >= 0)
             if extra is not None:
@@ -175,13 +195,12 @@ class StuckStates:
             if inside and population is not None:
                 solver.add(z3.Sum(inside) <= population)
         for pool in self.pools:
-            if capacity[pool] is not None:
-                solver.add(used[pool] <= capacity[pool])
+            solver.add(used[pool] <= capacity[pool])
         full: dict[tuple[int, int], z3.BoolRef] = {}
         for number, group in zip(self.count, self.groups):
             ways = []
             for pool in self.pools:
-                if group.need[pool] and capacity[pool] is not None:
+                if group.need[pool]:
                     key = (pool, group.need[pool])
                     if key not in full:
                         full[key] = z3.Bool(f"full_{pool}_{group.need[pool]}")
@@ -189,8 +208,7 @@ class StuckStates:
                     ways.append(full[key])
             solver.add(z3.Or(number == 0, *ways))
         for pool in self.loose:
-            if capacity[pool] is not None:
-                self._interleave(pool, capacity[pool])
+            self._interleave(pool, capacity[pool])
 
     def _interleave(self, pool: int, capacity: z3.ArithRef | int) -> None:
         """The peak of the best interleaving stays within the pool: one constraint for each kind of descent.
@@ -239,7 +257,7 @@ class StuckStates:
         capacity = list(self.relation.capacity)
         if self.sized is not None:
             capacity[self.sized] = model.eval(self.reserve, model_completion=True).as_long()
-        return Stuck(counts, tuple(capacity), self.groups)
+        return Stuck(counts, tuple(capacity))
 
     def _used(self, state: Stuck) -> list[int]:
         used = [0] * len(self.relation.capacity)
@@ -252,11 +270,28 @@ class StuckStates:
 
     def _blocked_elsewhere(self, position: Position, used: list[int]) -> bool:
         for pool in self.pools:
-            capacity = self.relation.capacity[pool]
-            if pool != self.sized and position.take[pool] and capacity is not None:
-                if used[pool] + self._need(position, pool) > capacity:
-                    return True
+            if (
+                pool != self.sized
+                and position.take[pool]
+                and used[pool] + self._need(position, pool) > self.relation.capacity[pool]
+            ):
+                return True
         return False
+
+
+def _contended(relation: Relation, pool: int) -> bool:
+    """Whether the requests together could ask for more of the pool than there is."""
+    capacity, total, need = relation.capacity[pool], 0, 0
+    if capacity is None:
+        return False
+    for cls, population in enumerate(relation.population):
+        here = [position for position in relation.positions if position.cls == cls]
+        most = max((position.holds[pool] + position.take[pool] for position in here), default=0)
+        if most and population is None:
+            return True
+        total += most * (population or 0)
+        need = max(need, max((position.floor[pool] for position in here if position.take[pool]), default=0))
+    return total + need > capacity
 
 
 def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Descent], int]:

@@ -1,18 +1,19 @@
 """Whether a deadlock can be reached, decided exactly, with a path (design section 4.4).
 
-    safe       no stuck state fits (z3), or every state was searched
-    deadlock   a stuck state and the moves that lead to it, replayed through the transition relation
-    warning    a stuck state for which neither a path nor its absence was found; the verdict is then "unsafe", and says so
+safe       no stuck state fits (z3), or every state was searched
+deadlock   a stuck state and the moves that lead to it, replayed through the transition relation
+warning    a stuck state for which neither a path nor its absence was found; the verdict is then "unsafe", and says so
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from mmmodel.exact import reach
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.stack import System
-from mmmodel.transitions import LEAVES, Move, Relation
+from mmmodel.transitions import Move, Relation
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
 CUTS = 200  # stuck states looked at before the whole space is searched instead
@@ -42,6 +43,7 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
             return _whole(system, limit, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
     if states.exact:
+        first = states.uniform() or first
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (z3), its path replayed", moves=moves, stuck=first)
     return _search_for(system, relation, states, limit)
@@ -99,7 +101,7 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
 def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
     """The moves of `count` requests from the first position of `chain` to its last."""
     moves = []
-    for here, there in zip(chain, chain[1:]):
+    for here, there in pairwise(chain):
         position = relation.positions[here]
         if here == relation.first[position.cls] and here not in relation.outside:
             moves.append(Move("enter", here, here, count))
@@ -123,7 +125,7 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
                 pass
         if relation.refusals:
             break
-        populations = {cls: 0 for cls in range(len(relation.population))}
+        populations = dict.fromkeys(range(len(relation.population)), 0)
         for at, count in found.counts.items():
             populations[relation.positions[at].cls] += count
         try:
@@ -180,8 +182,3 @@ def _smallest(states: StuckStates) -> Stuck | None:
 
 def _needs_refusal(relation: Relation, states: StuckStates, stuck: Stuck) -> bool:
     return any(states.chains.refusals[at] for at in stuck.counts)
-
-
-def leads_out(relation: Relation, at: int) -> bool:
-    """Whether a request at this position is done after its next move."""
-    return relation.positions[at].then == LEAVES

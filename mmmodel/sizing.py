@@ -1,0 +1,475 @@
+"""The answers: safe and wait-free reserve and depth, the verdict with its path, the map of unsafe reserves.
+
+Every function takes a Stack, a Request, a list of (Request, depth) or the name of a stack, and looks down on three ways of
+knowing: closed forms (`mmmodel.bounds`), the solver and the search (`mmmodel.exact`). Where two of them apply they must
+agree; tests hold them together. Sizes are in the unit of the pool that is sized, bytes for the reserve.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from mmmodel.bounds import reserve as closed
+from mmmodel.exact import islands, reach
+from mmmodel.exact import verdict as exact_verdict
+from mmmodel.exact.stuck import Chains, StuckStates
+from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
+from mmmodel.transitions import LEAVES, Move, Relation
+from mmmodel.units import format_bytes
+
+DEEPEST = 2**40  # a depth that is safe here is safe at every depth
+
+
+# ---- the three reserves ---------------------------------------------------------------------------------------------
+
+
+def footprint(stack: Askable, pool: str = RESERVE) -> int:
+    """F: the most that one request of any class needs of `pool` at once, floors included."""
+    system = as_stack(stack).system(depth=_one(stack), pool=pool, unlimited=True)
+    return islands.footprint(Relation(system), system.pool(pool))
+
+
+def wait_free_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
+    """The least capacity of `pool` at which no request ever waits for it (Phillips' bound, K·F for one class).
+
+    math.inf where nothing bounds the requests. With other pools given back early it is an upper bound: it counts every
+    combination of places that fits into them. Raises QuestionError.
+    """
+    system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
+    return _most_in_use(system, system.pool(pool))
+
+
+def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
+    """The least capacity of `pool` from which on every capacity is safe; math.inf if none cures it (design section 4.1).
+
+    Closed form where it is exact, else z3. With several pools that are given back early or have floors, or with fallbacks,
+    stuck states to which no path is found count too: the answer is then sufficient, and may not be tight.
+    """
+    system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
+    relation = Relation(system)
+    least = islands.footprint(relation, system.pool(pool))
+    if any(position.never for position in relation.positions):
+        return math.inf
+    simple = _closed_form(relation)
+    if simple is not None:
+        return max(least, simple)
+    return max(least, _most_unsafe(system, relation, system.pool(pool)) + 1)
+
+
+def unsafe_reserves(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> list[tuple[int, float]]:
+    """Closed intervals of the capacities of `pool`, from F on, at which a deadlock can be reached; exact.
+
+    `unsafe_reserves(Request(chunks=[4, 4, 3]), depth=4)` is [(11, 22), (24, 26), (28, 30), (32, 34)].
+    """
+    return islands.unsafe_intervals(as_stack(stack).system(depth=depth, pool=pool, unlimited=True), pool)
+
+
+# ---- the two depths -------------------------------------------------------------------------------------------------
+
+
+def safe_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
+    """The greatest depth K with safe_reserve(K) <= reserve; 0 if one request does not fit, math.inf if every depth does."""
+    return _greatest(as_stack(stack), reserve, pool, safe_reserve)
+
+
+def wait_free_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
+    """The greatest depth K with wait_free_reserve(K) <= reserve; 0 if one request does not fit."""
+    return _greatest(as_stack(stack), reserve, pool, wait_free_reserve)
+
+
+def _greatest(stack: Stack, reserve: int | str, pool: str, needed: Callable[..., int | float]) -> int | float:
+    probe = stack.system(depth=1, reserve=reserve, pool=pool)
+    have = probe.capacity[probe.pool(pool)]
+
+    def enough(depth: int) -> bool:
+        return needed(stack, depth, pool) <= have
+
+    low, high = 0, 1
+    while enough(high):
+        low, high = high, 2 * high
+        if low >= DEEPEST:
+            return math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if enough(middle) else (low, middle)
+    return low
+
+
+# ---- the verdict ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """`count` requests of one class make one move. Holdings are of each of them, after it; `free` is of every pool, after it."""
+
+    cls: str
+    step: str
+    action: str
+    count: int
+    requests: tuple[int, int]  # numbers of the first and the last of them, within the class
+    holds: dict[str, int]
+    free: dict[str, float]
+
+    def __str__(self) -> str:
+        first, last = self.requests
+        who = f"request {first}" if first == last else f"requests {first} to {last}"
+        return f"{self.cls} {who}: {self.action} {self.step}"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """`count` requests of a class in the deadlock: what each holds, what each waits for, and which pools refuse it."""
+
+    cls: str
+    step: str
+    count: int
+    holds: dict[str, int]
+    wants: dict[str, int]
+    pools: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`safe`; how it was decided (`method`); whether it is certain; and, if a deadlock can be reached, the `path` to one.
+
+    `waiting` lists who waits for what in that deadlock, `cycle` the pools that refuse, `free` what is left of each pool.
+    """
+
+    safe: bool
+    method: str
+    certain: bool
+    path: list[PathStep] | None
+    waiting: list[Waiting]
+    free: dict[str, float]
+    system: System = field(repr=False)
+    pool: str = RESERVE
+
+    @property
+    def cycle(self) -> tuple[str, ...]:
+        """The pools on which the requests of the deadlock block one another."""
+        return tuple(dict.fromkeys(pool for group in self.waiting for pool in group.pools))
+
+    @cached_property
+    def starts(self) -> bool:
+        """Whether a request can ever take its first step."""
+        relation = Relation(self.system)
+        free = relation.free(relation.empty)
+        return all(relation.fits(relation.positions[at], free) for at in relation.outside)
+
+    @cached_property
+    def larger_unsafe(self) -> tuple[int, float] | None:
+        """The next capacities above the asked one at which a deadlock can be reached again, if the asked one is safe."""
+        if not self.safe or self.pool not in self.system.pools:
+            return None
+        at = self.system.pool(self.pool)
+        asked = self.system.capacity[at]
+        if asked is None:
+            return None
+        open_ended = _with_capacity(self.system, at, None)
+        try:
+            for low, high in islands.unsafe_intervals(open_ended, self.pool):
+                if high > asked:
+                    return (max(low, asked + 1), high)
+        except ValueError:
+            pass
+        return None
+
+    def explain(self) -> str:
+        """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""
+        return "\n".join(_explanation(self))
+
+    def __bool__(self) -> bool:
+        return self.safe
+
+    def __str__(self) -> str:
+        return self.explain()
+
+
+def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Verdict:
+    """Whether a deadlock can be reached at this depth and reserve, with the path to one. Raises QuestionError.
+
+    Exact: closed form, z3, exhaustive search, in this order; a path is always replayed through the transition relation.
+    `certain` is False where a stuck state fits but no path to it was found (several pools given back early, fallbacks).
+    """
+    system = as_stack(stack).system(depth=depth, reserve=reserve, pool=pool)
+    relation = Relation(system)
+    simple = _closed_form(relation)
+    if simple is not None and all(_enough(system, relation, at, simple) for at in range(len(system.pools))):
+        method = f"closed form: {system.pools[0]} of at least {simple:,}"
+        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+    decision = exact_verdict.decide(system)
+    if decision.safe:
+        return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+    if decision.moves is None:
+        return Verdict(False, decision.method, False, None, [], {}, system, pool)
+    path, state = steps(relation, decision.moves)
+    waiting = _who_waits(relation, state)
+    return Verdict(False, decision.method, decision.certain, path, waiting, _named(system, relation.free(state)), system, pool)
+
+
+def reachable_deadlock(
+    stack: Askable, depth: int | None = None, reserve: int | str | None = None, limit: int = reach.DEFAULT_LIMIT
+) -> list[PathStep] | None:
+    """By exhaustive search: None, or a shortest list of steps to a deadlock. Raises reach.StateSpaceTooLarge, QuestionError."""
+    system = as_stack(stack).system(depth=depth, reserve=reserve)
+    found = reach.search(system, limit)
+    return None if found.moves is None else steps(Relation(system), found.moves)[0]
+
+
+def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[int, ...]]:
+    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made."""
+    state, path = relation.empty, []
+    standing: dict[int, list[int]] = {}
+    admitted = [0] * len(relation.first)
+    names = {"take": "takes", "finish": "is served at", "refuse": "is refused", "enter": "enters"}
+    for move in moves:
+        state = relation.apply(state, move)
+        position = relation.positions[move.position]
+        if move.action == "enter" or move.position in relation.outside:
+            who = list(range(admitted[position.cls] + 1, admitted[position.cls] + move.count + 1))
+            admitted[position.cls] += move.count
+        else:
+            queue = standing.setdefault(move.position, [])
+            # the ones that came last go on, so that a group that moves together keeps its numbers
+            who, standing[move.position] = queue[-move.count :], queue[: -move.count]
+        holds = dict.fromkeys(relation.system.pools, 0)
+        if move.to != LEAVES:
+            standing.setdefault(move.to, []).extend(who)
+            holds = _named(relation.system, relation.positions[move.to].holds)
+        cls = relation.system.classes[position.cls].name
+        free = _named(relation.system, relation.free(state))
+        path.append(PathStep(cls, position.step, names[move.action], move.count, (who[0], who[-1]), holds, free))
+    return path, state
+
+
+# ---- explaining -----------------------------------------------------------------------------------------------------
+
+
+def _explanation(verdict: Verdict):
+    system = verdict.system
+    sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
+    depths = ", ".join(f"{cls.population} × {cls.name}" for cls in system.classes if cls.population is not None)
+    head = "SAFE" if verdict.safe else "UNSAFE" if verdict.certain else "NOT SHOWN SAFE"
+    yield f"{head}: {system.stack.name} with {sizes}" + (f" (in flight at most {depths})" if depths else "")
+    yield f"decided by: {verdict.method}"
+    if verdict.safe:
+        if not verdict.starts:
+            yield "No deadlock, but no request can ever take its first step either: nothing is written out at all."
+        if verdict.larger_unsafe is not None:
+            low, high = verdict.larger_unsafe
+            top = "every larger one" if math.isinf(high) else f"{_amount(system, verdict.pool, high)}"
+            yield (
+                f"Beware: more is not always safer. From {_amount(system, verdict.pool, low)} to {top} "
+                f"a deadlock can be reached again."
+            )
+        return
+    if verdict.path is None:
+        return
+    for group in verdict.waiting:
+        holds = _listing(system, group.holds)
+        wants = _listing(system, group.wants)
+        free = _listing(system, {pool: verdict.free[pool] for pool in group.pools})
+        each = "each of " if group.count > 1 else ""
+        yield (
+            f"{each}{group.count} {group.cls} request{'s' if group.count > 1 else ''} "
+            f"holds {holds} and waits for {wants} at step {group.step}; free: {free}"
+        )
+    if verdict.cycle:
+        yield f"cycle: {', '.join(verdict.cycle)} (given back only when one of these requests finishes, and none can)"
+    else:
+        yield "what is served for ever is never given back: the pool drains"
+    yield "how it comes about:"
+    yield from (f"  {line}" for line in summary(verdict.path))
+
+
+def summary(path: list[PathStep]) -> list[str]:
+    """The path in few lines: consecutive steps of the same requests together, loops as `pages ×128`."""
+    lines: list[str] = []
+    for (cls, (first, last)), group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
+        names = [step.step if step.action == "takes" else f"{step.action} {step.step}" for step in group]
+        runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
+        done = [name if times == 1 else f"{name} ×{times}" for name, times in runs]
+        who = f"request {first}" if first == last else f"requests {first} to {last}"
+        lines.append(f"{cls} {who}: {', '.join(done)}")
+    if len(lines) > 40:
+        return [*lines[:20], f"… {len(lines) - 40} more lines …", *lines[-20:]]
+    return lines
+
+
+def _amount(system: System, pool: str, amount: float | None) -> str:
+    if amount is None or math.isinf(amount):
+        return "without limit"
+    unit = system.units[system.pool(pool)]
+    return format_bytes(amount) if unit == "byte" else f"{int(amount):,} {unit}{'' if amount == 1 else 's'}"
+
+
+def _listing(system: System, amounts: dict[str, float]) -> str:
+    parts = [f"{_amount(system, pool, amount)} of {pool}" for pool, amount in amounts.items()]
+    return " and ".join(parts) if parts else "nothing"
+
+
+def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
+    stuck = relation.deadlocked(state)
+    held = [0] * len(relation.capacity)
+    for at, count in enumerate(state):
+        if at in stuck or relation.positions[at].never:
+            held = [u + count * h for u, h in zip(held, relation.positions[at].holds)]
+    free = [math.inf if c is None else c - u for c, u in zip(relation.capacity, held)]
+    groups = []
+    for at in sorted(stuck, key=lambda at: (relation.positions[at].cls, -at)):
+        position = relation.positions[at]
+        refusing = [
+            pool
+            for n, pool in enumerate(relation.system.pools)
+            if position.take[n] and free[n] - position.take[n] < position.floor[n]
+        ]
+        holds = {pool: amount for pool, amount in _named(relation.system, position.holds).items() if amount}
+        wants = {pool: amount for pool, amount in _named(relation.system, position.take).items() if amount}
+        name = relation.system.classes[position.cls].name
+        groups.append(Waiting(name, position.step, state[at], holds, wants, tuple(refusing)))
+    return groups
+
+
+def _named(system: System, amounts) -> dict[str, float]:
+    return dict(zip(system.pools, amounts))
+
+
+# ---- how the sizes are found ------------------------------------------------------------------------------------------
+
+
+def _closed_form(relation: Relation) -> int | None:
+    """The safe reserve of the system's only contended pool in closed form, where that is exact (design section 4.2)."""
+    if len(relation.capacity) != 1 or relation.refusals or not relation.monotone(0):
+        return None
+    if any(position.never for position in relation.positions):
+        return None
+    classes = []
+    for cls, population in enumerate(relation.population):
+        if population is None:
+            return None
+        waits = [
+            (position.holds[0], position.take[0])
+            for position in relation.positions
+            if position.cls == cls and position.waits and position.take[0]
+        ]
+        classes.append((waits, population))
+    return max(islands.footprint(relation, 0), closed.safe_reserve_positions(classes))
+
+
+def _enough(system: System, relation: Relation, pool: int, needed: int) -> bool:
+    capacity = system.capacity[pool]
+    return capacity is None or capacity >= needed
+
+
+def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
+    """The largest capacity of the pool at which a deadlock can be reached, -1 if none, infinity if at every one."""
+    states = StuckStates(relation, sized=pool)
+    for _ in range(exact_verdict.CUTS):
+        top, state = states.most_holding()
+        if state is None or states.exact or relation.refusals:
+            return top
+        # several pools are given back early: look whether this one can be reached, else cut it
+        capacity = 2**53 if math.isinf(top) else int(top)
+        populations = dict.fromkeys(range(len(relation.population)), 0)
+        for at, count in state.counts.items():
+            populations[relation.positions[at].cls] += count
+        there = exact_verdict.restricted(_with_capacity(system, pool, capacity), populations)
+        try:
+            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None or math.isinf(top):
+                return top
+        except reach.StateSpaceTooLarge:
+            return top
+        states.block_supersets(state, unless=states.reserve > capacity)
+    return top
+
+
+def _most_in_use(system: System, pool: int) -> int | float:
+    """The most that can be in use of an unlimited pool, with the take that is about to be made on top of its floor."""
+    relation = Relation(system, merged=False)
+    others = [p for p, capacity in enumerate(system.capacity) if p != pool and capacity is not None]
+    reachable = Chains(relation)
+    places = [(at, position) for at, position in enumerate(relation.positions) if at in reachable]
+    most = [max((p.holds[pool] for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
+    takes = [max((_needed(p, pool) for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
+    if any(population is None and m for population, m in zip(relation.population, most)) and not others:
+        return math.inf
+    counts = [population or 0 for population in relation.population]
+    if not others:
+        whole = sum(n * m for n, m in zip(counts, most))
+        return whole + max((t - m for t, m, n in zip(takes, most, counts) if n), default=0)
+    return _most_by_solver(relation, places, pool, others)
+
+
+def _needed(position, pool: int) -> int:
+    """What one request needs of the pool to make its next move: at least what it holds."""
+    if not position.waits or not position.take[pool]:
+        return position.holds[pool]
+    return position.holds[pool] + position.take[pool] + position.floor[pool]
+
+
+def _most_by_solver(relation: Relation, places: list, pool: int, others: list[int]) -> int | float:
+    """The same, bounded by the other pools: a knapsack, solved exactly by z3's optimizer over one choice of the last taker."""
+    import z3
+
+    best = 0
+    counts = {at: z3.Int(f"n{at}") for at, _ in places}
+    optimizer = z3.Optimize()
+    for count in counts.values():
+        optimizer.add(count >= 0)
+    for cls, population in enumerate(relation.population):
+        inside = [counts[at] for at, p in places if p.cls == cls]
+        if inside and population is not None:
+            optimizer.add(z3.Sum(inside) <= population)
+    for other in others:
+        used = [p.holds[other] * counts[at] for at, p in places if p.holds[other]]
+        if used:
+            optimizer.add(z3.Sum(used) <= relation.capacity[other])
+    used = z3.Sum([p.holds[pool] * counts[at] for at, p in places])
+    # the last taker stands at some place, waiting, and needs its take and its floor on top of what the others hold
+    extra = z3.Int("extra")
+    optimizer.add(
+        z3.Or(
+            *[
+                z3.And(extra == _needed(p, pool) - p.holds[pool], counts[at] >= (0 if at in relation.outside else 1))
+                for at, p in places
+            ]
+        )
+    )
+    goal = optimizer.maximize(used + extra)
+    if optimizer.check() != z3.sat:
+        return best
+    value = optimizer.upper(goal)
+    return value.as_long() if z3.is_int_value(value) else math.inf
+
+
+def _with_capacity(system: System, pool: int, capacity: int | None) -> System:
+    changed = tuple(capacity if n == pool else c for n, c in enumerate(system.capacity))
+    return replace(system, capacity=changed)
+
+
+def _one(stack: Askable) -> int | None:
+    """A depth to ask with where only one request matters."""
+    model = as_stack(stack)
+    throttle = model.pools.get(THROTTLE)
+    needs = throttle is not None and throttle.capacity is None
+    return 1 if needs or (throttle is None and any(cls.depth is None for cls in model.requests.values())) else None
+
+
+__all__ = [
+    "PathStep",
+    "QuestionError",
+    "Verdict",
+    "Waiting",
+    "footprint",
+    "reachable_deadlock",
+    "safe_depth",
+    "safe_reserve",
+    "unsafe_reserves",
+    "verdict",
+    "wait_free_depth",
+    "wait_free_reserve",
+]
