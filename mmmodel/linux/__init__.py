@@ -12,8 +12,10 @@ from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
 from mmmodel.linux.modules import read_modules
 from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
 from mmmodel.linux.network import Nic, Rings, parse_netstat, parse_rings, parse_sockstat, read_nics
+from mmmodel.linux.record import Recording, record, recorded_files
 from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
 from mmmodel.linux.sysctls import parse_sysctl, read_sysctls
+from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, parse_sysrq
 from mmmodel.linux.text import HostError, Missing, Tree
 from mmmodel.linux.threads import Daemon, Thread, parse_stat_flags, read_daemons
 from mmmodel.linux.watermarks import (
@@ -22,14 +24,14 @@ from mmmodel.linux.watermarks import (
     Rules,
     default_min_free_kbytes,
     exclusive_reserve,
-    floor,
     khugepaged_min_free_kbytes,
     lowmem_reserve,
     min_free_kbytes_for,
     right_floor,
     rules_for,
-    watermarks,
+    total_floor,
     zone_floor,
+    zone_marks,
 )
 from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo, zone_index
 
@@ -39,22 +41,27 @@ __all__ = [
     "Btf",
     "Daemon",
     "DmTarget",
+    "Failure",
+    "Frame",
     "Host",
     "HostError",
     "Marks",
     "Missing",
     "Mount",
     "Nic",
+    "Recording",
+    "Report",
     "Rings",
     "Rules",
     "Slab",
     "Swap",
+    "Task",
     "Thread",
     "Tree",
     "Zone",
+    "ZoneReport",
     "default_min_free_kbytes",
     "exclusive_reserve",
-    "floor",
     "khugepaged_min_free_kbytes",
     "kind_of_uuid",
     "load_host",
@@ -71,6 +78,7 @@ __all__ = [
     "parse_stat_flags",
     "parse_swaps",
     "parse_sysctl",
+    "parse_sysrq",
     "parse_vmstat",
     "parse_zoneinfo",
     "read_block",
@@ -81,10 +89,13 @@ __all__ = [
     "read_nics",
     "read_slabs",
     "read_sysctls",
+    "record",
+    "recorded_files",
     "recorded_hosts",
     "right_floor",
     "rules_for",
-    "watermarks",
+    "total_floor",
     "zone_floor",
     "zone_index",
+    "zone_marks",
 ]

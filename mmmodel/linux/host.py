@@ -22,11 +22,32 @@ from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
 from mmmodel.linux.network import Nic, parse_netstat, parse_sockstat, read_nics
 from mmmodel.linux.slab import Slab, read_slabs
 from mmmodel.linux.sysctls import Value, read_sysctls
-from mmmodel.linux.text import HostError, Missing, Tree
+from mmmodel.linux.text import HostError, Missing, Tree, whole
 from mmmodel.linux.threads import Daemon, read_daemons
 from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo
 
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "hosts"
+SIZES = "struct-sizes"  # a recorded tree holds the sizes of these structures instead of megabytes of BTF
+STRUCTS = {  # structure: the module that has it, None: the kernel proper
+    **dict.fromkeys(
+        ("bio", "bio_vec", "request", "sk_buff", "sk_buff_fclones", "skb_shared_info", "page", "folio"), None
+    ),
+    **dict.fromkeys(
+        ("xa_node", "buffer_head", "swap_iocb", "skcipher_request", "io_kiocb", "bio_integrity_payload"), None
+    ),
+    **dict.fromkeys(("fuse_req", "fuse_io_args", "fuse_writepage_args"), "fuse"),
+    **dict.fromkeys(("nbd_cmd", "nbd_request", "nbd_reply"), "nbd"),
+    **dict.fromkeys(("dm_io", "dm_target_io"), "dm_mod"),
+    **dict.fromkeys(("dm_crypt_io", "dm_crypt_request"), "dm_crypt"),
+    **dict.fromkeys(("dm_snap_pending_exception", "dm_exception"), "dm_snapshot"),
+    **dict.fromkeys(("nfs_pgio_header", "nfs_page", "nfs_commit_data", "nfs_direct_req"), "nfs"),
+    **dict.fromkeys(("rpc_task", "rpc_rqst"), "sunrpc"),
+    **dict.fromkeys(("ublk_io", "ublk_rq_data"), "ublk_drv"),
+    "loop_cmd": "loop",
+    "virtblk_req": "virtio_blk",
+}
+PAGE_SIZE = "page-size"  # a recorded tree holds it under this name
+COUNTED_TWICE = {"AnonPages": "nr_anon_pages", "Mapped": "nr_mapped", "PageTables": "nr_page_table_pages"}
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536, 262144)
 
 
@@ -62,16 +83,17 @@ class Host:
             raise HostError(f"{root}: no such directory")
         zones = parse_zoneinfo(tree.text("proc/zoneinfo"))
         meminfo = tree.attempt("meminfo", lambda: parse_meminfo(tree.text("proc/meminfo")), {})
+        vmstat = tree.attempt("vmstat", lambda: parse_vmstat(tree.text("proc/vmstat")), {})
         if any(zone.boost is None for zone in zones):
             tree.note("boost", "this kernel does not print it: min, low and high may include some")
         return Host(
             name="host" if tree.live else tree.root.resolve().name,
             zones=zones,
-            page_size=_page_size(tree, zones, meminfo),
+            page_size=_page_size(tree, meminfo, vmstat),
             kernel=_kernel(tree),
             sysctls=read_sysctls(tree),
             meminfo=meminfo,
-            vmstat=tree.attempt("vmstat", lambda: parse_vmstat(tree.text("proc/vmstat")), {}),
+            vmstat=vmstat,
             disks=read_block(tree),
             dm_targets=read_dm(tree),
             modules=read_modules(tree),
@@ -111,14 +133,14 @@ class Host:
 
     def floor(self, right: watermarks.Right) -> int:
         """Bytes that must stay free for an order-0 kernel request of this right to be granted."""
-        return self.page_size * watermarks.floor(self.zones, right, rules=self.rules)
+        return self.page_size * watermarks.total_floor(self.zones, right, rules=self.rules)
 
     def computed_marks(self) -> tuple[watermarks.Marks, ...] | None:
         """The watermarks (pages) that this host's sysctls give by the kernel's arithmetic; None if one is missing."""
         min_free, scale = self.sysctls.get("vm.min_free_kbytes"), self.sysctls.get("vm.watermark_scale_factor")
         if not isinstance(min_free, int) or not isinstance(scale, int):
             return None
-        return watermarks.watermarks(self.zones, min_free, scale_factor=scale, rules=self.rules, page=self.page_size)
+        return watermarks.zone_marks(self.zones, min_free, scale_factor=scale, rules=self.rules, page=self.page_size)
 
     def stale_marks(self) -> list[str]:
         """Zones whose printed watermarks are not the computed ones, in words.
@@ -135,19 +157,42 @@ class Host:
                 stale.append(f"node {zone.node} {zone.name}: printed {printed}, computed {computed}")
         return stale
 
-    @cached_property
-    def btf(self) -> Btf:
-        """The kernel's type information. Raises HostError where it is absent or malformed."""
+    def struct_size(self, name: str, module: str | None = None) -> int:
+        """sizeof(struct `name`) in bytes, by the kernel's BTF, or that of `module` where the kernel has no such struct.
+
+        Of a recorded tree, from its list of sizes. Raises HostError.
+        """
         if self.tree is None:
-            raise HostError("BTF: only a zoneinfo file is known of this host")
+            raise HostError(f"struct {name}: only a zoneinfo file is known of this host")
+        if name in self._recorded_sizes:
+            return self._recorded_sizes[name]
+        if module is None or name in self._btf.sizes:
+            return self._btf.struct_size(name)
+        return self._module_btf(module).struct_size(name)
+
+    @cached_property
+    def _recorded_sizes(self) -> dict[str, int]:
+        if self.tree.live or not self.tree.exists(SIZES):
+            return {}
+        return parse_sizes(self.tree.text(SIZES))
+
+    @cached_property
+    def _btf(self) -> Btf:
         return read_btf(self.tree)
 
-    def struct_size(self, name: str, module: str | None = None) -> int:
-        """sizeof(struct `name`) in bytes, by the kernel's BTF or that of `module`. Raises HostError."""
-        if self.tree is None:
-            raise HostError("BTF: only a zoneinfo file is known of this host")
-        found = self.btf if module is None else read_btf(self.tree, module, self.btf)
-        return found.struct_size(name)
+    def _module_btf(self, module: str) -> Btf:
+        return read_btf(self.tree, module, self._btf)
+
+
+def parse_sizes(text: str, file: str = SIZES) -> dict[str, int]:
+    """Structure sizes in bytes by name, from lines "name size". Raises HostError."""
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if len(words) != 2 or words[0] in found:
+            raise HostError(f"{file}:{number}: {line[:60]!r} is not 'name size' (each name once)")
+        found[words[0]] = whole(words[1], f"{file}:{number}", words[0])
+    return found
 
 
 def load_host(name: str | os.PathLike[str]) -> Host:
@@ -184,15 +229,23 @@ def _kernel(tree: Tree) -> str | None:
     return None if rules is None else release
 
 
-def _page_size(tree: Tree, zones: tuple[Zone, ...], meminfo: Mapping[str, int]) -> int:
-    """Of this machine, by sysconf; of a recorded one, MemTotal over the managed pages (both are totalram_pages)."""
+def _page_size(tree: Tree, meminfo: Mapping[str, int], vmstat: Mapping[str, int]) -> int:
+    """Of this machine, by sysconf; of a recorded one, from its file, or from amounts given in pages and in kB."""
     if tree.live:
         return os.sysconf("SC_PAGE_SIZE")
-    managed = sum(zone.managed for zone in zones)
-    for size in PAGE_SIZES:
-        if managed and abs(meminfo.get("MemTotal", 0) - managed * size) < managed * size // 50:
+    if tree.exists(PAGE_SIZE):
+        size = tree.attempt("page size", lambda: whole(tree.word(PAGE_SIZE), PAGE_SIZE, "the value"))
+        if size in PAGE_SIZES:
             return size
-    tree.note("page size", f"MemTotal and the managed pages do not tell it; assumed to be {watermarks.PAGE} B")
+        if size is not None:
+            tree.note("page size", f"{PAGE_SIZE}: {size} is no page size of Linux")
+    ratios = [
+        meminfo[kb] / vmstat[pages] for kb, pages in COUNTED_TWICE.items() if meminfo.get(kb) and vmstat.get(pages)
+    ]
+    for size in PAGE_SIZES:  # the two files were read one after the other, so the amounts need not be equal
+        if len(ratios) >= 2 and all(0.75 * size < ratio < 1.3 * size for ratio in ratios):
+            return size
+    tree.note("page size", f"not recorded; assumed to be {watermarks.PAGE} B")
     return watermarks.PAGE
 
 

@@ -5,14 +5,30 @@ from __future__ import annotations
 from mmmodel.linux.text import HostError, Tree, signed
 
 VM = (
-    "min_free_kbytes", "watermark_scale_factor", "watermark_boost_factor", "lowmem_reserve_ratio",
-    "admin_reserve_kbytes", "page-cluster", "stat_interval", "swappiness", "dirty_ratio", "dirty_bytes", "dirty_background_ratio",
-    "dirty_background_bytes", "percpu_pagelist_high_fraction",
-)  # fmt: skip
+    "min_free_kbytes",
+    "watermark_scale_factor",
+    "watermark_boost_factor",
+    "lowmem_reserve_ratio",
+    "admin_reserve_kbytes",
+    "page-cluster",
+    "stat_interval",
+    "swappiness",
+    "dirty_ratio",
+    "dirty_bytes",
+    "dirty_background_ratio",
+    "dirty_background_bytes",
+    "percpu_pagelist_high_fraction",
+)
 NET = (
-    "ipv4/tcp_mem", "ipv4/tcp_wmem", "ipv4/tcp_rmem", "ipv4/ipfrag_high_thresh", "core/wmem_max", "core/rmem_max",
-    "core/netdev_max_backlog", "core/high_order_alloc_disable",
-)  # fmt: skip
+    "ipv4/tcp_mem",
+    "ipv4/tcp_wmem",
+    "ipv4/tcp_rmem",
+    "ipv4/ipfrag_high_thresh",
+    "core/wmem_max",
+    "core/rmem_max",
+    "core/netdev_max_backlog",
+    "core/high_order_alloc_disable",
+)
 OF_MODULES = ("sunrpc/tcp_slot_table_entries", "sunrpc/tcp_max_slot_table_entries", "fs/nfs/nfs_congestion_kb")
 SYSCTLS = (*(f"vm/{name}" for name in VM), *(f"net/{name}" for name in NET), *OF_MODULES)
 

@@ -121,7 +121,7 @@ def khugepaged_min_free_kbytes(
 # --- watermarks -----------------------------------------------------------------------------------------------------
 
 
-def watermarks(
+def zone_marks(
     zones: Sequence[Zone],
     min_free_kbytes: int,
     *,
@@ -199,7 +199,7 @@ def zone_floor(
     return right_floor(minimum, right) + zone.protection[class_index] + (1 << order) - 1 + closed
 
 
-def floor(zones: Sequence[Zone], right: Right, classzone: str = "Normal", *, rules: Rules = RULES[NEWEST]) -> int:
+def total_floor(zones: Sequence[Zone], right: Right, classzone: str = "Normal", *, rules: Rules = RULES[NEWEST]) -> int:
     """Free pages that no order-0 request of this right can take: Σ `zone_floor` of the zones up to `classzone`."""
     zones = tuple(zones)
     index = zone_index(zones, classzone)
@@ -287,7 +287,7 @@ def _exclusive(zone: Zone, minimum: int, withheld: int) -> int:
 
 
 def _reserve_at(min_free_kbytes: int, zones: tuple[Zone, ...], classzone: str, rules: Rules, page: int) -> int:
-    marks = watermarks(zones, min_free_kbytes, rules=rules, page=page)
+    marks = zone_marks(zones, min_free_kbytes, rules=rules, page=page)
     index = zone_index(zones, classzone)
     return page * sum(
         _exclusive(zone, mark.min, 0) for zone, mark in zip(zones, marks, strict=True) if zone.index <= index

@@ -11,15 +11,15 @@ from mmmodel.linux import (
     Marks,
     default_min_free_kbytes,
     exclusive_reserve,
-    floor,
     khugepaged_min_free_kbytes,
     lowmem_reserve,
     min_free_kbytes_for,
     right_floor,
     rules_for,
-    watermarks,
+    total_floor,
     zone_floor,
     zone_index,
+    zone_marks,
 )
 from tests.linux.conftest import zone
 
@@ -46,7 +46,7 @@ def test_clamps_of_the_versions():
 
 def test_the_24_gib_host_to_the_page(big):
     """min, low, high read on the machine; min_free_kbytes 67584 (domain notes §4.4)."""
-    marks = watermarks(big, 67584)
+    marks = zone_marks(big, 67584)
     printed = [(21, 26, 31), (4393, 5491, 6589), (12480, 15600, 18720)]
     assert [(mark.min, mark.low, mark.high) for mark in marks[:3]] == printed
     assert [mark.min for mark in marks[3:]] == [32, 0]  # Movable and Device, empty: as this kind of machine prints them
@@ -57,7 +57,7 @@ def test_the_24_gib_host_s_reserve(big):
     assert exclusive_reserve(big, lowmem=True) == 18744
     assert exclusive_reserve(big) == 6337
     assert exclusive_reserve(big, "DMA32") == 6337 - 4680
-    assert floor(big, "memalloc") == 0
+    assert total_floor(big, "memalloc") == 0
 
 
 def test_khugepaged_raises_min_free_kbytes(big):
@@ -78,7 +78,7 @@ LAB = (zone("DMA", 0, 3840, (0, 125, 125, 125)), zone("DMA32", 1, 35431, (0, 0, 
 
 
 def lab_floor(min_free_kbytes: int, right: str) -> int:
-    marks = watermarks(LAB, min_free_kbytes, rules=RULES["6.1"])
+    marks = zone_marks(LAB, min_free_kbytes, rules=RULES["6.1"])
     return sum(right_floor(mark.min, right) + z.protection[2] for z, mark in zip(LAB, marks, strict=True))
 
 
@@ -94,7 +94,7 @@ def test_the_guest_s_floors(min_free_kbytes, atomic, ordinary):
 
 def test_the_guest_s_other_floors():
     assert lab_floor(1519, "high") == 315
-    assert [mark.min for mark in watermarks(LAB, 1519, rules=RULES["6.1"])] == [37, 341]
+    assert [mark.min for mark in zone_marks(LAB, 1519, rules=RULES["6.1"])] == [37, 341]
 
 
 @pytest.mark.parametrize("dma32", [32213, 32234, 32255])
@@ -104,7 +104,7 @@ def test_the_guest_s_boot(dma32):
     zones = (zone("DMA", 0, 3840, (0,) * 4), zone("DMA32", 1, dma32, (0,) * 4))
     assert default_min_free_kbytes(sum(sizes) * 4) == 1519
     assert lowmem_reserve((*sizes, 0, 0), (256, 256, 32, 0))[0] == (0, 125, 125, 125)
-    marks = watermarks(zones, 1519, rules=RULES["6.1"])
+    marks = zone_marks(zones, 1519, rules=RULES["6.1"])
     assert [(m.min, m.low, m.high) for m in marks] == [(40, 50, 60), (338, 422, 506)]
 
 
@@ -113,30 +113,37 @@ def test_the_guest_s_boot(dma32):
 
 def test_2_6_21_knows_no_scale_factor_and_counts_present_pages():
     zones = (zone("Normal", 0, 90_000, (0, 0), present=100_000, spanned=100_000), zone("HighMem", 1, 100_000, (0, 0)))
-    normal, high = watermarks(zones, 4000, rules=RULES["2.6.21"])
+    normal, high = zone_marks(zones, 4000, rules=RULES["2.6.21"])
     assert normal == Marks(1000, 1250, 1500, None)
     assert high == Marks(97, 97 + 250, 97 + 500, None)
 
 
 def test_the_scale_factor_widens_the_gaps():
-    (mark,) = watermarks((zone("Normal", 0, 1_000_000, (0, 0)),), 4096, scale_factor=100)
+    (mark,) = zone_marks((zone("Normal", 0, 1_000_000, (0, 0)),), 4096, scale_factor=100)
     assert mark == Marks(1024, 11024, 21024, 31024)
 
 
 def test_movable_memory_shares_min_free_before_6_12_only():
     zones = (zone("Normal", 0, 50_000, (0, 0)), zone("Movable", 1, 50_000, (0, 0)))
-    assert [mark.min for mark in watermarks(zones, 4000, rules=RULES["6.1"])] == [500, 500]
-    assert [mark.min for mark in watermarks(zones, 4000, rules=RULES["6.12"])] == [1000, 48]
+    assert [mark.min for mark in zone_marks(zones, 4000, rules=RULES["6.1"])] == [500, 500]
+    assert [mark.min for mark in zone_marks(zones, 4000, rules=RULES["6.12"])] == [1000, 48]
 
 
 @pytest.mark.parametrize(
     ("release", "kernel"),
     [
-        ("6.12.117-amd64", "6.12"), ("6.1.0-56-cloud-amd64", "6.1"), ("6.6.9", "6.1"), ("6.18.44", "6.12"), ("7.0", "6.12"),
-        ("2.6.21", "2.6.21"), ("2.6.32-5-686", "2.6.21"), ("2.4.37", "2.6.21"),
-        ("5.10.0", "5.10"), ("4.19.2", "5.10"),
+        ("6.12.117-amd64", "6.12"),
+        ("6.1.0-56-cloud-amd64", "6.1"),
+        ("6.6.9", "6.1"),
+        ("6.18.44", "6.12"),
+        ("7.0", "6.12"),
+        ("2.6.21", "2.6.21"),
+        ("2.6.32-5-686", "2.6.21"),
+        ("2.4.37", "2.6.21"),
+        ("5.10.0", "5.10"),
+        ("4.19.2", "5.10"),
     ],
-)  # fmt: skip
+)
 def test_rules_for_a_release(release, kernel):
     assert rules_for(release).kernel == kernel
 
@@ -197,7 +204,7 @@ def test_the_inverse_is_the_least(reserve):
     least = min_free_kbytes_for(reserve, zones)
 
     def given_by(min_free_kbytes: int) -> int:
-        marks = watermarks(zones, min_free_kbytes)
+        marks = zone_marks(zones, min_free_kbytes)
         return 4096 * sum(right_floor(mark.min, "atomic") for mark in marks[:3])
 
     assert given_by(least) >= reserve
@@ -208,7 +215,7 @@ def test_the_inverse_by_brute_force():
     zones = (zone("DMA", 0, 37, (0,) * 4), zone("DMA32", 1, 411, (0,) * 4))
 
     def reserve_at(kb: int) -> int:
-        return 4096 * sum(min(z.managed, right_floor(m.min, "atomic")) for z, m in zip(zones, watermarks(zones, kb)))
+        return 4096 * sum(min(z.managed, right_floor(m.min, "atomic")) for z, m in zip(zones, zone_marks(zones, kb)))
 
     reached = [reserve_at(kb) for kb in range(6000)]
     for reserve in range(0, 4096 * 448, 1777):
@@ -222,7 +229,7 @@ def test_bad_arguments(big):
     with pytest.raises(HostError, match="reserve_bytes is -1"):
         min_free_kbytes_for(-1, big)
     with pytest.raises(HostError, match="no zone has kernel memory"):
-        watermarks((zone("Normal", 0, 0, (0, 0)),), 100)
+        zone_marks((zone("Normal", 0, 0, (0, 0)),), 100)
     with pytest.raises(HostError, match="2 lowmem_reserve_ratio values for 4 zones"):
         lowmem_reserve((1, 2, 3, 4), (256, 256))
 
