@@ -1,0 +1,101 @@
+"""Facts of a Linux machine, live or recorded. The ground floor: plain Python, imports no model code.
+
+`load_host("host")` reads this machine, `load_host("x86-24g")` a recorded one. `watermarks` holds the page allocator's
+arithmetic, `zoneinfo` and its neighbours read one file format each, `btf` reads structure sizes.
+"""
+
+from mmmodel.linux.block import BlockDevice, read_block
+from mmmodel.linux.btf import Btf, parse_btf, read_btf
+from mmmodel.linux.dm import DmTarget, kind_of_uuid, parse_dm_table, read_dm
+from mmmodel.linux.host import Host, load_host, recorded_hosts
+from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
+from mmmodel.linux.modules import read_modules
+from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
+from mmmodel.linux.network import Nic, Rings, parse_netstat, parse_rings, parse_sockstat, read_nics
+from mmmodel.linux.record import Recording, record, recorded_files
+from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
+from mmmodel.linux.sysctls import parse_sysctl, read_sysctls
+from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, parse_sysrq
+from mmmodel.linux.text import HostError, Missing, Tree
+from mmmodel.linux.threads import Daemon, Thread, parse_stat_flags, read_daemons
+from mmmodel.linux.watermarks import (
+    RULES,
+    Marks,
+    Rules,
+    default_min_free_kbytes,
+    exclusive_reserve,
+    khugepaged_min_free_kbytes,
+    lowmem_reserve,
+    min_free_kbytes_for,
+    right_floor,
+    rules_for,
+    total_floor,
+    zone_floor,
+    zone_marks,
+)
+from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo, zone_index
+
+__all__ = [
+    "RULES",
+    "BlockDevice",
+    "Btf",
+    "Daemon",
+    "DmTarget",
+    "Failure",
+    "Frame",
+    "Host",
+    "HostError",
+    "Marks",
+    "Missing",
+    "Mount",
+    "Nic",
+    "Recording",
+    "Report",
+    "Rings",
+    "Rules",
+    "Slab",
+    "Swap",
+    "Task",
+    "Thread",
+    "Tree",
+    "Zone",
+    "ZoneReport",
+    "default_min_free_kbytes",
+    "exclusive_reserve",
+    "khugepaged_min_free_kbytes",
+    "kind_of_uuid",
+    "load_host",
+    "lowmem_reserve",
+    "min_free_kbytes_for",
+    "parse_btf",
+    "parse_dm_table",
+    "parse_meminfo",
+    "parse_mounts",
+    "parse_netstat",
+    "parse_rings",
+    "parse_slabinfo",
+    "parse_sockstat",
+    "parse_stat_flags",
+    "parse_swaps",
+    "parse_sysctl",
+    "parse_sysrq",
+    "parse_vmstat",
+    "parse_zoneinfo",
+    "read_block",
+    "read_btf",
+    "read_daemons",
+    "read_dm",
+    "read_modules",
+    "read_nics",
+    "read_slabs",
+    "read_sysctls",
+    "record",
+    "recorded_files",
+    "recorded_hosts",
+    "right_floor",
+    "rules_for",
+    "total_floor",
+    "zone_floor",
+    "zone_index",
+    "zone_marks",
+]

@@ -1,0 +1,132 @@
+"""Reading text that a kernel wrote, or that somebody damaged since: strict numbers, errors naming file, line and value.
+
+Nothing here guesses. A value that cannot be read raises `HostError`; the caller decides whether that ends the reading
+(`zoneinfo`) or is recorded as missing (`Host`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MAX_TEXT = 32 << 20  # bytes; no text file that is read here comes near it, a runaway FIFO or a wrong path would
+PIECE = 1 << 16  # bytes
+LARGEST = 2**64 - 1  # the kernel prints unsigned longs
+
+
+class HostError(ValueError):
+    """A fact of a host that cannot be had or cannot be true; the message names file, line and value."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """One thing that was looked for and not found, with the reason."""
+
+    name: str
+    reason: str
+
+
+def whole(text: str, where: str, what: str, largest: int = LARGEST) -> int:
+    """The non-negative decimal integer in `text`, at most `largest`; `where`: "file:line", `what`: the field's name."""
+    if not re.fullmatch(r"[0-9]{1,20}", text):
+        raise HostError(f"{where}: {what} is {text[:40]!r}, not a non-negative whole number")
+    value = int(text)
+    if value > largest:
+        raise HostError(f"{where}: {what} is {value}, larger than {largest}")
+    return value
+
+
+def signed(text: str, where: str, what: str) -> int:
+    """Like `whole`, with an optional minus sign (priorities of swaps, values of some sysctls)."""
+    return -whole(text[1:], where, what) if text.startswith("-") else whole(text, where, what)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A live root ("/") or a recorded directory laid out like one; links that lead out of the latter are refused."""
+
+    root: Path
+    missing: list[Missing] = field(default_factory=list)
+
+    @property
+    def live(self) -> bool:
+        return self.root == Path("/")
+
+    def path(self, name: str) -> Path:
+        """The file `name` ("proc/zoneinfo") of this tree. Raises HostError if a link leads out of a recorded tree."""
+        path = self.root / name
+        if not self.live and not path.resolve().is_relative_to(self.root.resolve()):
+            raise HostError(f"{name}: leads out of the recorded tree")
+        return path
+
+    def bytes(self, name: str, most: int = MAX_TEXT) -> bytes:
+        """The content of `name`. Raises HostError with the reason if it is absent, unreadable, no file or too large."""
+        try:
+            path = self.path(name)
+            if not path.is_file():
+                raise HostError(f"{name}: {'not a regular file' if path.exists() else 'absent'}")
+            content = _read(path, most)
+        except PermissionError:
+            raise HostError(f"{name}: not readable{' (root could)' if self.live and os.geteuid() else ''}") from None
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
+            if isinstance(error, HostError):
+                raise
+            raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+        if len(content) > most:
+            raise HostError(f"{name}: larger than {most} bytes")
+        return content
+
+    def text(self, name: str) -> str:
+        """The content of `name` as text; HostError as in `bytes`, and where it is not UTF-8."""
+        try:
+            return self.bytes(name).decode()
+        except UnicodeDecodeError as error:
+            raise HostError(f"{name}: byte {error.start} is not UTF-8 text") from None
+
+    def word(self, name: str) -> str:
+        """The content of a one-line file without the line's end."""
+        return self.text(name).strip()
+
+    def number(self, name: str) -> int:
+        """The integer in a one-line file (a minus sign is allowed)."""
+        return signed(self.word(name), name, "the value")
+
+    def names(self, name: str) -> list[str]:
+        """The sorted names in directory `name`; HostError if it is absent or unreadable."""
+        try:
+            return sorted(os.listdir(self.path(name)))
+        except FileNotFoundError:
+            raise HostError(f"{name}: absent") from None
+        except (OSError, RuntimeError) as error:
+            raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+
+    def exists(self, name: str) -> bool:
+        """Whether `name` is there and can be looked at."""
+        try:
+            return self.path(name).exists()
+        except (OSError, RuntimeError, HostError):
+            return False
+
+    def attempt(self, name: str, read, absent=None):
+        """`read()`; where that raises HostError, the reason is recorded in `missing` and `absent` is returned."""
+        try:
+            return read()
+        except HostError as error:
+            self.note(name, str(error))
+            return absent
+
+    def note(self, name: str, reason: str) -> None:
+        """Record that `name` could not be had."""
+        self.missing.append(Missing(name, reason))
+
+
+def _read(path: Path, most: int) -> bytes:
+    """At most `most` + 1 bytes, in pieces: files of /proc/sys answer a read() of some MiB with ENOMEM."""
+    pieces, left = [], most + 1
+    with path.open("rb", buffering=0) as stream:
+        while left > 0 and (piece := stream.read(min(left, PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+    return b"".join(pieces)

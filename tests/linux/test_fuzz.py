@@ -1,0 +1,210 @@
+"""Damaged input: the parsers raise HostError or nothing, and a damaged tree never changes a reserve that was not damaged.
+
+A few hundred cases here; ten thousand and more under the marker `verify`.
+"""
+
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmmodel.linux import (
+    Host,
+    HostError,
+    parse_btf,
+    parse_dm_table,
+    parse_meminfo,
+    parse_mounts,
+    parse_netstat,
+    parse_rings,
+    parse_slabinfo,
+    parse_sockstat,
+    parse_stat_flags,
+    parse_swaps,
+    parse_sysctl,
+    parse_sysrq,
+    parse_vmstat,
+    parse_zoneinfo,
+    record,
+)
+from mmmodel.linux.host import parse_sizes
+from tests.linux.conftest import FULL, write_tree
+from tests.linux.test_btf import STRINGS, blob, kernel_types
+from tests.linux.test_sysrq import LOG
+
+PARSERS = {
+    parse_zoneinfo: FULL["proc/zoneinfo"],
+    parse_meminfo: FULL["proc/meminfo"],
+    parse_vmstat: FULL["proc/vmstat"],
+    parse_swaps: FULL["proc/swaps"],
+    parse_mounts: FULL["proc/mounts"],
+    parse_sockstat: FULL["proc/net/sockstat"],
+    parse_netstat: FULL["proc/net/netstat"],
+    parse_slabinfo: FULL["proc/slabinfo"],
+    parse_rings: FULL["ethtool-g/enx001122334455"],
+    parse_dm_table: FULL["dmsetup-table"],
+    parse_sizes: FULL["struct-sizes"],
+    lambda text: parse_sysctl(text, "F"): FULL["proc/sys/net/ipv4/tcp_wmem"],
+    lambda text: parse_stat_flags(text, "F"): FULL["proc/812/task/812/stat"],
+    parse_sysrq: LOG[:4000],
+}
+ABSURD = (
+    "-1",
+    "0",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e9",
+    "nan",
+    "0x10",
+    "٣",
+    "",
+    "9" * 400,
+    "1_0",
+    "\0",
+)
+
+
+def damaged(text: str, draw: random.Random) -> str:
+    """The text with one to three damages."""
+    for _ in range(draw.randint(1, 3)):
+        lines = text.split("\n")
+        match draw.randrange(7):
+            case 0:
+                text = text[: draw.randint(0, len(text))]
+            case 1:
+                draw.shuffle(lines)
+                text = "\n".join(lines)
+            case 2:
+                numbers = list(re.finditer(r"[0-9]+", text))
+                if numbers:
+                    number = draw.choice(numbers)
+                    text = text[: number.start()] + draw.choice(ABSURD) + text[number.end() :]
+            case 3:
+                del lines[draw.randrange(len(lines))]
+                text = "\n".join(lines)
+            case 4:
+                lines.insert(draw.randrange(len(lines)), draw.choice(lines))
+                text = "\n".join(lines)
+            case 5:
+                place = draw.randint(0, len(text))
+                text = (
+                    text[:place]
+                    + draw.choice(["\0", "\n", " ", ":", "é", "\x85", "(", "Node 0, zone DMA\n"])
+                    + text[place:]
+                )
+            case 6:
+                words = text.split(" ")
+                draw.shuffle(words)
+                text = " ".join(words)
+    return text
+
+
+def parse_or_refuse(parse, content) -> None:
+    try:
+        parse(content)
+    except HostError as error:
+        assert str(error).strip()
+
+
+def check_parsers(seed: int) -> None:
+    draw = random.Random(seed)
+    for parse, text in PARSERS.items():
+        parse_or_refuse(parse, damaged(text, draw))
+
+
+def check_btf(seed: int) -> None:
+    draw = random.Random(seed)
+    content = bytearray(blob(kernel_types(), STRINGS))
+    for _ in range(draw.randint(1, 4)):
+        content[draw.randrange(len(content))] = draw.randrange(256)
+    parse_or_refuse(parse_btf, bytes(content[: draw.choice([len(content), draw.randint(0, len(content))])]))
+
+
+def damage_tree(root: Path, draw: random.Random) -> set[str]:
+    """Damage one to four files of the tree; their names."""
+    names = draw.sample(sorted(FULL), draw.randint(1, 4))
+    for name in names:
+        path = root / name
+        content = FULL[name]
+        match draw.randrange(6):
+            case 0:
+                path.unlink()
+            case 1:
+                path.write_bytes(draw.randbytes(draw.randint(0, 80)))
+            case 2:
+                path.unlink()
+                path.mkdir()
+            case 3:
+                path.unlink()
+                path.symlink_to(draw.choice([name.rsplit("/")[-1], "/etc/hostname", "../../../../../..", "absent"]))
+            case _:
+                path.write_text(damaged(content, draw))
+    return set(names)
+
+
+def check_tree(root: Path, seed: int) -> None:
+    """A damaged tree reads as a host with the undamaged facts, or is refused for its zoneinfo."""
+    draw = random.Random(seed)
+    write_tree(root, FULL)
+    try:
+        names = damage_tree(root, draw)
+        try:
+            host = Host.read(root)
+        except HostError as error:
+            assert "proc/zoneinfo" in names, (seed, error)
+            return
+        if "proc/zoneinfo" not in names:
+            assert host.page_size == 4096 or "page-size" in names, seed
+            assert host.exclusive_reserve() == (28 + 3492) * host.page_size, seed
+        for name in names - {"proc/zoneinfo"}:
+            absent = not (root / name).is_file()
+            if absent and name.startswith(("proc/meminfo", "proc/vmstat", "proc/swaps", "proc/sys/vm", "proc/net")):
+                assert any(name in item.reason for item in host.missing), (seed, name)
+        parse_or_refuse(lambda out: record(out, root), root.parent / "recorded")
+        parse_or_refuse(lambda name: host.struct_size(name), "bio")
+        parse_or_refuse(lambda size: host.min_free_kbytes_for(size), 1 << 20)
+        assert isinstance(host.stale_marks(), list)
+    finally:
+        shutil.rmtree(root)
+        shutil.rmtree(root.parent / "recorded", ignore_errors=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_parsers_refuse_or_read(seed):
+    check_parsers(seed)
+    check_btf(seed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200), st.binary(max_size=200))
+def test_anything_at_all(text, content):
+    for parse in PARSERS:
+        parse_or_refuse(parse, text)
+    parse_or_refuse(parse_btf, content)
+    parse_or_refuse(parse_btf, b"\x9f\xeb\x01\x00\x18\x00\x00\x00" + content)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32))
+def test_damaged_trees(tmp_path, seed):
+    check_tree(tmp_path / "tree", seed)
+
+
+@pytest.mark.verify
+def test_many_parsers():
+    for seed in range(20_000):
+        check_parsers(seed)
+        check_btf(seed)
+    print(f"\n{20_000 * (len(PARSERS) + 1)} damaged texts: read or refused by name")
+
+
+@pytest.mark.verify
+def test_many_damaged_trees(tmp_path):
+    for seed in range(10_000):
+        check_tree(tmp_path / "tree", seed)
+    print("\n10000 damaged trees: no invented reserve, no traceback")
