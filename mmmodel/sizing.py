@@ -169,14 +169,18 @@ class Verdict:
         asked = self.system.capacity[at]
         if asked is None:
             return None
-        open_ended = _with_capacity(self.system, at, None)
-        try:
-            for low, high in islands.unsafe_intervals(open_ended, self.pool):
-                if high > asked:
-                    return (max(low, asked + 1), high)
-        except ValueError:
-            pass
-        return None
+        relation = Relation(_with_capacity(self.system, at, None))
+        if any(position.never for position in relation.positions):
+            return None
+        states, nearest = StuckStates(relation, sized=at), None
+        if not states.exact:
+            return None
+        limit = 2**60
+        while (found := states.find_between(asked + 1, limit - 1)) is not None:
+            low, high = states.interval(found)
+            nearest = (max(low, asked + 1), math.inf if high is None else high)
+            limit = nearest[0]
+        return nearest
 
     def explain(self) -> str:
         """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""

@@ -86,6 +86,10 @@ class StuckStates:
             raise RuntimeError(f"z3 could not decide: {self.solver.reason_unknown()}")
         return self._read(self.solver.model()) if answer == z3.sat else None
 
+    def find_between(self, low: int, high: int) -> Stuck | None:
+        """A stuck state for some R in [low, high], or None."""
+        return self.find(self.reserve >= low, self.reserve <= high)
+
     def uniform(self) -> Stuck | None:
         """A stuck state in which all wait for the same step, the one that holds most, if there is one: the easiest to read."""
         members = [(at, group) for group in self.groups for at in group.members if not group.refusal]

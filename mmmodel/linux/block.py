@@ -88,9 +88,7 @@ def _device(tree: Tree, name: str) -> BlockDevice:
         scheduler=tree.attempt(f"{name}: scheduler", lambda: _scheduler(tree, f"{base}/queue/scheduler")),
         tags=tags,
         reserved_tags=reserved,
-        inflight=tree.attempt(
-            f"{name}: inflight", lambda: parse_inflight(tree.text(f"{base}/inflight"), f"{base}/inflight")
-        ),
+        inflight=tree.attempt(f"{name}: inflight", lambda: parse_inflight(tree.text(f"{base}/inflight"), f"{base}/inflight")),
         slaves=tuple(_slaves(tree, name)),
         partitions=_partitions(tree, name),
         dm_name=tree.attempt(f"{name}: dm name", lambda: tree.word(f"{base}/dm/name")) if is_dm else None,
@@ -135,9 +133,7 @@ def _slaves(tree: Tree, name: str) -> list[str]:
     base = f"sys/block/{name}/slaves"
     if not tree.exists(base):
         return []
-    return [
-        slave for slave in tree.attempt(f"{name}: slaves", lambda: tree.names(base), []) if DEVICE_NAME.fullmatch(slave)
-    ]
+    return [slave for slave in tree.attempt(f"{name}: slaves", lambda: tree.names(base), []) if DEVICE_NAME.fullmatch(slave)]
 
 
 def _partitions(tree: Tree, name: str) -> dict[str, str]:

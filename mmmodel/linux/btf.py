@@ -90,9 +90,7 @@ def _sections(blob: bytes, file: str) -> tuple[str, bytes, bytes]:
     orders = [order for order in "<>" if struct.unpack_from(f"{order}H", blob)[0] == MAGIC]
     if not orders:
         raise HostError(f"{file}: begins with {blob[:2].hex()}, not with the BTF magic {MAGIC:x}")
-    version, _, length, type_at, type_length, string_at, string_length = struct.unpack_from(
-        f"{orders[0]}BBIIIII", blob, 2
-    )
+    version, _, length, type_at, type_length, string_at, string_length = struct.unpack_from(f"{orders[0]}BBIIIII", blob, 2)
     if version != 1:
         raise HostError(f"{file}: BTF version {version} is not 1")
     if length < 24 or max(type_at + type_length, string_at + string_length) > len(blob) - length:

@@ -69,9 +69,7 @@ def kind_of_uuid(uuid: str) -> str | None:
 def read_dm(tree: Tree) -> tuple[DmTarget, ...]:
     """The tables of a tree's dm devices: by `dmsetup table` on a live machine (root), else from its recorded output."""
     if tree.live:
-        devices = [
-            name for name in tree.attempt("dm tables", lambda: tree.names("sys/block"), []) if name.startswith("dm-")
-        ]
+        devices = [name for name in tree.attempt("dm tables", lambda: tree.names("sys/block"), []) if name.startswith("dm-")]
         return tree.attempt("dm tables", _live_table, ()) if devices else ()
     if not tree.exists(RECORDED):
         tree.note("dm tables", f"{RECORDED}: absent")

@@ -29,12 +29,8 @@ from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo
 RECORDED = Path(__file__).resolve().parents[2] / "data" / "hosts"
 SIZES = "struct-sizes"  # a recorded tree holds the sizes of these structures instead of megabytes of BTF
 STRUCTS = {  # structure: the module that has it, None: the kernel proper
-    **dict.fromkeys(
-        ("bio", "bio_vec", "request", "sk_buff", "sk_buff_fclones", "skb_shared_info", "page", "folio"), None
-    ),
-    **dict.fromkeys(
-        ("xa_node", "buffer_head", "swap_iocb", "skcipher_request", "io_kiocb", "bio_integrity_payload"), None
-    ),
+    **dict.fromkeys(("bio", "bio_vec", "request", "sk_buff", "sk_buff_fclones", "skb_shared_info", "page", "folio"), None),
+    **dict.fromkeys(("xa_node", "buffer_head", "swap_iocb", "skcipher_request", "io_kiocb", "bio_integrity_payload"), None),
     **dict.fromkeys(("fuse_req", "fuse_io_args", "fuse_writepage_args"), "fuse"),
     **dict.fromkeys(("nbd_cmd", "nbd_request", "nbd_reply"), "nbd"),
     **dict.fromkeys(("dm_io", "dm_target_io"), "dm_mod"),
@@ -239,9 +235,7 @@ def _page_size(tree: Tree, meminfo: Mapping[str, int], vmstat: Mapping[str, int]
             return size
         if size is not None:
             tree.note("page size", f"{PAGE_SIZE}: {size} is no page size of Linux")
-    ratios = [
-        meminfo[kb] / vmstat[pages] for kb, pages in COUNTED_TWICE.items() if meminfo.get(kb) and vmstat.get(pages)
-    ]
+    ratios = [meminfo[kb] / vmstat[pages] for kb, pages in COUNTED_TWICE.items() if meminfo.get(kb) and vmstat.get(pages)]
     for size in PAGE_SIZES:  # the two files were read one after the other, so the amounts need not be equal
         if len(ratios) >= 2 and all(0.75 * size < ratio < 1.3 * size for ratio in ratios):
             return size

@@ -64,9 +64,7 @@ def parse_netstat(text: str, file: str = "proc/net/netstat") -> dict[str, dict[s
     for number in range(0, len(lines), 2):
         (group, *names), (group2, *values) = (line.split() or [""] for line in lines[number : number + 2])
         if group != group2 or not group.endswith(":") or len(names) != len(values):
-            raise HostError(
-                f"{file}:{number + 1}: {len(names)} names of {group[:20]!r}, {len(values)} values of {group2[:20]!r}"
-            )
+            raise HostError(f"{file}:{number + 1}: {len(names)} names of {group[:20]!r}, {len(values)} values of {group2[:20]!r}")
         where = f"{file}:{number + 2}"
         found[group[:-1]] = {name: _counter(value, where, name) for name, value in zip(names, values, strict=True)}
     return found
@@ -115,9 +113,7 @@ def live_rings(interface: str) -> Rings:
 def read_nics(tree: Tree) -> tuple[Nic, ...]:
     """The interfaces of a tree except the loopback; rings by ioctl (live) or from `ethtool-g/NAME` (recorded)."""
     names = tree.attempt("interfaces", lambda: tree.names("sys/class/net"), [])
-    return tuple(
-        _nic(tree, name) for name in names if name != "lo" and NIC_NAME.fullmatch(name) and _is_nic(tree, name)
-    )
+    return tuple(_nic(tree, name) for name in names if name != "lo" and NIC_NAME.fullmatch(name) and _is_nic(tree, name))
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------

@@ -95,9 +95,7 @@ def recorded_files(host: Host) -> dict[str, str]:
     nics = [nic for nic in host.nics if nic.driver]
     files = {name: text for name in VERBATIM if (text := _verbatim(host, name)) is not None}
     for name, value in host.sysctls.items():
-        files[f"proc/sys/{name.replace('.', '/')}"] = (
-            "\t".join(map(str, value if isinstance(value, tuple) else (value,))) + "\n"
-        )
+        files[f"proc/sys/{name.replace('.', '/')}"] = "\t".join(map(str, value if isinstance(value, tuple) else (value,))) + "\n"
     for disk in host.disks:
         files |= _disk(disk, disks)
     for module, parameters in host.modules.items():
@@ -216,9 +214,7 @@ def _daemon(daemon: Daemon) -> dict[str, str]:
     kbytes = {"VmLck": daemon.locked, "VmRSS": daemon.resident}
     files = {
         f"{base}/comm": f"{daemon.name}\n",
-        f"{base}/status": "".join(
-            f"{key}:\t{value // 1024} kB\n" for key, value in kbytes.items() if value is not None
-        ),
+        f"{base}/status": "".join(f"{key}:\t{value // 1024} kB\n" for key, value in kbytes.items() if value is not None),
     }
     for thread in daemon.threads:
         files[f"{base}/task/{thread.tid}/stat"] = f"{thread.tid} ({daemon.name}) S 0 0 0 0 0 {thread.flags}\n"
@@ -283,9 +279,7 @@ def _about(host: Host) -> str:
 
 def _private(item: Missing) -> bool:
     """Whether an entry may hold a name that somebody chose (an interface, an array, a process)."""
-    return not re.match(
-        r"(vm|net|fs|sunrpc)\.|slab|dm tables|kernel|page size|boost|meminfo|vmstat|swaps|mounts|sock", item.name
-    )
+    return not re.match(r"(vm|net|fs|sunrpc)\.|slab|dm tables|kernel|page size|boost|meminfo|vmstat|swaps|mounts|sock", item.name)
 
 
 def _quoted(text: str) -> str:

@@ -35,9 +35,7 @@ def parse_slabinfo(text: str, file: str = "proc/slabinfo") -> dict[str, Slab]:
             continue
         words = line.split()
         if len(words) < 7 or words[6] != ":":
-            raise HostError(
-                f"{file}:{number}: {line[:60]!r} is not 'name active num objsize objperslab pagesperslab : …'"
-            )
+            raise HostError(f"{file}:{number}: {line[:60]!r} is not 'name active num objsize objperslab pagesperslab : …'")
         where = f"{file}:{number}"
         active, _, size, objects, pages = (whole(word, where, "a count") for word in words[1:6])
         found[words[0]] = _checked(Slab(size, objects, pages, active), where)
@@ -69,8 +67,7 @@ def _interesting(slabs: dict[str, Slab]) -> dict[str, Slab]:
 def _sysfs_slab(tree: Tree, name: str) -> Slab:
     base = f"sys/kernel/slab/{name}"
     size, objects, order = (
-        whole(tree.word(f"{base}/{key}"), f"{base}/{key}", "the value")
-        for key in ("slab_size", "objs_per_slab", "order")
+        whole(tree.word(f"{base}/{key}"), f"{base}/{key}", "the value") for key in ("slab_size", "objs_per_slab", "order")
     )
     if order > 20:
         raise HostError(f"{base}/order: {order} is no order of pages")

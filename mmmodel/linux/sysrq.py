@@ -15,9 +15,7 @@ from mmmodel.linux.text import HostError
 
 STAMP = re.compile(r"^(?:<[0-9]+>)?(?:\[\s*[0-9]+\.[0-9]+\](?:\[\s*[TC][0-9]+\])? ?)?")
 TASK = re.compile(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>[A-Z])\S*\s.*?\bpid:(?P<pid>[0-9]{1,10})\b(?P<rest>.*)")
-FRAME = re.compile(
-    r" ?(?P<unsure>\? )?(?P<symbol>[A-Za-z_.$][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(?P<module>\w+)\])?"
-)
+FRAME = re.compile(r" ?(?P<unsure>\? )?(?P<symbol>[A-Za-z_.$][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(?P<module>\w+)\])?")
 WORKQUEUE = re.compile(r"Workqueue:\s+(?P<queue>\S+)\s+(?P<work>\S+)")
 ZONE = re.compile(r"Node (?P<node>[0-9]{1,5}) (?P<name>\w+) free:(?P<free>[0-9]{1,17})kB (?P<rest>.*)")
 AMOUNT = re.compile(r"(?P<key>[a-z_()]+):(?P<value>[0-9]{1,17})[kK]B")

@@ -79,9 +79,7 @@ def parse_status_kbytes(text: str, name: str, file: str) -> int | None:
 
 def read_daemons(tree: Tree) -> tuple[Daemon, ...]:
     """The storage daemons that run. A process that ends while it is read is skipped."""
-    pids = [
-        name for name in tree.attempt("processes", lambda: tree.names("proc"), []) if re.fullmatch("[0-9]{1,10}", name)
-    ]
+    pids = [name for name in tree.attempt("processes", lambda: tree.names("proc"), []) if re.fullmatch("[0-9]{1,10}", name)]
     found = []
     for pid in sorted(pids, key=int):
         try:
@@ -103,6 +101,4 @@ def _daemon(tree: Tree, pid: str, name: str) -> Daemon:
     threads = tuple(Thread(tid, parse_stat_flags(tree.text(file), file)) for tid, file in sorted(files.items()))
     status = f"proc/{pid}/status"
     text = tree.text(status)
-    return Daemon(
-        int(pid), name, threads, parse_status_kbytes(text, "VmLck", status), parse_status_kbytes(text, "VmRSS", status)
-    )
+    return Daemon(int(pid), name, threads, parse_status_kbytes(text, "VmLck", status), parse_status_kbytes(text, "VmRSS", status))

@@ -105,9 +105,7 @@ def default_min_free_kbytes(lowmem_kbytes: int, rules: Rules = RULES[NEWEST]) ->
     return min(max(isqrt(16 * lowmem_kbytes), 128), rules.most_kbytes)
 
 
-def khugepaged_min_free_kbytes(
-    zones: Sequence[Zone], *, pageblock: int = PAGEBLOCK, page: int = PAGE, boot: bool = False
-) -> int:
+def khugepaged_min_free_kbytes(zones: Sequence[Zone], *, pageblock: int = PAGEBLOCK, page: int = PAGE, boot: bool = False) -> int:
     """What khugepaged raises min_free_kbytes to where transparent huge pages are on, kB.
 
     Two pageblocks a populated zone, and two of every other type for each of the three migration types; at most a
@@ -138,9 +136,7 @@ def zone_marks(
     lowmem = sum(_size(zone, rules) for zone in zones if _is_lowmem(zone, rules))
     if lowmem == 0:
         raise HostError("no zone has kernel memory: watermarks cannot be computed")
-    return tuple(
-        _marks(_size(zone, rules), pages_min, lowmem, _is_lowmem(zone, rules), scale_factor, rules) for zone in zones
-    )
+    return tuple(_marks(_size(zone, rules), pages_min, lowmem, _is_lowmem(zone, rules), scale_factor, rules) for zone in zones)
 
 
 def lowmem_reserve(sizes: Sequence[int], ratios: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -152,10 +148,7 @@ def lowmem_reserve(sizes: Sequence[int], ratios: Sequence[int]) -> tuple[tuple[i
     if len(ratios) < len(sizes) - 1:
         raise HostError(f"{len(ratios)} lowmem_reserve_ratio values for {len(sizes)} zones")
     return tuple(
-        tuple(
-            sum(sizes[z + 1 : j + 1]) // ratios[z] if j > z and ratios[z] > 0 and sizes[z] else 0
-            for j in range(len(sizes))
-        )
+        tuple(sum(sizes[z + 1 : j + 1]) // ratios[z] if j > z and ratios[z] > 0 and sizes[z] else 0 for j in range(len(sizes)))
         for z in range(len(sizes))
     )
 
@@ -218,10 +211,7 @@ def exclusive_reserve(zones: Sequence[Zone], classzone: str = "Normal", *, lowme
     """
     zones = tuple(zones)
     index = zone_index(zones, classzone)
-    return sum(
-        _exclusive(zone, zone.min_unboosted, zone.protection[index] if lowmem else 0)
-        for zone in _up_to(zones, classzone)
-    )
+    return sum(_exclusive(zone, zone.min_unboosted, zone.protection[index] if lowmem else 0) for zone in _up_to(zones, classzone))
 
 
 def min_free_kbytes_for(
@@ -289,9 +279,7 @@ def _exclusive(zone: Zone, minimum: int, withheld: int) -> int:
 def _reserve_at(min_free_kbytes: int, zones: tuple[Zone, ...], classzone: str, rules: Rules, page: int) -> int:
     marks = zone_marks(zones, min_free_kbytes, rules=rules, page=page)
     index = zone_index(zones, classzone)
-    return page * sum(
-        _exclusive(zone, mark.min, 0) for zone, mark in zip(zones, marks, strict=True) if zone.index <= index
-    )
+    return page * sum(_exclusive(zone, mark.min, 0) for zone, mark in zip(zones, marks, strict=True) if zone.index <= index)
 
 
 def _non_negative(**values: int) -> None:

@@ -142,9 +142,7 @@ def _checked(zone: Zone, file: str) -> Zone:
     if zone.boost is not None and zone.boost > zone.min:
         raise HostError(f"{place}: boost {zone.boost} is larger than min {zone.min}, which includes it")
     if not zone.managed <= zone.present <= zone.spanned:
-        raise HostError(
-            f"{place}: managed {zone.managed}, present {zone.present}, spanned {zone.spanned} do not ascend"
-        )
+        raise HostError(f"{place}: managed {zone.managed}, present {zone.present}, spanned {zone.spanned} do not ascend")
     return zone
 
 

@@ -1,0 +1,120 @@
+"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... stacks`, `... run NOTEBOOK`.
+
+Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad input. A user's mistake gets a message,
+never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+OK, UNSAFE, BAD_INPUT = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    parser = build_parser()
+    _complete(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"mmmodel: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and options."""
+    parser = argparse.ArgumentParser(
+        prog="mmmodel", description="How large must the writeout path's reserve be, and how deep its queue?"
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
+    sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument(
+        "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776), or host: that of this machine or of --host'
+    )
+    sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
+    sub.add_argument("--host", metavar="HOST", help="a name in data/hosts, a recorded tree or a copy of /proc/zoneinfo")
+    sub.add_argument(
+        "--class", dest="classes", action="append", default=[], metavar="CLASS", help="only this request class; may be repeated"
+    )
+    sub.add_argument("--device", default="nbd0", metavar="DEV", help="the block device named in the advice (default: nbd0)")
+    sub.add_argument("--check", action="store_true", help="exit with 1 unless the verdict is safe")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "stacks", _stacks, "list the catalogue, or print one stack with its sources")
+    sub.add_argument("stack", nargs="?", metavar="NAME", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "run", _run, "run a notebook with parameters (papermill) into a folder")
+    sub.add_argument("notebook", metavar="NOTEBOOK", help="a notebook of the suite by name or number, or a path")
+    sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
+    sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the executed notebook (default: out)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _command(commands, name: str, function: Callable, text: str) -> argparse.ArgumentParser:
+    sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    sub.set_defaults(command=function)
+    return sub
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Shell completion where argcomplete is installed."""
+    if "_ARGCOMPLETE" in os.environ:
+        try:
+            import argcomplete
+        except ImportError:
+            return
+        argcomplete.autocomplete(parser)
+
+
+def _size(arguments: argparse.Namespace) -> int:
+    from mmmodel.report import size
+
+    report = size(arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes), arguments.device)
+    _print(arguments, report.as_dict, report)
+    if arguments.check:
+        if report.verdict is None:
+            raise ValueError("--check needs a reserve: give --reserve")
+        return OK if report.verdict.safe and report.verdict.starts else UNSAFE
+    return OK
+
+
+def _stacks(arguments: argparse.Namespace) -> int:
+    from mmmodel.catalogue import load_stack, stack_names
+
+    if arguments.stack:
+        stack = load_stack(arguments.stack)
+        _print(arguments, lambda: stack.model_dump(mode="json"), stack)
+        return OK
+    names = stack_names()
+    titles = {name: load_stack(name).title for name in names}
+    width = max(map(len, names), default=0)
+    _print(arguments, lambda: titles, "\n".join(f"{name.ljust(width)}  {title}" for name, title in titles.items()))
+    return OK
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mmmodel.notebooks import run
+
+    outcome = run(arguments.notebook, arguments.parameter, arguments.output)
+    _print(arguments, outcome.as_dict, outcome)
+    return OK if outcome.error is None else BAD_INPUT
+
+
+def _print(arguments: argparse.Namespace, as_data: Callable[[], object], text: object) -> None:
+    print(json.dumps(as_data(), indent=2, ensure_ascii=False) if arguments.json else text)

@@ -1,0 +1,180 @@
+"""Running the suite's notebooks with parameters: papermill behind a runner that checks the names first."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmmodel.stack import QuestionError
+
+SUITE = Path(__file__).resolve().parent.parent / "notebooks"
+RESULTS = "MMMODEL_RESULTS"  # environment variable: the folder into which a notebook saves its results
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind. `error` is the failing cell's message, None if all cells ran."""
+
+    notebook: Path
+    figures: tuple[Path, ...]
+    results: tuple[Path, ...]
+    error: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"executed notebook: {self.notebook}"]
+        lines += [f"figure: {figure}" for figure in self.figures]
+        lines += [f"results: {result}" for result in self.results]
+        return "\n".join([*lines, f"failed: {self.error}"] if self.error else lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "notebook": str(self.notebook),
+            "figures": [str(figure) for figure in self.figures],
+            "results": [str(result) for result in self.results],
+            "error": self.error,
+        }
+
+
+def notebook_names() -> list[str]:
+    """The notebooks of the suite, without their ending."""
+    return sorted(path.stem for path in SUITE.glob("*.ipynb"))
+
+
+def find_notebook(name: str | os.PathLike[str]) -> Path:
+    """The notebook of that name, number ("09") or path. Raises QuestionError with the nearest names."""
+    text = os.fspath(name).removesuffix(".ipynb")
+    for stem in notebook_names():
+        if text in (stem, stem.split("-")[0], stem.split("-", 1)[-1]):
+            return SUITE / f"{stem}.ipynb"
+    path = Path(name)
+    if path.is_file():
+        return path
+    near = difflib.get_close_matches(text, notebook_names(), n=3, cutoff=0.3)
+    raise QuestionError(
+        f"notebook: {text!r} is no notebook of the suite and no file; it has {', '.join(near or notebook_names())}"
+    )
+
+
+def parse_parameters(notebook: Path, given: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs, checked against the notebook's own parameters. Raises QuestionError with the nearest name."""
+    import papermill
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = papermill.inspect_notebook(str(notebook))
+    parameters = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise QuestionError(f"parameter: {pair!r} is not NAME=VALUE")
+        if name not in known:
+            near = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
+            hint = f"; the nearest is {near[0]}" if near else ""
+            raise QuestionError(f"parameter: {name!r} is not one of {notebook.stem}: {', '.join(known)}{hint}")
+        parameters[name] = _value(value, str(known[name].get("inferred_type_name", "")))
+    return parameters
+
+
+def run(name: str | os.PathLike[str], given: Sequence[str] = (), output: str | os.PathLike[str] = "out") -> Outcome:
+    """Run a notebook with parameters; the executed copy, its figures and results land in `output`, whole or not at all.
+
+    Raises QuestionError for unknown names; a cell that fails is in `Outcome.error`.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    source = find_notebook(name)
+    parameters = parse_parameters(source, given)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{source.stem}-", dir=folder))
+    error = None
+    try:
+        os.environ[RESULTS] = str(work)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                papermill.execute_notebook(
+                    str(source),
+                    str(work / source.name),
+                    parameters=parameters,
+                    progress_bar=sys.stderr.isatty(),
+                    kernel_name="python3",
+                    cwd=str(work),
+                    config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+                )
+        except PapermillExecutionError as failed:
+            error = f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"
+        figures = _figures(work / source.name, work)
+        moved = [_move(path, folder) for path in (work / source.name, *figures, *sorted(work.glob("*.json")))]
+    finally:
+        os.environ.pop(RESULTS, None)
+        shutil.rmtree(work, ignore_errors=True)
+    return Outcome(moved[0], tuple(p for p in moved if p.suffix == ".png"), tuple(p for p in moved if p.suffix == ".json"), error)
+
+
+def save_results(stem: str, results: dict[str, Any]) -> Path | None:
+    """Called by a notebook: its results as JSON beside its executed copy. Without a runner there is no such folder: None."""
+    folder = os.environ.get(RESULTS)
+    if not folder:
+        return None
+    path = Path(folder) / f"{stem}.json"
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(results, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+    return path
+
+
+def _value(text: str, kind: str) -> Any:
+    """The value as the notebook's parameter is typed: text stays text, so that 1e-3 or 16MiB are not guessed at."""
+    if text in ("None", ""):
+        return None
+    for name, make in (("int", int), ("float", float)):
+        if kind.startswith(name):
+            try:
+                return make(text)
+            except ValueError:
+                raise QuestionError(f"parameter: {text!r} is not a number ({kind})") from None
+    if kind.startswith("bool"):
+        if text.lower() not in ("true", "false"):
+            raise QuestionError(f"parameter: {text!r} is not True or False")
+        return text.lower() == "true"
+    return text
+
+
+def _figures(notebook: Path, folder: Path) -> list[Path]:
+    """The pictures in the executed notebook as PNG files, numbered."""
+    if not notebook.is_file():
+        return []
+    found = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            for picture in _pictures(output.get("data", {})):
+                path = folder / f"{notebook.stem}-figure-{len(found) + 1}.png"
+                path.write_bytes(base64.b64decode(picture))
+                found.append(path)
+    return found
+
+
+def _pictures(data: dict[str, Any]) -> list[str]:
+    if "image/png" in data:
+        return [data["image/png"]]
+    page = "".join(data.get("text/html", ()))
+    return [part.split('"', 1)[0] for part in page.split('src="data:image/png;base64,')[1:]]
+
+
+def _move(path: Path, folder: Path) -> Path:
+    target = folder / path.name
+    os.replace(path, target)
+    return target
