@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmmodel import sizing
+from mmmodel import compare, plot, sizing
 from mmmodel.advice import Advice, advise
 from mmmodel.linux import Host, load_host
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
@@ -45,8 +46,30 @@ class Report:
         throttle = self.stack.pools.get(THROTTLE)
         return self.depth if self.depth is not None else throttle.capacity if throttle else None
 
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        depth = self.asked_depth
+        at = "at the stack's own depths" if depth is None else f"at depth {depth:,}"
+        if self.verdict is None:
+            sizes = self.sizes[0]
+            return f"{self.stack.name} {at}: safe from {_size(self.stack, sizes.safe_reserve)} of reserve on"
+        word = "SAFE" if self.verdict.safe else "UNSAFE" if self.verdict.certain else "NOT SHOWN SAFE"
+        return f"{word}: {self.stack.name} {at} with {_size(self.stack, self.reserve or 0)} of reserve"
+
+    @property
+    def size_table_html(self) -> str:
+        """The three reserves and the two depths as an HTML table."""
+        head, *rows = _size_rows(self)
+        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
     def __str__(self) -> str:
         return "\n".join(_text(self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints: plain types; unlimited is the text "inf"."""
@@ -62,6 +85,114 @@ class Report:
             "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in self.advice],
             "warnings": self.warnings,
         }
+
+
+def reserve_figure(report: Report) -> plot.Shown:
+    """The three reserves against depth, with the asked point."""
+    unit, depth = report.stack.pools[RESERVE].unit, report.asked_depth or 1
+    depths = _depths(max(depth, 4), 40)
+    safe = [sizing.safe_reserve(report.stack, k) for k in depths]
+    free = [sizing.wait_free_reserve(report.stack, k) for k in depths]
+    one = report.sizes[0].footprint
+    if any(map(math.isinf, [*safe, *free])):
+        raise QuestionError(f"stack {report.stack.name}: no reserve is enough, so there is no curve to draw")
+    shown = report.reserve is not None and report.reserve <= 4 * max(free)
+    asked = (depth, report.reserve) if shown else None
+    figure, ax = plot.axes()
+    plot.three_reserves(ax, depths, safe, free, one, asked, unit, _depth_name(report.stack))
+    where = (
+        ""
+        if report.reserve is None
+        else f" The asked point is K = {depth:,}, R = {_size(report.stack, report.reserve)}"
+        + ("." if shown else ", far above the figure.")
+    )
+    alt = (
+        f"Reserve against depth for {report.stack.name}. The safe reserve rises from {_size(report.stack, safe[0])} at depth "
+        f"{depths[0]} to {_size(report.stack, safe[-1])} at depth {depths[-1]:,}; the wait-free one to "
+        f"{_size(report.stack, free[-1])}.{where}"
+    )
+    return plot.Shown(figure, alt)
+
+
+def map_figure(report: Report) -> plot.Shown:
+    """Where a deadlock can be reached, reserve against depth: the islands above the main block are the anomaly."""
+    depth = report.asked_depth or 4
+    depths = _depths(max(depth, 8), 10)
+    maps = {k: sizing.unsafe_reserves(report.stack, k) for k in depths}
+    safe = {k: sizing.safe_reserve(report.stack, k) for k in depths}
+    shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values())
+    figure, ax = plot.axes()
+    asked = (depth, report.reserve) if shown else None
+    plot.unsafe_map(ax, maps, asked, safe, report.stack.pools[RESERVE].unit, _depth_name(report.stack))
+    pieces = {k: len(intervals) for k, intervals in maps.items()}
+    alt = (
+        f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
+        f"At depth {depths[-1]:,} they are {pieces[depths[-1]]} separate intervals, the last ending just below the safe reserve."
+    )
+    return plot.Shown(figure, alt)
+
+
+def path_figure(verdict: sizing.Verdict) -> plot.Shown:
+    """Who holds and who waits on the way to the deadlock. Raises QuestionError where there is no path."""
+    pictures, wants, pool = sizing.frames(verdict)
+    if not pictures:
+        raise QuestionError("there is no path to a deadlock to draw")
+    at = verdict.system.pool(pool)
+    capacity = verdict.system.capacity[at] or 1
+    figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
+    plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
+    return plot.Shown(figure, "The way to the deadlock. " + " ".join(verdict.explain().splitlines()[2:]))
+
+
+def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
+    """The deadlock of the asked reserve, or that of the largest unsafe one; and a sentence that says which."""
+    if report.verdict is not None and not report.verdict.safe:
+        return report.verdict, "The asked reserve is unsafe. This is the way into its deadlock:"
+    sizes = report.sizes[0]
+    if math.isinf(sizes.safe_reserve) or sizes.safe_reserve <= sizes.footprint:
+        return None, "No reserve of one request's footprint or more can deadlock."
+    largest = int(sizes.safe_reserve) - 1
+    text = f"The largest unsafe reserve at this depth is {_size(report.stack, largest)}. This is the way into its deadlock:"
+    return sizing.verdict(report.stack, report.depth, largest), text
+
+
+def cross_check(report: Report) -> compare.Table:
+    """The report's numbers by a second way each: the solver at the thresholds, the map, the closed form."""
+    table = compare.Table()
+    stack, depth, sizes = report.stack, report.depth, report.sizes[0]
+    for part in report.sizes:
+        model = stack if part.name == "whole stack" else stack.only(part.name)
+        if math.isinf(part.safe_reserve):
+            continue
+        threshold = int(part.safe_reserve)
+        table.add(f"{part.name}: safe at R_safe", True, sizing.verdict(model, depth, threshold).safe, "solved", "z3, design 4.4")
+        if threshold > part.footprint:
+            below = sizing.verdict(model, depth, threshold - 1)
+            table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
+        try:
+            top = sizing.unsafe_reserves(model, depth)
+        except ValueError:
+            continue
+        last = int(top[-1][1]) + 1 if top else part.footprint
+        table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, design 4.3")
+    if report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
+        if report.reserve >= sizes.safe_reserve:
+            table.add("verdict at the asked reserve", True, report.verdict.safe, "solved", "R >= R_safe")
+        if not report.verdict.safe:
+            table.add("unsafe reserves lie below R_safe", True, report.reserve < sizes.safe_reserve, "solved", "R < R_safe")
+    return table
+
+
+def _depths(depth: int, count: int) -> list[int]:
+    """About `count` whole depths up to a quarter beyond `depth`, the asked one among them."""
+    top = max(2, depth + depth // 4)
+    step = max(1, top // count)
+    return sorted({1, depth, *range(step, top + 1, step)})
+
+
+def _depth_name(stack: Stack) -> str:
+    unit = stack.pools[THROTTLE].unit if THROTTLE in stack.pools else "request"
+    return f"depth K ({unit}s in flight)"
 
 
 def size(
@@ -172,20 +303,18 @@ def _text(report: Report) -> Iterator[str]:
 
 
 def _size_table(report: Report) -> Iterator[str]:
-    stack = report.stack
-    head = ("class", "one request, F", "safe from", "never waits from", "safe depth", "wait-free depth")
-    rows = [head]
-    for sizes in report.sizes:
-        rows.append(
-            (
-                sizes.name,
-                *(_size(stack, amount) for amount in (sizes.footprint, sizes.safe_reserve, sizes.wait_free_reserve)),
-                *(_count(amount) for amount in (sizes.safe_depth, sizes.wait_free_depth)),
-            )
-        )
-    widths = [max(len(row[n]) for row in rows) for n in range(len(head))]
+    rows = list(_size_rows(report))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+
+
+def _size_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    yield "class", "one request, F", "safe from", "never waits from", "safe depth", "wait-free depth"
+    for sizes in report.sizes:
+        amounts = (sizes.footprint, sizes.safe_reserve, sizes.wait_free_reserve)
+        depths = (sizes.safe_depth, sizes.wait_free_depth)
+        yield sizes.name, *(_size(report.stack, amount) for amount in amounts), *(_count(amount) for amount in depths)
 
 
 def _size(stack: Stack, amount: float) -> str:

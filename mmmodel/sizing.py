@@ -186,9 +186,6 @@ class Verdict:
         """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""
         return "\n".join(_explanation(self))
 
-    def __bool__(self) -> bool:
-        return self.safe
-
     def __str__(self) -> str:
         return self.explain()
 
@@ -302,6 +299,34 @@ def summary(path: list[PathStep]) -> list[str]:
     if len(lines) > 40:
         return [*lines[:20], f"… {len(lines) - 40} more lines …", *lines[-20:]]
     return lines
+
+
+def frames(verdict: Verdict, most: int = 8) -> tuple[list[tuple[str, list[tuple[str, int]]]], list[tuple[str, int]], str]:
+    """The path to the deadlock for a picture: (frames, wants, pool) as `mmmodel.plot.who_holds` takes them.
+
+    A frame is what every group of requests holds of the first pool of the cycle after a step; at most `most` frames, the
+    last one the deadlock. Empty where there is no path.
+    """
+    if not verdict.path:
+        return [], [], verdict.pool
+    pool = verdict.cycle[0] if verdict.cycle else verdict.pool
+    holding: dict[tuple[str, int], tuple[str, int]] = {}
+    pictures: list[tuple[str, list[tuple[str, int]]]] = []
+    for step in verdict.path:
+        for number in range(step.requests[0], step.requests[1] + 1):
+            holding[step.cls, number] = (f"{step.cls} after {step.step}", step.holds[pool])
+        together: dict[str, int] = {}
+        for group, amount in holding.values():
+            together[group] = together.get(group, 0) + amount
+        who = f"{step.count} × " if step.count > 1 else ""
+        pictures.append((f"{who}{step.cls}: {step.step}", [(group, amount) for group, amount in together.items() if amount]))
+    if len(pictures) > most:
+        chosen = sorted({round(n * (len(pictures) - 1) / (most - 1)) for n in range(most)})
+        pictures = [pictures[n] for n in chosen]
+    wants = [
+        (f"{group.count} × {group.cls} at {group.step}", group.wants[pool]) for group in verdict.waiting if pool in group.wants
+    ]
+    return pictures, wants, pool
 
 
 def _amount(system: System, pool: str, amount: float | None) -> str:
@@ -469,6 +494,7 @@ __all__ = [
     "Verdict",
     "Waiting",
     "footprint",
+    "frames",
     "reachable_deadlock",
     "safe_depth",
     "safe_reserve",

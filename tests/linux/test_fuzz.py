@@ -91,11 +91,7 @@ def damaged(text: str, draw: random.Random) -> str:
                 text = "\n".join(lines)
             case 5:
                 place = draw.randint(0, len(text))
-                text = (
-                    text[:place]
-                    + draw.choice(["\0", "\n", " ", ":", "é", "\x85", "(", "Node 0, zone DMA\n"])
-                    + text[place:]
-                )
+                text = text[:place] + draw.choice(["\0", "\n", " ", ":", "é", "\x85", "(", "Node 0, zone DMA\n"]) + text[place:]
             case 6:
                 words = text.split(" ")
                 draw.shuffle(words)

@@ -150,9 +150,7 @@ def test_a_stale_or_edited_watermark_is_seen(full_tree):
     assert Host.read(full_tree).stale_marks() == []
     text = FULL["proc/zoneinfo"].replace("min      9309", "min      9308")
     write_tree(full_tree, {"proc/zoneinfo": text})
-    assert Host.read(full_tree).stale_marks() == [
-        "node 0 DMA32: printed (9308, 11636, 13963), computed (9309, 11636, 13963)"
-    ]
+    assert Host.read(full_tree).stale_marks() == ["node 0 DMA32: printed (9308, 11636, 13963), computed (9309, 11636, 13963)"]
 
 
 def test_links_do_not_lead_out_of_a_recorded_tree(full_tree, tmp_path):

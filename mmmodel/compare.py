@@ -1,0 +1,86 @@
+"""The evidence table: each quantity with what was expected, what came out, how it is known, and whether the two agree.
+
+The rungs, from the ground up (design section 5): derived (SymPy), proved (z3, for all sizes and depths), exhausted (every
+state), solved (exact numerics with an error bound), simulated (interval, replications, seed), measured (a real kernel).
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Rung = Literal["derived", "proved", "exhausted", "solved", "simulated", "measured"]
+RUNGS = get_args(Rung)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One line. Agreement: equal; within `tolerance` (relative) of `expected`; or `expected` inside [low, high]."""
+
+    quantity: str
+    expected: Any
+    got: Any
+    rung: Rung
+    source: str
+    tolerance: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def agrees(self) -> bool:
+        if self.low is not None and self.high is not None:
+            return self.low <= self.expected <= self.high
+        if self.tolerance and isinstance(self.expected, int | float):
+            return math.isclose(self.got, self.expected, rel_tol=self.tolerance)
+        return self.got == self.expected
+
+
+@dataclass
+class Table:
+    """Lines of evidence; shows itself as text and as HTML, failures as failures."""
+
+    rows: list[Evidence] = field(default_factory=list)
+
+    def add(self, quantity: str, expected: Any, got: Any, rung: Rung, source: str, **more: Any) -> Table:
+        """Append a line. Raises ValueError for a rung that does not exist."""
+        if rung not in RUNGS:
+            raise ValueError(f"rung: {rung!r} is not one of {', '.join(RUNGS)}")
+        self.rows.append(Evidence(quantity, expected, got, rung, source, **more))
+        return self
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a line and every line agrees."""
+        return bool(self.rows) and all(row.agrees for row in self.rows)
+
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """The head and the lines as text."""
+        yield "quantity", "expected", "got", "evidence", "agrees", "source"
+        for row in self.rows:
+            got = _text(row.got)
+            if row.low is not None and row.high is not None:
+                got += f" [{_text(row.low)}, {_text(row.high)}]"
+            yield row.quantity, _text(row.expected), got, row.rung, "yes" if row.agrees else "NO", row.source
+
+    def __str__(self) -> str:
+        rows = list(self.cells())
+        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+    def _repr_html_(self) -> str:
+        head, *rows = self.cells()
+        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _text(value: Any) -> str:
+    """At most six significant digits: more would differ between processors."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

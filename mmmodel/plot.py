@@ -1,0 +1,190 @@
+"""Figures that several notebooks share. Each takes arrays and an Axes, and draws with the Okabe-Ito palette plus markers;
+`axes` makes a figure, `Shown` puts it into a notebook with its alt text.
+
+The palette is that of Okabe and Ito (2008), told apart with every common kind of colour blindness.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+WASTE = "#D9D9D9"
+
+
+class Shown:
+    """A figure as a notebook shows it: one PNG with alt text, which JupyterLab and nbconvert both keep."""
+
+    def __init__(self, figure: Figure, alt: str):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        self.alt, self.png = alt, buffer.getvalue()
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png).decode()
+        return f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/png;base64,{data}"></figure>'
+
+    def __repr__(self) -> str:
+        return f"<figure: {self.alt}>"
+
+
+def axes(width: float = 8.0, height: float = 4.2, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
+    """A figure outside pyplot's registry, with light spines; `rows` × `columns` axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    made = figure.subplots(rows, columns)
+    for one in np.atleast_1d(made).ravel():
+        one.spines[["top", "right"]].set_visible(False)
+        one.tick_params(labelsize=9)
+    return figure, made
+
+
+def scale_bytes(most: float) -> tuple[float, str]:
+    """The divisor and the name of the unit in which an axis up to `most` bytes reads best."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if most >= 2 * size:
+            return size, unit
+    return 1.0, "B"
+
+
+def three_reserves(
+    ax: Axes,
+    depths: Sequence[float],
+    safe: Sequence[float],
+    free: Sequence[float],
+    one: float,
+    asked: tuple[float, float] | None = None,
+    unit: str = "byte",
+    depth_name: str = "depth K (requests in flight)",
+) -> None:
+    """R_one, R_safe and R_free against depth, the regions between them named, the asked point marked."""
+    depths, safe, free = (np.asarray(values, float) for values in (depths, safe, free))
+    top = max(free.max(), asked[1] if asked else 0) * 1.08
+    size, name = scale_bytes(top) if unit == "byte" else (1.0, unit + "s")
+    ax.fill_between(depths, one / size, safe / size, color=VERMILION, alpha=0.14, lw=0)
+    ax.fill_between(depths, safe / size, free / size, color=YELLOW, alpha=0.30, lw=0)
+    ax.fill_between(depths, free / size, top / size, color=GREEN, alpha=0.12, lw=0)
+    every = max(1, len(depths) // 8)
+    ax.plot(depths, free / size, color=GREEN, marker="^", markevery=every, label="$R_{free}$ = K F: nobody waits")
+    ax.plot(depths, safe / size, color=BLUE, marker="o", markevery=every, label="$R_{safe}$: no deadlock from here on")
+    ax.axhline(one / size, color=BLACK, lw=1, ls=":", label="$R_{one}$ = F: one request fits")
+    if asked is not None:
+        ax.plot(*[asked[0], asked[1] / size], marker="X", ms=11, color=VERMILION, mec="white", ls="", label="asked", zorder=5)
+        right = asked[0] > (depths.min() + depths.max()) / 2
+        ax.annotate(
+            f"asked: K = {asked[0]:,.0f}, R = {asked[1] / size:,.4g} {name}",
+            (asked[0], asked[1] / size),
+            xytext=(-10 if right else 10, -14),
+            ha="right" if right else "left",
+            textcoords="offset points",
+            fontsize=9,
+        )
+    at, end = depths[-1 - len(depths) // 12], depths[-1]
+    here = int(np.searchsorted(depths, at))
+    for text, low, high in (
+        ("deadlock possible", one, safe[here]),
+        ("no deadlock, some wait", safe[here], free[here]),
+        ("nobody waits", free[here], top),
+    ):
+        if high - low > 0.07 * top:
+            ax.text(end, (low + high) / 2 / size, text + " ", ha="right", va="center", fontsize=9, style="italic")
+    ax.set(xlabel=depth_name, ylabel=f"reserve R ({name})", ylim=(0, top / size), xlim=(depths.min(), depths.max()))
+    ax.legend(loc="upper left", fontsize=9, frameon=False)
+
+
+def unsafe_map(
+    ax: Axes,
+    maps: dict[int, Sequence[tuple[float, float]]],
+    asked: tuple[float, float] | None = None,
+    safe: dict[int, float] | None = None,
+    unit: str = "byte",
+    depth_name: str = "depth K (requests in flight)",
+) -> None:
+    """For each depth a column: vermilion where a deadlock can be reached, white where it cannot. The islands are the anomaly."""
+    most = max([high for intervals in maps.values() for _, high in intervals if np.isfinite(high)] or [1.0])
+    if asked is not None:
+        most = max(most, asked[1])
+    size, name = scale_bytes(most) if unit == "byte" else (1.0, unit + "s")
+    depths = sorted(maps)
+    width = min(np.diff(depths), default=1) * 0.86 if len(depths) > 1 else 0.8
+    for depth in depths:
+        for low, high in maps[depth]:
+            top = min(high, most * 1.1)
+            ax.bar(depth, (top - low + 1) / size, width, bottom=low / size, color=VERMILION, lw=0)
+    if safe:
+        ax.plot(
+            depths, [safe[d] / size for d in depths], color=BLUE, marker="o", ms=4, lw=1, label="$R_{safe}$: safe from here on"
+        )
+    if asked is not None:
+        ax.plot(asked[0], asked[1] / size, marker="X", ms=11, color=BLACK, mec="white", ls="", label="asked", zorder=5)
+    ax.bar(depths[0], 0, color=VERMILION, label="a deadlock can be reached")
+    ax.set(xlabel=depth_name, ylabel=f"reserve R ({name})", ylim=(0, most * 1.1 / size))
+    ax.legend(loc="upper left", fontsize=9, frameon=False)
+
+
+def who_holds(
+    ax: Axes,
+    frames: Sequence[tuple[str, Sequence[tuple[str, float]]]],
+    capacity: float,
+    wants: Sequence[tuple[str, float]] = (),
+    unit: str = "byte",
+    pool: str = "reserve",
+) -> None:
+    """One bar a frame: what each group of requests holds of the pool, and what is left; below it what the last frame's wait for.
+
+    `frames`: (label, [(group, amount held together)]); `wants`: (label, amount that one request of the group waits for).
+    """
+    size, name = scale_bytes(capacity) if unit == "byte" else (1.0, unit + "s")
+    groups = list(dict.fromkeys(group for _, parts in frames for group, _ in parts))
+    colour = {group: SERIES[n % len(SERIES)] for n, group in enumerate(groups)}
+    hatch = {group: ("", "//", "..", "xx", "\\\\", "++", "oo")[n % 7] for n, group in enumerate(groups)}
+    for row, (_, parts) in enumerate(frames):
+        left = 0.0
+        for group, amount in parts:
+            ax.barh(row, amount / size, left=left / size, color=colour[group], hatch=hatch[group], ec="white", height=0.62)
+            left += amount
+        ax.barh(row, (capacity - left) / size, left=left / size, color="white", ec=BLACK, lw=0.8, height=0.62)
+        ax.text(
+            1.01, row, f"{(capacity - left) / size:,.4g} {name} free", transform=ax.get_yaxis_transform(), va="center", fontsize=9
+        )
+    for n, (_, amount) in enumerate(wants):
+        row = len(frames) + n
+        ax.barh(row, amount / size, color=WASTE, hatch="//", ec=VERMILION, height=0.45)
+        ax.text(
+            amount / size + capacity / size * 0.01,
+            row,
+            f"{amount / size:,.4g} {name}, and it cannot be had",
+            va="center",
+            fontsize=9,
+        )
+    labels = [label for label, _ in frames] + [f"waits for: {label}" for label, _ in wants]
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    ax.set(xlabel=f"{pool} ({name})", xlim=(0, capacity / size * 1.004))
+    for group in groups:
+        ax.barh(0, 0, color=colour[group], hatch=hatch[group], ec="white", label=group)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
