@@ -101,7 +101,7 @@ def run(name: str | os.PathLike[str], given: Sequence[str] = (), output: str | o
     work = Path(tempfile.mkdtemp(prefix=f".{source.stem}-", dir=folder))
     error = None
     try:
-        os.environ[RESULTS] = str(work)
+        os.environ[RESULTS] = str(work.resolve())
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -102,16 +102,16 @@ def three_reserves(
             ha="right" if right else "left",
             textcoords="offset points",
             fontsize=9,
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8},
         )
-    at, end = depths[-1 - len(depths) // 12], depths[-1]
-    here = int(np.searchsorted(depths, at))
+    here = int(np.searchsorted(depths, depths.min() + 0.62 * (depths.max() - depths.min())))
     for text, low, high in (
         ("deadlock possible", one, safe[here]),
         ("no deadlock, some wait", safe[here], free[here]),
         ("nobody waits", free[here], top),
     ):
-        if high - low > 0.07 * top:
-            ax.text(end, (low + high) / 2 / size, text + " ", ha="right", va="center", fontsize=9, style="italic")
+        if high - low > 0.09 * top:
+            ax.text(depths[here], (low + high) / 2 / size, text, ha="center", va="center", fontsize=10, style="italic")
     ax.set(xlabel=depth_name, ylabel=f"reserve R ({name})", ylim=(0, top / size), xlim=(depths.min(), depths.max()))
     ax.legend(loc="upper left", fontsize=9, frameon=False)
 
