@@ -16,7 +16,7 @@ from mmmodel.linux.pagetypes import PageTypes, parse_pagetypeinfo
 from mmmodel.linux.record import Recording, record, recorded_files
 from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
 from mmmodel.linux.sysctls import parse_sysctl, read_sysctls
-from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, parse_sysrq
+from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, memory_zones, parse_sysrq
 from mmmodel.linux.text import HostError, Missing, Tree
 from mmmodel.linux.thp import read_thp
 from mmmodel.linux.threads import Daemon, Thread, parse_stat_flags, read_daemons
@@ -71,6 +71,7 @@ __all__ = [
     "kind_of_uuid",
     "load_host",
     "lowmem_reserve",
+    "memory_zones",
     "min_free_kbytes_for",
     "parse_btf",
     "parse_dm_table",

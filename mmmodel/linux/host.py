@@ -143,7 +143,7 @@ class Host:
         return self.page_size * watermarks.total_floor(self.zones, right, rules=self.rules)
 
     def highatomic_limit(self) -> int:
-        """Bytes by which the exclusive reserve may shrink where free HighAtomic pages are not known (root reads them)."""
+        """Bytes by which the reserve may shrink where free HighAtomic pages are not known (root reads them)."""
         unknown = [zone for zone in self.zones if zone.free_highatomic is None and zone.managed]
         return self.page_size * sum(watermarks.highatomic_limit(zone.managed, self.rules) for zone in unknown)
 

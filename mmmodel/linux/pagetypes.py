@@ -26,7 +26,7 @@ class PageTypes:
 
 
 def parse_pagetypeinfo(text: str, file: str = "proc/pagetypeinfo") -> PageTypes:
-    """The free pages by type, Σ count·2^order. HighAtomic counts cut short (">100000") are refused. Raises HostError."""
+    """The free pages by type, Σ count·2^order. HighAtomic counts cut short (">9") are refused. Raises HostError."""
     pageblock, free = 0, {}
     for number, line in enumerate(text.splitlines(), 1):
         where = f"{file}:{number}"

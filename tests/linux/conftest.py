@@ -106,7 +106,7 @@ Node 0, zone  Movable
     "proc/sys/net/ipv4/tcp_wmem": "4096\t16384\t4194304\n",
     "proc/swaps": "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
     "/dev/dm-0                               partition\t8388604\t\t1024\t\t-2\n"
-    "/home/SECRETUSER/swap\\040file            file\t\t1048572\t\t0\t\t5\n",
+    "/srv/SECRETUSER/swap\\040file            file\t\t1048572\t\t0\t\t5\n",
     "proc/mounts": "/dev/vda1 / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n"
     "SECRETHOST:/export/SECRETPATH /srv/SECRETDIR nfs4 rw,hard,proto=tcp,rsize=1048576,clientaddr=192.0.2.7 0 0\n"
     "/dev/mapper/SECRETVG-data /SECRETMNT xfs rw,noatime 0 0\n",

@@ -79,7 +79,7 @@ def test_every_reader(full_tree):
     assert host.sysctls["net.ipv4.tcp_wmem"] == (4096, 16384, 4194304)
     assert host.swaps == (
         Swap("/dev/dm-0", "partition", 8388604 * 1024, 1024 * 1024, -2),
-        Swap("/home/SECRETUSER/swap file", "file", 1048572 * 1024, 0, 5),
+        Swap("/srv/SECRETUSER/swap file", "file", 1048572 * 1024, 0, 5),
     )
     assert [mount.kind for mount in host.mounts] == ["ext4", "proc", "nfs4", "xfs"]
     assert host.nics == (Nic("enx001122334455", 1500, "virtio_net", 1, 1, Rings(256, 512, 1024, 1024)),)
