@@ -12,11 +12,13 @@ from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
 from mmmodel.linux.modules import read_modules
 from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
 from mmmodel.linux.network import Nic, Rings, parse_netstat, parse_rings, parse_sockstat, read_nics
+from mmmodel.linux.pagetypes import PageTypes, parse_pagetypeinfo
 from mmmodel.linux.record import Recording, record, recorded_files
 from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
 from mmmodel.linux.sysctls import parse_sysctl, read_sysctls
-from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, parse_sysrq
+from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, memory_zones, parse_sysrq
 from mmmodel.linux.text import HostError, Missing, Tree
+from mmmodel.linux.thp import read_thp
 from mmmodel.linux.threads import Daemon, Thread, parse_stat_flags, read_daemons
 from mmmodel.linux.watermarks import (
     RULES,
@@ -24,6 +26,7 @@ from mmmodel.linux.watermarks import (
     Rules,
     default_min_free_kbytes,
     exclusive_reserve,
+    highatomic_limit,
     khugepaged_min_free_kbytes,
     lowmem_reserve,
     min_free_kbytes_for,
@@ -49,6 +52,7 @@ __all__ = [
     "Missing",
     "Mount",
     "Nic",
+    "PageTypes",
     "Recording",
     "Report",
     "Rings",
@@ -62,16 +66,19 @@ __all__ = [
     "ZoneReport",
     "default_min_free_kbytes",
     "exclusive_reserve",
+    "highatomic_limit",
     "khugepaged_min_free_kbytes",
     "kind_of_uuid",
     "load_host",
     "lowmem_reserve",
+    "memory_zones",
     "min_free_kbytes_for",
     "parse_btf",
     "parse_dm_table",
     "parse_meminfo",
     "parse_mounts",
     "parse_netstat",
+    "parse_pagetypeinfo",
     "parse_rings",
     "parse_slabinfo",
     "parse_sockstat",
@@ -89,6 +96,7 @@ __all__ = [
     "read_nics",
     "read_slabs",
     "read_sysctls",
+    "read_thp",
     "record",
     "recorded_files",
     "recorded_hosts",

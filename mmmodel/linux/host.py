@@ -20,9 +20,11 @@ from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
 from mmmodel.linux.modules import read_modules
 from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
 from mmmodel.linux.network import Nic, parse_netstat, parse_sockstat, read_nics
+from mmmodel.linux.pagetypes import parse_pagetypeinfo, with_highatomic
 from mmmodel.linux.slab import Slab, read_slabs
 from mmmodel.linux.sysctls import Value, read_sysctls
 from mmmodel.linux.text import HostError, Missing, Tree, whole
+from mmmodel.linux.thp import read_thp
 from mmmodel.linux.threads import Daemon, read_daemons
 from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo
 
@@ -61,6 +63,7 @@ class Host:
     disks: tuple[BlockDevice, ...] = ()
     dm_targets: tuple[DmTarget, ...] = ()
     modules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    thp: Mapping[int, str] = field(default_factory=dict)  # policy by folio size; 0: the general one
     swaps: tuple[Swap, ...] = ()
     mounts: tuple[Mount, ...] = ()
     nics: tuple[Nic, ...] = ()
@@ -79,6 +82,9 @@ class Host:
             raise HostError(f"{root}: no such directory")
         zones = parse_zoneinfo(tree.text("proc/zoneinfo"))
         meminfo = tree.attempt("meminfo", lambda: parse_meminfo(tree.text("proc/meminfo")), {})
+        types = tree.attempt("free HighAtomic pages", lambda: parse_pagetypeinfo(tree.text("proc/pagetypeinfo")))
+        if types is not None:
+            zones = with_highatomic(zones, types)
         vmstat = tree.attempt("vmstat", lambda: parse_vmstat(tree.text("proc/vmstat")), {})
         if any(zone.boost is None for zone in zones):
             tree.note("boost", "this kernel does not print it: min, low and high may include some")
@@ -93,6 +99,7 @@ class Host:
             disks=read_block(tree),
             dm_targets=read_dm(tree),
             modules=read_modules(tree),
+            thp=read_thp(tree),
             swaps=tree.attempt("swaps", lambda: parse_swaps(tree.text("proc/swaps")), ()),
             mounts=tree.attempt("mounts", lambda: parse_mounts(tree.text("proc/mounts")), ()),
             nics=read_nics(tree),
@@ -130,6 +137,11 @@ class Host:
     def floor(self, right: watermarks.Right) -> int:
         """Bytes that must stay free for an order-0 kernel request of this right to be granted."""
         return self.page_size * watermarks.total_floor(self.zones, right, rules=self.rules)
+
+    def highatomic_limit(self) -> int:
+        """Bytes by which the reserve may shrink where free HighAtomic pages are not known (root reads them)."""
+        unknown = [zone for zone in self.zones if zone.free_highatomic is None and zone.managed]
+        return self.page_size * sum(watermarks.highatomic_limit(zone.managed, self.rules) for zone in unknown)
 
     def computed_marks(self) -> tuple[watermarks.Marks, ...] | None:
         """The watermarks (pages) that this host's sysctls give by the kernel's arithmetic; None if one is missing."""

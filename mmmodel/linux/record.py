@@ -22,11 +22,13 @@ from mmmodel.linux.host import PAGE_SIZE, SIZES, STRUCTS, Host
 from mmmodel.linux.mounts import Mount, Swap
 from mmmodel.linux.network import Nic, format_rings
 from mmmodel.linux.text import HostError, Missing
+from mmmodel.linux.thp import BASE as THP
 from mmmodel.linux.threads import Daemon
 
 VERBATIM = (
     "proc/zoneinfo",
     "proc/meminfo",
+    "proc/pagetypeinfo",
     "proc/vmstat",
     "proc/sys/kernel/osrelease",
     "proc/net/sockstat",
@@ -100,6 +102,8 @@ def recorded_files(host: Host) -> dict[str, str]:
         files |= _disk(disk, disks)
     for module, parameters in host.modules.items():
         files |= {f"sys/module/{module}/parameters/{name}": f"{value}\n" for name, value in parameters.items()}
+    for size, policy in host.thp.items():
+        files[f"{THP}/{f'hugepages-{size // 1024}kB/' if size else ''}enabled"] = f"[{policy}]\n"
     for number, nic in enumerate(nics):
         files |= _nic(nic, f"nic{number}")
     for daemon in host.daemons:

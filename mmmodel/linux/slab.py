@@ -54,9 +54,12 @@ def read_slabs(tree: Tree) -> dict[str, Slab]:
     found = {}
     for name in names:
         if INTERESTING.fullmatch(name) and NAME.fullmatch(name):
-            slab = tree.attempt(f"slab {name}", lambda name=name: _sysfs_slab(tree, name))
-            if slab is not None:
-                found[name] = slab
+            try:
+                found[name] = _sysfs_slab(tree, name)
+            except HostError as error:
+                tree.note(f"slab {name}", str(error))
+                if "not readable" in str(error):
+                    break  # so are all the others: one line is enough
     return found
 
 

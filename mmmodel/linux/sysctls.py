@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmmodel.linux.text import HostError, Tree, signed
+from mmmodel.linux.text import HostError, Tree, whole
 
 VM = (
     "min_free_kbytes",
@@ -36,8 +36,11 @@ Value = int | tuple[int, ...]
 
 
 def parse_sysctl(text: str, file: str) -> Value:
-    """One integer, or a tuple where the file holds several (lowmem_reserve_ratio, tcp_mem). Raises HostError."""
-    values = tuple(signed(word, file, "the value") for word in text.split())
+    """One integer, or a tuple where the file holds several (lowmem_reserve_ratio, tcp_mem). Raises HostError.
+
+    None of those that are read here may be negative.
+    """
+    values = tuple(whole(word, file, "the value") for word in text.split())
     if not values:
         raise HostError(f"{file}: empty")
     return values[0] if len(values) == 1 else values

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 
 from mmmodel.linux.text import HostError
+from mmmodel.linux.zoneinfo import Zone, zone_places
 
 STAMP = re.compile(r"^(?:<[0-9]+>)?(?:\[\s*[0-9]+\.[0-9]+\](?:\[\s*[TC][0-9]+\])? ?)?")
 TASK = re.compile(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>[A-Z])\S*\s.*?\bpid:(?P<pid>[0-9]{1,10})\b(?P<rest>.*)")
@@ -107,6 +108,36 @@ def parse_sysrq(text: str, file: str = "dmesg") -> Report:
     if not (report.tasks or report.memory or report.failures):
         raise HostError(f"{file}: no task, memory report or allocation failure in it (sysrq-w, -t or -m print them)")
     return report
+
+
+def memory_zones(report: tuple[ZoneReport, ...], page: int = 4096) -> tuple[Zone, ...]:
+    """The zones of one Mem-Info as `zoneinfo` would give them, pages; spanned is taken to be present.
+
+    Raises HostError where the kernel printed too little of a zone.
+    """
+    if not report or len({len(zone.lowmem_reserve) for zone in report}) > 1:
+        raise HostError("Mem-Info: no zones, or 'lowmem_reserve[]' of different lengths")
+    indices = zone_places([zone.name for zone in report], len(report[0].lowmem_reserve), "Mem-Info")
+    return tuple(_memory_zone(zone, indices[zone.name], page) for zone in report)
+
+
+def _memory_zone(zone: ZoneReport, index: int, page: int) -> Zone:
+    needed = {name: getattr(zone, name) for name in ("min", "low", "high", "present", "managed")}
+    if None in needed.values():
+        absent = ", ".join(name for name, value in needed.items() if value is None)
+        raise HostError(f"Mem-Info: node {zone.node}, zone {zone.name} does not print {absent}")
+    optional = {"boost": zone.boost, "free_cma": zone.free_cma, "free_highatomic": zone.free_highatomic}
+    return Zone(
+        node=zone.node,
+        name=zone.name,
+        index=index,
+        free=zone.free // page,
+        spanned=needed["present"] // page,
+        protection=zone.lowmem_reserve,
+        pcp=() if zone.free_pcp is None else (zone.free_pcp // page,),
+        **{name: value // page for name, value in needed.items()},
+        **{name: None if value is None else value // page for name, value in optional.items()},
+    )
 
 
 def _tasks(lines: list[str]) -> list[Task]:

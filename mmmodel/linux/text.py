@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 MAX_TEXT = 32 << 20  # bytes; no text file that is read here comes near it, a runaway FIFO or a wrong path would
@@ -52,13 +53,20 @@ class Tree:
 
     @property
     def live(self) -> bool:
+        """Whether this is the running machine."""
         return self.root == Path("/")
+
+    @cached_property
+    def _real_root(self) -> str:
+        return os.path.realpath(self.root)
 
     def path(self, name: str) -> Path:
         """The file `name` ("proc/zoneinfo") of this tree. Raises HostError if a link leads out of a recorded tree."""
         path = self.root / name
-        if not self.live and not path.resolve().is_relative_to(self.root.resolve()):
-            raise HostError(f"{name}: leads out of the recorded tree")
+        if not self.live:
+            real = os.path.realpath(path)
+            if real != self._real_root and not real.startswith(self._real_root + os.sep):
+                raise HostError(f"{name}: leads out of the recorded tree")
         return path
 
     def bytes(self, name: str, most: int = MAX_TEXT) -> bytes:

@@ -50,14 +50,17 @@ class Rules:
     promo: bool  # the fourth watermark (NUMA promotion) exists
     movable_is_lowmem: bool  # ZONE_MOVABLE shares min_free_kbytes like a kernel zone
     shut_out: tuple[Right, ...]  # rights to which the high-order atomic reservation is closed
+    highatomic: Literal["none", "percent and a block", "percent"]  # how large that reservation may grow
     unboosted: tuple[Right, ...]  # rights whose order-0 requests are checked against min without the boost
 
 
 RULES = {
-    "2.6.21": Rules("2.6.21", 65536, "present", False, False, True, (), ()),
-    "5.10": Rules("5.10", 262144, "managed", True, False, True, ("ordinary", "high"), ("atomic",)),
-    "6.1": Rules("6.1", 262144, "managed", True, True, True, ("ordinary", "high"), ("atomic",)),
-    "6.12": Rules("6.12", 262144, "managed", True, True, False, ("ordinary",), ("high", "atomic")),
+    "2.6.21": Rules("2.6.21", 65536, "present", False, False, True, (), "none", ()),
+    "5.10": Rules(
+        "5.10", 262144, "managed", True, False, True, ("ordinary", "high"), "percent and a block", ("atomic",)
+    ),
+    "6.1": Rules("6.1", 262144, "managed", True, True, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
+    "6.12": Rules("6.12", 262144, "managed", True, True, False, ("ordinary",), "percent", ("high", "atomic")),
 }
 NEWEST = "6.12"
 
@@ -207,11 +210,25 @@ def exclusive_reserve(zones: Sequence[Zone], classzone: str = "Normal", *, lowme
 
     `lowmem=True` adds lowmem_reserve, which holds only while no request confined to the lower zones (GFP_DMA32) drains
     them. Without boost, which goes away by itself. With CMA, movable requests may leave CMA pages where the floor
-    promises any; then min + lowmem_reserve - cma bounds what is left for the kernel (derived from __zone_watermark_ok).
+    promises any; then min + lowmem_reserve - cma bounds what is left for the kernel. Free pages of the high-order
+    atomic reservation, where known, count for atomic requests but are closed to memalloc ones, so they are subtracted.
+    (Both derived from __zone_watermark_ok and __zone_watermark_unusable_free.)
     """
     zones = tuple(zones)
     index = zone_index(zones, classzone)
     return sum(_exclusive(zone, zone.min_unboosted, zone.protection[index] if lowmem else 0) for zone in _up_to(zones, classzone))
+
+
+def highatomic_limit(managed: int, rules: Rules = RULES[NEWEST], pageblock: int = PAGEBLOCK) -> int:
+    """Pages that high-order atomic requests may come to reserve of a zone (`reserve_highatomic_pageblock`).
+
+    Memalloc requests get none of those: on a host without a listing of free pages by type the exclusive reserve may be
+    smaller by up to this much.
+    """
+    if rules.highatomic == "none" or (rules.highatomic == "percent" and managed // 100 < pageblock):
+        return 0
+    most = managed // 100 + (pageblock if rules.highatomic == "percent and a block" else 0)
+    return min(managed, -(-most // pageblock) * pageblock)
 
 
 def min_free_kbytes_for(
@@ -270,10 +287,10 @@ def _marks(size: int, pages_min: int, lowmem: int, is_lowmem: bool, scale_factor
 
 def _exclusive(zone: Zone, minimum: int, withheld: int) -> int:
     cma = zone.cma if zone.cma is not None else (zone.free_cma or 0)
-    left = right_floor(minimum, "atomic") + withheld
+    left = right_floor(minimum, "atomic") + withheld - (zone.free_highatomic or 0)
     if cma:
-        left = max(0, min(left, minimum + withheld - cma))
-    return min(zone.managed, left)
+        left = min(left, minimum + withheld - cma)
+    return max(0, min(zone.managed, left))
 
 
 def _reserve_at(min_free_kbytes: int, zones: tuple[Zone, ...], classzone: str, rules: Rules, page: int) -> int:

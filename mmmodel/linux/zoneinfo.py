@@ -65,7 +65,7 @@ def parse_zoneinfo(text: str, file: str = "proc/zoneinfo") -> tuple[Zone, ...]:
     lengths = {len(block["protection"]) for block in blocks}
     if len(lengths) > 1:
         raise HostError(f"{file}: 'protection' has {sorted(lengths)} entries in different zones")
-    indices = _indices([block["name"] for block in blocks], lengths.pop(), file)
+    indices = zone_places([block["name"] for block in blocks], lengths.pop(), file)
     return tuple(_checked(Zone(index=indices[block["name"]], **block), file) for block in blocks)
 
 
@@ -76,7 +76,7 @@ def zone_index(zones: tuple[Zone, ...], name: str) -> int:
             return zone.index
     if not zones:
         raise HostError("no zones")
-    return _indices([*dict.fromkeys(zone.name for zone in zones), name], len(zones[0].protection), "zoneinfo")[name]
+    return zone_places([*dict.fromkeys(zone.name for zone in zones), name], len(zones[0].protection), "zoneinfo")[name]
 
 
 # --- the text ---------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def _checked(zone: Zone, file: str) -> Zone:
     return zone
 
 
-def _indices(names: list[str], length: int, file: str) -> dict[str, int]:
+def zone_places(names: list[str], length: int, file: str) -> dict[str, int]:
     """Each zone's place in an enum zone_type of `length` members. Old kernels print populated zones only."""
     seen = set(names)
     sets = [set(chosen) for chosen in combinations(ZONE_ORDER, length) if seen | ALWAYS <= set(chosen)]

@@ -87,6 +87,14 @@ Node 0, zone  Movable
         cma      0
         protection: (0, 0, 0, 0)
 """,
+    "proc/pagetypeinfo": "Page block order: 9\nPages per block:  512\n\n"
+    "Free pages count per migrate type at order 0 1 2\n"
+    "Node    0, zone      DMA, type   HighAtomic      0      0      0 \n"
+    "Node    0, zone    DMA32, type    Unmovable >100000      5      1 \n"
+    "Node    0, zone    DMA32, type   HighAtomic      3      2      1 \n\n"
+    "Number of blocks type     Unmovable   HighAtomic\nNode 0, zone    DMA32            7            1 \n",
+    "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
+    "sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled": "always [inherit] madvise never\n",
     "proc/meminfo": "MemTotal:        1960960 kB\nAnonPages:        400000 kB\nMapped:           80000 kB\n"
     "PageTables:         4000 kB\nHugePages_Total:       2\n",
     "proc/vmstat": "nr_anon_pages 100000\nnr_mapped 20000\nnr_page_table_pages 1000\nnr_dirty 5\npswpout 0\n",
@@ -98,7 +106,7 @@ Node 0, zone  Movable
     "proc/sys/net/ipv4/tcp_wmem": "4096\t16384\t4194304\n",
     "proc/swaps": "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
     "/dev/dm-0                               partition\t8388604\t\t1024\t\t-2\n"
-    "/home/SECRETUSER/swap\\040file            file\t\t1048572\t\t0\t\t5\n",
+    "/srv/SECRETUSER/swap\\040file            file\t\t1048572\t\t0\t\t5\n",
     "proc/mounts": "/dev/vda1 / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n"
     "SECRETHOST:/export/SECRETPATH /srv/SECRETDIR nfs4 rw,hard,proto=tcp,rsize=1048576,clientaddr=192.0.2.7 0 0\n"
     "/dev/mapper/SECRETVG-data /SECRETMNT xfs rw,noatime 0 0\n",
@@ -156,8 +164,9 @@ Node 0, zone  Movable
     "sys/class/net/enx001122334455/queues/tx-0/xps_cpus": "0\n",
     "sys/class/net/enx001122334455/address": "00:11:22:33:44:55\n",
     "ethtool-g/enx001122334455": "Ring parameters for enx001122334455:\nPre-set maximums:\n"
-    "RX:\t\t1024\nRX Mini:\tn/a\nRX Jumbo:\tn/a\nTX:\t\t1024\nCurrent hardware settings:\nRX:\t\t256\nRX Mini:\tn/a\nRX Jumbo:\tn/a\nTX:\t\t512\n",
-    "dmsetup-table": "SECRETSWAP: 0 16777208 crypt aes-xts-plain64 5ec2e7c0ffee5ec2e7c0ffee 0 43:0 32768 1 allow_discards\n",
+    "RX:\t\t1024\nRX Mini:\tn/a\nRX Jumbo:\tn/a\nTX:\t\t1024\n"
+    "Current hardware settings:\nRX:\t\t256\nRX Mini:\tn/a\nRX Jumbo:\tn/a\nTX:\t\t512\n",
+    "dmsetup-table": "SECRETSWAP: 0 16777208 crypt aes-xts-plain64 5ec2e7c0ffee5ec2 0 43:0 32768 1 allow_discards\n",
     "proc/812/comm": "nbd-server\n",
     "proc/812/cmdline": "nbd-server\0--password=SECRETPW\0",
     "proc/812/status": "Name:\tnbd-server\nVmLck:\t    4096 kB\nVmRSS:\t   20480 kB\n",

@@ -54,7 +54,7 @@ def test_the_inverse_on_recorded_hosts(name):
 def test_by_path_and_by_file(full_tree):
     assert load_host(full_tree).zones == Host.read(full_tree).zones
     host = load_host(full_tree / "proc" / "zoneinfo")
-    assert host.zones == Host.read(full_tree).zones
+    assert [zone.managed for zone in host.zones] == [3840, 486400, 0, 0]
     assert reasons(host).keys() == {"everything but zoneinfo", "page size"}
     with pytest.raises(HostError, match="only a zoneinfo file is known"):
         host.struct_size("bio")
@@ -79,7 +79,7 @@ def test_every_reader(full_tree):
     assert host.sysctls["net.ipv4.tcp_wmem"] == (4096, 16384, 4194304)
     assert host.swaps == (
         Swap("/dev/dm-0", "partition", 8388604 * 1024, 1024 * 1024, -2),
-        Swap("/home/SECRETUSER/swap file", "file", 1048572 * 1024, 0, 5),
+        Swap("/srv/SECRETUSER/swap file", "file", 1048572 * 1024, 0, 5),
     )
     assert [mount.kind for mount in host.mounts] == ["ext4", "proc", "nfs4", "xfs"]
     assert host.nics == (Nic("enx001122334455", 1500, "virtio_net", 1, 1, Rings(256, 512, 1024, 1024)),)
@@ -88,6 +88,18 @@ def test_every_reader(full_tree):
     assert host.slabs == {"bio-184": Slab(192, 21, 1, 64), "skbuff_head_cache": Slab(256, 16, 1, 128)}
     assert host.modules == {"dm_mod": {"swap_bios": "2048", "reserved_bio_based_ios": "16"}}
     assert host.struct_size("bio") == 128
+    assert host.thp == {0: "madvise", 65536: "inherit"}
+    assert [zone.free_highatomic for zone in host.zones] == [0, 3 + 2 * 2 + 4, None, None]
+    assert host.exclusive_reserve() == (28 + 3492 - 11) * 4096
+    assert host.highatomic_limit() == 0
+
+
+def test_unknown_high_order_reservations(full_tree):
+    (full_tree / "proc/pagetypeinfo").unlink()
+    host = Host.read(full_tree)
+    assert reasons(host)["free HighAtomic pages"] == "proc/pagetypeinfo: absent"
+    assert host.exclusive_reserve() == (28 + 3492) * 4096
+    assert host.highatomic_limit() == 5120 * 4096  # ⌈4864/512⌉ blocks of DMA32; DMA is smaller than a hundred blocks
 
 
 def test_the_block_devices(full_tree):

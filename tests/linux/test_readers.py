@@ -10,6 +10,7 @@ from mmmodel.linux import (
     parse_meminfo,
     parse_mounts,
     parse_netstat,
+    parse_pagetypeinfo,
     parse_rings,
     parse_slabinfo,
     parse_sockstat,
@@ -20,6 +21,7 @@ from mmmodel.linux import (
 )
 from mmmodel.linux.block import parse_device_number, parse_inflight, parse_scheduler
 from mmmodel.linux.host import parse_sizes
+from mmmodel.linux.thp import parse_choice
 from mmmodel.linux.threads import parse_status_kbytes
 
 HEAD = "Filename\tType\tSize\tUsed\tPriority\n"
@@ -41,7 +43,7 @@ REFUSED = [
     (parse_vmstat, "a 1\na 1\n", r"vmstat:2: 'a' occurs twice"),
     (named(parse_sysctl), "", "F: empty"),
     (named(parse_sysctl), "12 pages", r"F: the value is 'pages'"),
-    (named(parse_sysctl), "--1", r"'-1'"),
+    (named(parse_sysctl), "-1", r"'-1'"),
     (parse_swaps, "", "heading"),
     (parse_swaps, HEAD + "/dev/dm-0 partition 5 6 -2\n", r"swaps:2: used 6144 B is larger than the size 5120 B"),
     (parse_swaps, HEAD + "/dev/dm-0 disk 5 4 -2\n", r"is not 'name partition\|file"),
@@ -69,6 +71,9 @@ REFUSED = [
     (named(parse_stat_flags), "1 a S 1 1 1 1 1 1 1 1", "at least 9 fields"),
     (named(parse_stat_flags), "1 (a) S 1 1 1 1 1 4294967296", "larger than 4294967295"),
     (lambda text: parse_status_kbytes(text, "VmLck", "F"), "VmLck: 5 MB\n", r"F:1: .* is not 'VmLck: value kB'"),
+    (parse_pagetypeinfo, "", "no 'Pages per block'"),
+    (parse_pagetypeinfo, "Pages per block: 512\nNode 0, zone DMA, type HighAtomic >100000 1\n", "is cut short"),
+    (named(parse_choice), "always never", "one word in brackets"),
     (parse_sizes, "bio\n", "is not 'name size'"),
     (parse_sizes, "bio 1\nbio 2\n", r"struct-sizes:2"),
 ]

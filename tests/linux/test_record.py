@@ -25,7 +25,18 @@ def test_no_secret_is_written(full_tree, tmp_path):
 def test_what_is_read_back(full_tree, tmp_path):
     before = Host.read(full_tree)
     after = load_host(record(tmp_path / "out", full_tree).path)
-    same = ("zones", "page_size", "sysctls", "meminfo", "vmstat", "sockstat", "pfmemalloc_drop", "slabs", "modules")
+    same = (
+        "zones",
+        "page_size",
+        "sysctls",
+        "meminfo",
+        "vmstat",
+        "sockstat",
+        "pfmemalloc_drop",
+        "slabs",
+        "modules",
+        "thp",
+    )
     for field in same:
         assert getattr(after, field) == getattr(before, field), field
     assert (after.kernel, after.struct_size("bio")) == ("6.12.117", 128)

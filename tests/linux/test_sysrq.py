@@ -1,10 +1,20 @@
 """The log of a hang: a 192 MiB guest of Debian 6.1.192 swapping to an NBD (measured; part of its serial console)."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import Failure, HostError, parse_sysrq
+from mmmodel.linux import (
+    RULES,
+    Failure,
+    HostError,
+    exclusive_reserve,
+    memory_zones,
+    parse_sysrq,
+    total_floor,
+    zone_floor,
+)
 
 LOG = (Path(__file__).parent / "data" / "sysrq-nbd-6.1.txt").read_text()
 
@@ -49,6 +59,27 @@ def test_the_memory(report):
     assert dma.lowmem_reserve == (0, 125, 125, 125, 125)
     assert (dma32.reserved_highatomic, dma32.managed, dma32.free_pcp) == (4096 << 10, 141724 << 10, 1304 << 10)
     assert dma32.free_highatomic is None
+
+
+def test_the_floors_at_the_time_of_the_hang(report):
+    """Its watermarks are those of boot (40 and 338 pages) and boosted; the printed free pages lie below every floor but
+    memalloc's: 140 + 91 = 231 pages."""
+    zones = memory_zones(report.memory[0])
+    assert [(zone.index, zone.free, zone.min_unboosted, zone.boost) for zone in zones] == [
+        (0, 140, 40, 512),
+        (1, 91, 338, 512),
+    ]
+    old = RULES["6.1"]
+    assert total_floor(zones, "atomic", rules=old) == 15 + 125 + 127
+    assert total_floor(zones, "ordinary", rules=old) == 552 + 125 + 850
+    assert total_floor(zones, "memalloc", rules=old) == 0
+    assert exclusive_reserve(zones) == 15 + 127
+    # The low zone stands exactly at the floor of an order-0 atomic request: one page more and it would be granted.
+    assert zone_floor(zones[0], "atomic", 2, rules=old) == zones[0].free
+    with pytest.raises(HostError, match="node 0, zone DMA does not print managed"):
+        memory_zones((dataclasses.replace(report.memory[0][0], managed=None),))
+    with pytest.raises(HostError, match="no zones"):
+        memory_zones(())
 
 
 def test_lines_without_time_stamps_and_torn_ones():

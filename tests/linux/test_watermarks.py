@@ -1,5 +1,7 @@
 """The kernel's watermark arithmetic against published tables, measured floors and this machine."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from mmmodel.linux import (
     Marks,
     default_min_free_kbytes,
     exclusive_reserve,
+    highatomic_limit,
     khugepaged_min_free_kbytes,
     lowmem_reserve,
     min_free_kbytes_for,
@@ -187,7 +190,31 @@ def test_an_unknown_right():
 def test_cma_can_be_what_the_floor_leaves():
     plain = zone("Normal", 0, 10_000, (0, 0), min=800, low=900, high=1000)
     for cma, expected in [(0, 300), (400, 300), (600, 200), (5000, 0)]:
-        assert exclusive_reserve((plain.__class__(**{**plain.__dict__, "cma": cma}),)) == expected
+        assert exclusive_reserve((dataclasses.replace(plain, cma=cma),)) == expected
+
+
+def test_highatomic_pages_are_not_for_memalloc():
+    plain = zone("Normal", 0, 10_000, (0, 0), min=800, low=900, high=1000)
+    for free, expected in [(0, 300), (100, 200), (530, 0)]:
+        assert exclusive_reserve((dataclasses.replace(plain, free_highatomic=free),)) == expected
+    both = dataclasses.replace(plain, free_highatomic=100, cma=450)
+    assert exclusive_reserve((both,)) == 200
+
+
+@pytest.mark.parametrize(
+    ("kernel", "managed", "limit"),
+    [
+        ("6.1", 35431, 1024),  # the guest above: 4096 kB reserved, as its Mem-Info prints
+        ("6.1", 600, 600),  # two blocks even of a small zone, if it had them
+        ("6.12", 51_199, 0),
+        ("6.12", 51_200, 512),
+        ("6.12", 51_300, 1024),
+        ("6.12", 772915, 8192),
+        ("2.6.21", 772915, 0),
+    ],
+)
+def test_how_far_the_high_order_reservation_grows(kernel, managed, limit):
+    assert highatomic_limit(managed, RULES[kernel]) == limit
 
 
 def test_a_zone_gives_at_most_itself():
