@@ -33,8 +33,7 @@ class Congestion(NamedTuple):
 
 
 class FixedPoint(NamedTuple):
-    """Erlang fixed point: refusals per pool and per class, and the largest change that one more substitution would
-    make."""
+    """Erlang fixed point: refusals per pool and per class, and the largest error of any pool's equation."""
 
     pools: np.ndarray
     classes: np.ndarray
@@ -72,6 +71,23 @@ def log_erlang_b(servers: int, load: Real) -> float:
         return -math.inf
     # log B(n) = n log a - log n! - log Σ_{k<=n} a^k/k!, and the sum is e^a up to a factor 1 - (something below 1e-290)
     return servers * math.log(load) - math.lgamma(servers + 1) - load
+
+
+def time_to_full(servers: int, load: Real, exact: bool = False) -> Any:
+    """Mean time until all servers are taken for the first time, from empty, in mean holding times; inf if the load is
+    0.
+
+    Σ_{i<n} 1/(a B(i, a)): the birth–death formula Σ_i (1/(λ_i π_i)) Σ_{j<=i} π_j of Keilson 1979 with π_i/Σ_{j<=i}
+    π_j = B(i, a). Exponential holding times."""
+    _whole("servers", servers, 0)
+    load = _load("load", load, exact)
+    if load == 0:
+        return math.inf if servers else 0.0
+    inverse, total = load**0, 0 * load  # 1/B(i), which grows by 1/B(i+1) = 1 + (i+1)/(a B(i))
+    for i in range(servers):
+        total += inverse / load
+        inverse = 1 + (i + 1) * inverse / load
+    return total
 
 
 def erlang_c(servers: int, load: Real, exact: bool = False) -> Any:
@@ -160,16 +176,17 @@ def reduced_load(
     capacities: Sequence[int],
     loads: Sequence[Real],
     units: Sequence[Sequence[int]],
-    tolerance: float = 1e-13,
-    limit: int = 100_000,
+    tolerance: float = 1e-12,
+    limit: int = 10_000,
 ) -> FixedPoint:
     """Erlang fixed point of a loss network (Kelly, Ann. Appl. Prob. 1(3), 1991): class r takes `units[r][j]` units of
     every pool j, or is refused.
 
-    L_j = B(C_j, Σ_r u_rj a_r Π_i (1-L_i)^{u_ri} / (1-L_j)); class r is refused with probability 1 - Π_j
-    (1-L_j)^{u_rj}. The fixed point is unique (Kelly 1986); it is an approximation of the network, asymptotically
-    exact, exact for one pool with unit sizes. RuntimeError if the residual is not below `tolerance` after `limit`
-    rounds."""
+    L_j = B(C_j, a_j) with a_j = Σ_r u_rj a_r Π_i (1-L_i)^{u_ri} / (1-L_j); class r is refused with probability
+    1 - Π_j (1-L_j)^{u_rj}. The fixed point is the minimum of a strictly convex function (Kelly 1986), so it is unique,
+    and solving for one pool after the other finds it where plain substitution oscillates. It is an approximation of the
+    network, exact for one pool with unit sizes. RuntimeError if the residual exceeds `tolerance` after `limit` rounds.
+    """
     use = np.array(units, dtype=float)
     if use.shape != (len(loads), len(capacities)) or not np.all(use >= 0) or np.any(use % 1):
         raise ValueError(
@@ -177,19 +194,23 @@ def reduced_load(
             f"({len(capacities)}); got shape {use.shape}"
         )
     offered = np.array([_load(f"loads[{r}]", load) for r, load in enumerate(loads)])
-    loss, step, residual = np.zeros(len(capacities)), 1.0, math.inf
+    pools, losses = range(len(capacities)), np.zeros(len(capacities))
+
+    def excess(loss: float, j: int) -> float:
+        """B(C_j, a_j) - L_j with L_j = loss: it falls from at least 0 to at most 0 as the loss goes from 0 to 1."""
+        taken = use[:, j] > 0
+        others = np.prod(np.delete(1 - losses, j) ** np.delete(use, j, axis=1)[taken], axis=1)
+        load = (use[taken, j] * offered[taken] * others) @ (1 - loss) ** (use[taken, j] - 1)
+        return erlang_b(capacities[j], load) - loss
+
     for iteration in range(1, limit + 1):
-        carried = offered * np.prod((1 - loss) ** use, axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            thinned = np.where(loss < 1, (carried @ use) / (1 - loss), 0.0)
-        change = np.array([erlang_b(c, a) for c, a in zip(capacities, thinned)]) - loss
-        if (latest := float(np.abs(change).max())) <= tolerance:
-            return FixedPoint(loss, 1 - np.prod((1 - loss) ** use, axis=1), latest, iteration)
-        step = step / 2 if latest > residual and step > 1e-3 else step  # plain substitution may oscillate
-        loss, residual = loss + step * change, latest
+        for j in pools:
+            losses[j] = brentq(excess, 0.0, 1.0, args=(j,), xtol=1e-300, rtol=1e-15) if excess(0.0, j) > 0 else 0.0
+        residual = max(abs(float(excess(losses[j], j))) for j in pools)
+        if residual <= tolerance:
+            return FixedPoint(losses, 1 - np.prod((1 - losses) ** use, axis=1), residual, iteration)
     raise RuntimeError(
-        f"the Erlang fixed point has a residual of {residual:.1e} after {limit} substitutions; "
-        "raise `limit` or `tolerance`"
+        f"the Erlang fixed point has a residual of {residual:.1e} after {limit} rounds; raise `limit` or `tolerance`"
     )
 
 
@@ -220,8 +241,11 @@ def _fill(law, products, sizes):
 
     Entries are scaled by 1e-300 whenever their sum passes 1e150. An entry that has been scaled twice is 0, so each is
     touched a few times at most, however far the peak moves on."""
-    pad = sizes.max()
-    law[:pad] = 0.0
+    pad = 0
+    for size in sizes:
+        pad = max(pad, size)
+    for j in range(pad):
+        law[j] = 0.0
     law[pad] = total = 1.0
     low = middle = pad  # entries before `low` are 0; those before `middle` have been scaled once
     for j in range(pad + 1, len(law)):
@@ -232,9 +256,11 @@ def _fill(law, products, sizes):
         law[j] = value
         total += value
         if total > 1e150:
-            law[low : j + 1] *= 1e-300
+            for i in range(low, j + 1):
+                law[i] *= 1e-300
             low, middle, total = middle, j + 1, total * 1e-300
-    law /= total
+    for j in range(pad, len(law)):
+        law[j] /= total
 
 
 @lru_cache(maxsize=1)

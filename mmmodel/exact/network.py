@@ -196,7 +196,8 @@ def asymptotic_bounds(
 ) -> tuple[Any, Any]:
     """Lower and upper bound on X (Denning & Buzen, ACM Computing Surveys 10(3), 1978).
 
-    N/(N ΣD + Z) <= X <= min(min c_i/D_i, N/(ΣD + Z)). `population`: a number or an array. Stations with infinitely many servers count as think time."""
+    N/(N ΣD + Z) <= X <= min(min c_i/D_i, N/(ΣD + Z)). `population`: a number or an array. Stations with infinitely
+    many servers count as think time."""
     queueing, delay = _bounded(demands, population, think, servers)
     n = np.asarray(population, dtype=float)
     total = sum(d for d, _ in queueing)

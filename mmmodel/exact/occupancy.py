@@ -164,9 +164,10 @@ def saddlepoint_tail(weights: Sequence[Real], holdings: Sequence[int], populatio
     correction for lattices (1987).
 
     With x half a lattice step below the least possible value above `reserve`, K'(s) = x, s per step: 1 - Φ(w) + φ(w)
-    (1/u - 1/w), w = sign(s) sqrt(2(s x - K(s))), u = 2 sinh(s/2) sqrt(K''(s)). Good to a few per cent for two
-    holdings; less where the holdings are almost, but not quite, multiples of a large step, for then the law is a comb
-    that no smooth formula follows (measured: 5 % to 40 % on 192, 5468, 10460 bytes and 128 requests)."""
+    (1/u - 1/w), w = sign(s) sqrt(2(s x - K(s))), u = 2 sinh(s/2) sqrt(K''(s)). Measured:
+    within 2 % for holdings of a few steps and 50 to 200 requests, down to 1e-40; but 5 % to 40 % off for 192, 5468 and
+    10460 bytes and 128 requests: where the holdings are almost, but not quite, multiples of a large step, the law is a
+    comb that no smooth formula follows."""
     sums = _Sums(weights, holdings, population)
     x = sums.first_above(reserve) - 0.5
     if x > sums.most:

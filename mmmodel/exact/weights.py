@@ -7,6 +7,8 @@ partial product at most 1: what is too small for a double becomes 0, everything 
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 
@@ -15,11 +17,10 @@ def from_ratios(ratios: np.ndarray) -> np.ndarray:
     that there is one mode.
 
     An object array (Fractions) gives Fractions."""
-    one = np.ones(1, dtype=ratios.dtype)
     if ratios.dtype == object:
-        weights = np.concatenate([one, np.cumprod(ratios)])
+        weights = np.concatenate([[Fraction(1)], np.cumprod(ratios)])
     else:
         mode = int(np.count_nonzero(ratios >= 1))
         below = np.cumprod(1 / ratios[:mode][::-1])[::-1]
-        weights = np.concatenate([below, one, np.cumprod(ratios[mode:])])
+        weights = np.concatenate([below, [1.0], np.cumprod(ratios[mode:])])
     return weights / weights.sum()

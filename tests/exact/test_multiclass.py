@@ -1,4 +1,5 @@
-"""Closed networks of several classes against published values, one-class results, and the product form summed state by state."""
+"""Closed networks of several classes against published values, one-class results, and the product form summed state
+by state."""
 
 from fractions import Fraction
 from itertools import product
@@ -22,13 +23,15 @@ def test_lazowska_page_142():
 
 
 def test_lazowska_page_131():
-    """Lazowska et al., p. 131: batch 10, interactive 25 with 30 s of thinking; exact column of libmva: test2.cc, four digits."""
+    """Lazowska et al., p. 131: batch 10, interactive 25 with 30 s of thinking; exact column of libmva: test2.cc, four
+    digits."""
     got = solve_multiclass([[1, 0.09], [0.1, 0.9]], [10, 25], think=[0, 30])
     assert got.queue_lengths == pytest.approx(np.array([[9.717, 0.2827], [0.8496, 2.0900]]), abs=5e-4)
 
 
 def test_chandy_and_neuse():
-    """Chandy & Neuse, CACM 25(2), 1982, exact column of libmva: test1.cc: 8 requests with a delay of 8 and 1 without, on one server."""
+    """Chandy & Neuse, CACM 25(2), 1982, exact column of libmva: test1.cc: 8 requests with a delay of 8 and 1 without,
+    on one server."""
     got = solve_multiclass([[8, 1], [0, 1]], [8, 1], servers=[None, 1])
     assert got.queue_lengths == pytest.approx(np.array([[5.227, 2.773], [0, 1]]), abs=5e-4)
 
@@ -55,9 +58,12 @@ def test_schwetman_tables_3_and_5():
 
 
 def test_schwetman_figure_6_as_corrected():
-    """Purdue CSD-TR-330, figure 6, p. 9: 40 and 4 requests, a CPU and four disks. The report's numbers are wrong (queueing: qncmmva.m says so and gives those of JMVA)."""
+    """Purdue CSD-TR-330, figure 6, p. 9: 40 and 4 requests, a CPU and four disks. The report's numbers are wrong
+    (queueing: qncmmva.m says so and gives those of JMVA)."""
     cpu, disk = (0.01 / 0.9, 0.1 / 0.05), (0.035 / 0.9 / 4, 0.035 / 0.05 / 4)
-    got = solve_multiclass([[5, cpu[0]] + [disk[0]] * 4, [10, cpu[1]] + [disk[1]] * 4], [40, 4], servers=[None] + [1] * 5)
+    got = solve_multiclass(
+        [[5, cpu[0]] + [disk[0]] * 4, [10, cpu[1]] + [disk[1]] * 4], [40, 4], servers=[None] + [1] * 5
+    )
     assert got.throughputs == pytest.approx([7.891588, 0.277270], abs=1e-6)
     assert got.queue_lengths[:, :3] == pytest.approx(
         np.array([[39.457941, 0.192262, 0.087449], [2.772704, 1.008198, 0.054775]]), abs=1e-6
@@ -93,7 +99,11 @@ def by_states(demands, populations, think, servers):
     def weight(i, n):
         total = sum(n)
         rates = prod(k if counts[i] is None else min(k, counts[i]) for k in range(1, total + 1))
-        return Fraction(factorial(total), prod(map(factorial, n))) * prod(Fraction(columns[i][r]) ** n[r] for r in classes) / rates
+        return (
+            Fraction(factorial(total), prod(map(factorial, n)))
+            * prod(Fraction(columns[i][r]) ** n[r] for r in classes)
+            / rates
+        )
 
     def normalizer(target, station=None, r=None):
         splits = [[s for s in product(range(n + 1), repeat=len(columns)) if sum(s) == n] for n in target]
@@ -133,12 +143,20 @@ def test_requests_are_conserved_in_three_classes():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (dict(demands=[[1, 1]], populations=[1, 1]), ValueError, "one entry per class: 1 rows of demands, 2 populations"),
-        (dict(demands=[[1, 1], [1]], populations=[1, 1]), ValueError, "one row of equal length per class"),
-        (dict(demands=[[1, 1]], populations=[-1]), ValueError, r"populations\[0\] must be a whole number"),
-        (dict(demands=[[1, -1]], populations=[1]), ValueError, r"demands\[1\] must be a finite time"),
-        (dict(demands=[[1, 1]], populations=[0]), ValueError, "at least one class must have a request"),
-        (dict(demands=[[1.0, 1], [1, 1]], populations=[1500, 1], think=[3000.0, 0]), OverflowError, "leaves the range"),
+        (
+            {"demands": [[1, 1]], "populations": [1, 1]},
+            ValueError,
+            "one entry per class: 1 rows of demands, 2 populations",
+        ),
+        ({"demands": [[1, 1], [1]], "populations": [1, 1]}, ValueError, "one row of equal length per class"),
+        ({"demands": [[1, 1]], "populations": [-1]}, ValueError, r"populations\[0\] must be a whole number"),
+        ({"demands": [[1, -1]], "populations": [1]}, ValueError, r"demands\[1\] must be a finite time"),
+        ({"demands": [[1, 1]], "populations": [0]}, ValueError, "at least one class must have a request"),
+        (
+            {"demands": [[1.0, 1], [1, 1]], "populations": [1500, 1], "think": [3000.0, 0]},
+            OverflowError,
+            "leaves the range",
+        ),
     ],
 )
 def test_errors(arguments, error, message):
