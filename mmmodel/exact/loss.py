@@ -151,7 +151,8 @@ def multirate_law(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) ->
     most likely may be given as 0."""
     capacity, products, sizes = _classes(capacity, loads, sizes)
     padded = np.empty(sizes.max() + capacity + 1)
-    _recursion()(padded, products, sizes)
+    order = np.argsort(-sizes)  # the freshest entry comes last: fewest operations wait for it
+    _recursion()(padded, products[order], sizes[order])
     return padded[sizes.max() :]
 
 
@@ -252,15 +253,16 @@ def _fill(law, products, sizes):
         value = 0.0
         for k in range(len(sizes)):
             value += products[k] * law[j - sizes[k]]
-        value /= j - pad
+        value *= 1.0 / (j - pad)
         law[j] = value
         total += value
         if total > 1e150:
             for i in range(low, j + 1):
                 law[i] *= 1e-300
             low, middle, total = middle, j + 1, total * 1e-300
+    share = 1.0 / total
     for j in range(pad, len(law)):
-        law[j] /= total
+        law[j] *= share
 
 
 @lru_cache(maxsize=1)
