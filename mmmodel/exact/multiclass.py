@@ -16,6 +16,7 @@ subtraction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,18 +53,18 @@ def solve_multiclass(
     hundreds beside large delays)."""
     table, delay, counts, population = _checked(demands, populations, think, servers, exact)
     lattice = _Lattice(population, exact)
-    scale = [1 / (max([z, *(d / (c or 1) for d, c in zip(row, counts))]) or 1) for row, z in zip(table, delay)]
-    scaled = [[d * scale[r] for d in table[r]] for r in range(len(population))]
-    columns = [[row[i] for row in scaled] for i in range(len(counts))]
-    total = base = lattice.delays(
-        [z * f + sum(d for d, c in zip(row, counts) if c is None) for z, f, row in zip(delay, scale, scaled)]
-    )
+    # Upper bounds on the throughputs as units: then G' is at least 1 everywhere and nothing can underflow
+    scale = [_fastest(row, z, counts, n) for row, z, n in zip(table, delay, population)]
+    scaled = [[d * unit for d in row] for row, unit in zip(table, scale)]
+    columns = [*zip(*scaled)]
+    idle = [z * unit + sum(d for d, c in zip(row, counts) if c is None) for z, unit, row in zip(delay, scale, scaled)]
     with np.errstate(over="ignore", invalid="ignore"):
+        total = base = lattice.delays(idle)
         for column, count in zip(columns, counts):
             if count is not None:
                 total = lattice.filter(lattice.numerator(total, column, count), column, count)
         last = total[-1]
-        if not exact and not 1e-280 < last < 1e280:
+        if not last < math.inf:
             raise OverflowError(
                 f"the normalizing constant of populations {list(population)} leaves the range of a double; "
                 "use exact=True or smaller populations"
@@ -153,6 +154,13 @@ class _Lattice:
         return np.array(
             [d * self.shifted(derivative, r) if self.shape[r] > 1 else 0 * total[-1] for r, d in enumerate(column)]
         )
+
+
+def _fastest(row: Sequence, think: Real, counts: Sequence, population: int):
+    """Asymptotic upper bound on the throughput of one class, alone in the network."""
+    total = think + sum(row)
+    limits = [c / d for d, c in zip(row, counts) if c is not None and d > 0]
+    return min([population / total, *limits]) if total > 0 and population > 0 else 1
 
 
 def _checked(demands, populations, think, servers, exact) -> tuple[list, list, list, list]:

@@ -81,14 +81,12 @@ def mva(
     queueing, delays = split(demands, population, think, servers, exact)
     if any(station.servers > 1 for station in queueing):
         return _throughputs(queueing, delays, population)
-    demand = np.array([station.demand for station in queueing], dtype=object if exact else float)
-    delay = _total(delays)
-    queue = 0 * demand
-    throughputs = []
+    demand, delay = [station.demand for station in queueing], _total(delays)
+    queue, throughputs = [0 * d for d in demand], []
     for n in range(1, population + 1):
-        residence = demand * (1 + queue)
-        throughputs.append(n / (delay + sum(residence.tolist())))
-        queue = throughputs[-1] * residence
+        residence = [d * (1 + q) for d, q in zip(demand, queue)]
+        throughputs.append(n / (delay + sum(residence)))
+        queue = [throughputs[-1] * r for r in residence]
     return np.array(throughputs, dtype=object if exact else float)
 
 
