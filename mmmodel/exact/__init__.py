@@ -1,0 +1,1 @@
+"""Exact numbers: verdicts, chains, networks, loss systems."""
