@@ -1,0 +1,780 @@
+"""Continuous-time Markov chains: explored from a model, solved with a bound on every error.
+
+A chain has states 0..n-1, rates q_ij >= 0 from i to j != i and a law alpha of the state at time 0. With an *event* (a set of states):
+
+    T          transient states: reachable from the start without passing through the event
+    A          = diag(d) - Q on T, d_i the total rate out of i: an M-matrix; its exits lead into the event
+    h          mean time to the event:            A h = 1            E = alpha h
+    x          mean time spent in each state:     x A = alpha        E = sum x
+    p          probability of one event first:    A p = rates into it
+    nu         quasi-stationary rate: smallest eigenvalue of A, P(T > t) ~ c exp(-nu t)
+    pi         stationary law: pi Q = pi d
+
+All of these are solved by elimination without subtraction (`elimination`, GTH), so that a mean time of 1e30 s or a probability of
+1e-40 has all its digits, and every scalar is a `Certified` float that carries an interval [low, high]. Laws at a time t come from
+uniformization (`uniformization`), whose truncation error is part of the interval.
+
+Where an interval comes from (the tighter of two):
+  a priori    the entrywise bound of the elimination, `Elimination.relative_error`;
+  a posteriori  M-matrix bounds of a residual. Lemma: x, s > 0, |A x - b| <= eps D x and A s >= (1 - eta) D x with eta < 1 give
+              |A^-1 b - x| <= eps / (1 - eta) s, because A^-1 >= 0. D = diag(d); the residual's own roundoff is in eps.
+              One more solve, A s = D x, buys a rigorous bound. Applied with one typical state removed (`Elimination.last`), where the
+              system is well conditioned even if the event itself is all but impossible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
+State = Hashable
+Successors = Callable[[Any], Iterable[tuple[State, Real]]]
+Event = Callable[[Any], bool] | np.ndarray  # a predicate of a state, or a mask of shape (n,)
+Reward = Callable[[Any], float] | np.ndarray  # a value per unit of time in a state, or an array of shape (n,)
+
+LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python objects for each
+BYTES_PER_STATE = 600
+U = 2.0**-53
+
+
+class StateSpaceTooLarge(ValueError):
+    """The exploration met more states than its limit."""
+
+
+class Certified(float):
+    """A float that knows its error: low <= exact value <= high; `method` says how the interval was obtained."""
+
+    low: float
+    high: float
+    method: str
+
+    def __new__(cls, value: float, low: float, high: float, method: str) -> Certified:
+        self = super().__new__(cls, value)
+        self.low, self.high, self.method = float(low), float(high), method
+        return self
+
+    def __getnewargs__(self) -> tuple[float, float, float, str]:
+        return float(self), self.low, self.high, self.method
+
+    @property
+    def relative_error(self) -> float:
+        """Half-width of the interval, the larger side, relative to the value (0 for an exact 0 or infinity)."""
+        if self.low == self.high:
+            return 0.0
+        return max(self.high - float(self), float(self) - self.low) / abs(float(self)) if self else math.inf
+
+
+class Law(dict):
+    """Probability by state. `relative_error` bounds the relative error of each entry, `absolute_error` that of their sum |.|_1."""
+
+    def __init__(self, items: Iterable[tuple[State, float]], relative_error: float, absolute_error: float, method: str):
+        super().__init__(items)
+        self.relative_error, self.absolute_error, self.method = relative_error, absolute_error, method
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean, second moment and variance of a time (s, s², s²)."""
+
+    mean: float
+    second: float
+    variance: float
+
+
+# --- making a chain ------------------------------------------------------------------------------------------------------------
+
+
+def explore(
+    initial: State | Mapping[State, Real], successors: Successors, limit: int = LIMIT, progress: Callable[[int], None] | None = None
+) -> Chain:
+    """The chain of every state that `initial` can reach, in breadth-first order.
+
+    initial: a state, or a dict from states to probabilities that sum to 1. successors(state) yields (state, rate), rates in 1/s,
+    finite and >= 0 (0 is ignored; so is a transition to the state itself); several transitions to the same state add up. Fractions
+    and ints are kept for exact=True. Raises ValueError for a bad rate, naming it, and StateSpaceTooLarge beyond `limit` states.
+    """
+    start = dict(initial) if isinstance(initial, Mapping) else {initial: 1}
+    index: dict[State, int] = {state: i for i, state in enumerate(start)}
+    states = list(start)
+    rows: list[int] = []
+    columns: list[int] = []
+    rates: list[Real] = []
+    for i, state in enumerate(states):  # `states` grows while it is walked
+        for successor, rate in successors(state):
+            _check_rate(state, successor, rate)
+            if rate == 0 or successor == state:
+                continue
+            j = index.setdefault(successor, len(states))
+            if j == len(states):
+                states.append(successor)
+                if j >= limit:
+                    raise _too_large(j + 1, limit, len(states) - i)
+            rows.append(i)
+            columns.append(j)
+            rates.append(rate)
+    return Chain.from_arrays(rows, columns, rates, [start.get(s, 0) for s in states], states)
+
+
+def explore_box(
+    shape: Sequence[int],
+    jumps: Sequence[tuple[Sequence[int], Any]],
+    initial: Sequence[int],
+    inside: Callable[..., np.ndarray] | None = None,
+    limit: int = 50_000_000,
+) -> Chain:
+    """The chain on integer vectors 0 <= v_d < shape_d, built with arrays: a million states in about a second.
+
+    jumps: (step, rate) pairs: an integer vector, and a number or a function of the coordinate arrays (one per dimension, float) that
+    returns rates (1/s). inside(*coordinates) -> mask of the vectors that belong to the space (all, if left out); a jump that leaves
+    the space does not happen. Only vectors reachable from `initial` are kept. The states are tuples of ints; `chain.coordinates` is
+    the (n, dimensions) array of them. Raises ValueError for a bad rate or start, StateSpaceTooLarge beyond `limit` vectors.
+    """
+    if math.prod(shape) > limit:
+        raise _too_large(math.prod(shape), limit, 0)
+    grid = np.indices(tuple(shape), dtype=np.int32).reshape(len(shape), -1)
+    kept = np.arange(grid.shape[1]) if inside is None else np.flatnonzero(np.asarray(inside(*grid), dtype=bool))
+    where = np.full(grid.shape[1], -1, dtype=np.int32)
+    where[kept] = np.arange(len(kept), dtype=np.int32)
+    points = np.ascontiguousarray(grid[:, kept])
+    origin = tuple(int(v) for v in initial)
+    if len(origin) != len(shape) or any(not 0 <= v < s for v, s in zip(origin, shape)):
+        raise ValueError(f"initial: {origin} is not a vector of the box {tuple(shape)}")
+    first = int(where[np.ravel_multi_index(origin, tuple(shape))])
+    if first < 0:
+        raise ValueError(f"initial: {origin} does not satisfy `inside`")
+    triples = [_box_jump(points, where, tuple(shape), step, rate) for step, rate in jumps]
+    rows, columns, rates = (np.concatenate([t[c] for t in triples]) for c in range(3))
+    alpha = np.zeros(len(kept))
+    alpha[first] = 1.0
+    return Chain.from_arrays(rows, columns, rates, alpha, points.T)
+
+
+def _box_jump(
+    points: np.ndarray, where: np.ndarray, shape: tuple[int, ...], step: Sequence[int], rate: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and rates of one kind of jump."""
+    if len(step) != len(shape) or not any(step):
+        raise ValueError(f"jumps: {tuple(step)} must be a nonzero vector of {len(shape)} integers")
+    valid = np.ones(points.shape[1], dtype=bool)
+    for x, s, d in zip(points, step, shape):
+        if s:
+            valid &= (x + s >= 0) & (x + s < d)
+    rows = np.flatnonzero(valid)
+    offset = sum(int(s) * math.prod(shape[d + 1 :]) for d, s in enumerate(step))
+    flat = np.ravel_multi_index(tuple(points[:, rows]), shape)
+    columns = where[flat + offset]
+    stays = columns >= 0
+    rows, columns = rows[stays], columns[stays]
+    value = rate(*points[:, rows].astype(float)) if callable(rate) else rate
+    rates = np.broadcast_to(np.asarray(value, dtype=float), rows.shape)
+    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
+    if len(bad):
+        state = tuple(points[:, rows[bad[0]]].tolist())
+        raise ValueError(f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0")
+    return rows.astype(np.int32), columns.astype(np.int32), rates
+
+
+def _check_rate(state: State, successor: State, rate: Any) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, Real | np.number) or not (0 <= rate and math.isfinite(rate)):
+        raise ValueError(f"the rate from {state!r} to {successor!r} is {rate!r}; it must be a finite number >= 0 (per second)")
+
+
+def _too_large(seen: int, limit: int, waiting: int) -> StateSpaceTooLarge:
+    size = seen * BYTES_PER_STATE / 2**30
+    return StateSpaceTooLarge(
+        f"limit: {seen} states were seen ({waiting} of them not yet expanded) and the limit is {limit}; exploring so many takes about "
+        f"{size:.2f} GiB, and their elimination more. Raise `limit` if memory allows; else lump equal requests into counts, build the "
+        "generator with explore_box or Chain.from_arrays (about 0.1 kB a state), or simulate (mmmodel.simulation, splitting for rare events)"
+    )
+
+
+# --- the chain -----------------------------------------------------------------------------------------------------------------
+
+
+class Chain:
+    """A continuous-time Markov chain; make one with `explore`, `explore_box` or `Chain.from_arrays`.
+
+    states: sequence of the n states. rates: (n, n) CSR array of off-diagonal rates, 1/s. initial: (n,) law at time 0.
+    An event is a predicate of a state or a mask of shape (n,); a reward likewise a function or an array of shape (n,).
+    """
+
+    def __init__(self, rates: sparse.csr_array, initial: np.ndarray, states: Sequence[State] | np.ndarray, exact: tuple | None = None):
+        self.rates, self.initial, self._states, self._exact = rates, initial, states, exact
+        self._cache: dict[Any, Any] = {}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        rows: Sequence[int] | np.ndarray,
+        columns: Sequence[int] | np.ndarray,
+        rates: Sequence[Real] | np.ndarray,
+        initial: int | Sequence[Real] | np.ndarray,
+        states: Sequence[State] | np.ndarray | None = None,
+    ) -> Chain:
+        """A chain from transitions (rows[k] -> columns[k] at rates[k] per second), all of one length.
+
+        initial: the index of the first state, or n probabilities that sum to 1. states: names (default 0..n-1), or an integer array of
+        shape (n, dimensions) whose rows are the states. Equal pairs add up, loops are ignored, states that the start cannot reach
+        are dropped. Raises ValueError for rates that are negative or not finite, or a law that does not sum to 1.
+        """
+        exact_rates = list(rates) if not isinstance(rates, np.ndarray) and len(rates) <= 200_000 else None
+        r, c = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
+        q = np.asarray(rates, dtype=float)
+        if not r.shape == c.shape == q.shape or r.ndim != 1:
+            raise ValueError(f"rows, columns, rates: shapes {r.shape}, {c.shape}, {q.shape} must be equal and one-dimensional")
+        if len(q) and not (np.isfinite(q).all() and q.min() >= 0):
+            k = int(np.flatnonzero(~(np.isfinite(q) & (q >= 0)))[0])
+            raise ValueError(f"rates: the rate from {r[k]} to {c[k]} is {q[k]}; it must be a finite number >= 0 (per second)")
+        n = len(states) if states is not None else _size(r, c, initial)
+        alpha, exact_alpha = _initial_law(initial, n)
+        if len(r) and (min(r.min(), c.min()) < 0 or max(r.max(), c.max()) >= n):
+            raise ValueError(f"rows, columns: indices must lie in 0..{n - 1}")
+        kept = (r != c) & (q > 0)
+        matrix = sparse.csr_array((q[kept], (r[kept].astype(np.int32), c[kept].astype(np.int32))), shape=(n, n))
+        exact = None
+        if exact_rates is not None:
+            exact = ([(int(i), int(j), x) for i, j, x in zip(r, c, exact_rates) if i != j and x > 0], exact_alpha)
+        chain = cls(matrix, alpha, range(n) if states is None else states, exact)
+        return chain._reachable_part()
+
+    def _reachable_part(self) -> Chain:
+        seen = _reach(self.rates, np.flatnonzero(self.initial))
+        if seen.all():
+            return self
+        kept = np.flatnonzero(seen)
+        place = np.full(len(seen), -1)
+        place[kept] = np.arange(len(kept))
+        exact = None
+        if self._exact is not None:
+            moves, alpha = self._exact
+            exact = ([(int(place[i]), int(place[j]), x) for i, j, x in moves if seen[i]], [alpha[i] for i in kept])
+        states = self._states[kept] if isinstance(self._states, np.ndarray) else [self._states[i] for i in kept]
+        return Chain(self.rates[kept][:, kept], self.initial[kept], states, exact)
+
+    def __len__(self) -> int:
+        return self.rates.shape[0]
+
+    @property
+    def states(self) -> Sequence[State]:
+        """The states in index order (tuples of ints for a chain on integer vectors)."""
+        if isinstance(self._states, np.ndarray):
+            if "states" not in self._cache:
+                self._cache["states"] = list(map(tuple, self._states.tolist()))
+            return self._cache["states"]
+        return self._states
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """(n, dimensions) integer array of the states of a chain on integer vectors."""
+        return self._states if isinstance(self._states, np.ndarray) else np.array([s for s in self._states])
+
+    # --- stationary ---
+
+    def stationary(self, exact: bool = False) -> Law:
+        """Stationary law by state, from which the chain, started as it is, spends its time in the long run.
+
+        States that are left for ever have probability 0 (exactly). Several recurrent classes: each has its own law, weighted by the
+        probability of being absorbed in it from the start, which is the long-run share of time in expectation.
+        """
+        if exact:
+            return Law(zip(self.states, self._exact_chain().stationary()), 0.0, 0.0, "rational elimination")
+        pi, relative = self.stationary_vector(), self._cache["stationary_error"]
+        return Law(zip(self.states, pi.tolist()), relative[0], relative[0], relative[1])
+
+    def stationary_vector(self) -> np.ndarray:
+        """The stationary law as an array of shape (n,)."""
+        if "stationary" not in self._cache:
+            classes, weights, error = self._recurrent_classes()
+            pi, method = np.zeros(len(self)), "elimination"
+            for members, weight in zip(classes, weights):
+                law, bound, method = _stationary_class(self.rates[members][:, members])
+                pi[members] = weight * law
+                error = max(error, bound)
+            self._cache["stationary"], self._cache["stationary_error"] = pi, (error + 4 * U, method)
+        return self._cache["stationary"]
+
+    def _recurrent_classes(self) -> tuple[list[np.ndarray], list[float], float]:
+        """Closed communicating classes, the probability of ending in each, and a bound on the relative error of those."""
+        count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
+        if count == 1:
+            return [np.arange(len(self))], [1.0], 0.0
+        coo = self.rates.tocoo()
+        leaves = np.zeros(count, dtype=bool)
+        leaves[label[coo.row][label[coo.row] != label[coo.col]]] = True
+        classes = [np.flatnonzero(label == k) for k in np.flatnonzero(~leaves)]
+        if len(classes) == 1:
+            return classes, [1.0], 0.0
+        chances = [self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes]
+        return classes, [float(c) for c in chances], max(c.relative_error for c in chances)
+
+    def _mask_of(self, members: np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(self), dtype=bool)
+        mask[members] = True
+        return mask
+
+    def expected(self, reward: Reward, exact: bool = False) -> Certified | Fraction:
+        """Stationary mean of a reward: sum of pi(state) reward(state)."""
+        if exact:
+            return sum((p * Fraction(reward(s)) for s, p in zip(self.states, self._exact_chain().stationary()) if p), Fraction(0))
+        terms = self.stationary_vector() * self._values(reward)
+        value, slack = float(terms.sum()), float(np.abs(terms).sum()) * (self._cache["stationary_error"][0] + len(self) * U)
+        return Certified(value, value - slack, value + slack, self._cache["stationary_error"][1])
+
+    def flow(self, select: Callable[[Any, Any], bool], exact: bool = False) -> Certified | Fraction:
+        """Stationary rate (1/s) of the transitions with select(state, successor): a throughput."""
+        if exact:
+            pi = self._exact_chain().stationary()
+            states = self.states
+            moves = self._exact_chain().moves
+            return sum((pi[i] * q for i, j, q in moves if select(states[i], states[j])), Fraction(0))
+        return self.expected(self._selected(select).sum(axis=1))
+
+    # --- time to an event ---
+
+    def mean_time_to(self, event: Event, exact: bool = False) -> Certified | Fraction:
+        """Mean time (s) until the event first holds; math.inf if it may never hold. exact=True: a Fraction (small chains)."""
+        return self.accumulated(1, event, exact)
+
+    def accumulated(self, reward: Reward | float, until: Event, exact: bool = False) -> Certified | Fraction:
+        """Mean of the integral of a reward >= 0 over the time until the event; inf if the event may never hold and the reward goes on."""
+        mask = self._mask(until)
+        if exact:
+            values = [Fraction(reward(s)) if callable(reward) else Fraction(reward) for s in self.states]
+            return self._exact_chain().accumulated(values, mask)
+        problem = self._problem(mask)
+        return problem.accumulated(self._nonnegative(reward)[problem.members])
+
+    def mean_time_by_state(self, event: Event) -> Law:
+        """Mean time (s) to the event from each state that can occur before it; 0 in the event."""
+        mask = self._mask(event)
+        problem = self._problem(mask)
+        times = np.zeros(len(self))
+        times[problem.members] = problem.hitting_times() if problem.certain else math.inf
+        shown = mask.copy()
+        shown[problem.members] = True
+        states = self.states
+        items = [(states[i], float(times[i])) for i in np.flatnonzero(shown)]
+        return Law(items, problem.relative_error, math.inf, "elimination")
+
+    def moments(self, event: Event) -> Moments:
+        """Mean, second moment and variance of the time to the event.
+
+        The variance is not a difference of moments: it solves A v = sum_j q_ij (h_j - h_i)^2 (the squared jumps of the martingale
+        h(X) + t), plus the variance of h over the initial law; so it keeps its digits where the law is nearly deterministic.
+        """
+        problem = self._problem(self._mask(event))
+        if not problem.certain:
+            return Moments(math.inf, math.inf, math.inf)
+        return problem.moments()
+
+    def probability_by(self, t: float, event: Event, tolerance: float = 1e-12) -> Certified:
+        """P(the event has held at some time in [0, t]), t in seconds, with relative error at most `tolerance` (and the interval)."""
+        from .uniformization import absorbed_by
+
+        mask = self._mask(event)
+        start = float(self.initial[mask].sum())
+        problem = self._problem(mask)
+        alpha = self.initial[problem.members]
+        if not problem.size or t == 0 or not problem.exits.any():
+            return Certified(start, start, start, "initial law")
+        value, low, high, method = absorbed_by(problem.rates, problem.exits, problem.dead, alpha, _time(t), tolerance)
+        return Certified(min(1.0, start + value), start + low, min(1.0, start + high), method)
+
+    def transient(self, t: float, tolerance: float = 1e-12) -> Law:
+        """Law of the state at time t (s); the sum of the absolute errors is at most about `tolerance`."""
+        vector, error, method = self._transient(t, tolerance)
+        return Law(zip(self.states, vector.tolist()), math.inf, error, method)
+
+    def transient_vector(self, t: float, tolerance: float = 1e-12) -> np.ndarray:
+        """The law at time t as an array of shape (n,)."""
+        return self._transient(t, tolerance)[0]
+
+    def _transient(self, t: float, tolerance: float) -> tuple[np.ndarray, float, str]:
+        from .uniformization import transient
+
+        return transient(self.rates, self.initial, _time(t), tolerance, self.stationary_vector)
+
+    def quasi_stationary_rate(self, event: Event) -> Certified:
+        """Rate nu (1/s) at which P(event not yet) decays in the end: ~ c exp(-nu t); 1/nu is the mean time once the start is forgotten.
+
+        Smallest eigenvalue of A by inverse iteration; the interval is Collatz and Wielandt's: min x/z <= nu <= max x/z for z = A^-1 x.
+        """
+        return self._problem(self._mask(event)).decay_rate()
+
+    def quasi_stationary(self, event: Event) -> Law:
+        """Law of the state given that the event has not held for a long time (left eigenvector of A for nu)."""
+        problem = self._problem(self._mask(event))
+        law, error = problem.decay_law()
+        states = self.states
+        return Law([(states[i], float(x)) for i, x in zip(problem.members, law)], error, error, "inverse iteration, ratio bound")
+
+    def probability_before(self, a: Event, b: Event, exact: bool = False) -> Certified | Fraction:
+        """P(event a holds before event b does, or together with it); b may be an event that never holds."""
+        first, second = self._mask(a), self._mask(b)
+        if exact:
+            return self._exact_chain().probability(first, first | second)
+        sure = float(self.initial[first].sum())
+        problem = self._problem(first | second)
+        into = np.asarray(self.rates[problem.members][:, np.flatnonzero(first)].sum(axis=1)).ravel()
+        inner = problem.probability(into)
+        return Certified(sure + inner, sure + inner.low, min(1.0, sure + inner.high), inner.method)
+
+    # --- sensitivities ---
+
+    def sensitivity(self, event: Event, group: Callable[[Any, Any], Hashable]) -> dict[Hashable, float]:
+        """Elasticities d log E / d log(scale of a group's rates) of the mean time E to the event, by an adjoint solve.
+
+        group(state, successor) -> label of the transition (None: left out). With x A = alpha, A h = 1: dE/dlog s_g is the sum over
+        the group of x_i q_ij (h_j - h_i). Over all transitions they sum to -1 (time scales as 1/rates).
+        """
+        problem = self._problem(self._mask(event))
+        if not problem.certain:
+            raise ValueError("event: it may never hold, so its mean time is infinite and has no sensitivity")
+        x, h = np.zeros(len(self)), np.zeros(len(self))
+        x[problem.members], h[problem.members] = problem.occupancy(), problem.hitting_times()
+        return self._by_group(group, x, h, float(x.sum()))
+
+    def stationary_sensitivity(self, reward: Reward, group: Callable[[Any, Any], Hashable]) -> dict[Hashable, float]:
+        """Derivatives d E[reward] / d log(scale of a group's rates) of the stationary mean (one recurrent class), by an adjoint solve.
+
+        They are sums of pi_i q_ij (g_j - g_i), g the bias: -Q g = r - E[r]. Over all transitions they sum to 0.
+        """
+        classes, _, _ = self._recurrent_classes()
+        if len(classes) != 1:
+            raise ValueError(f"the chain has {len(classes)} recurrent classes; a stationary sensitivity needs one")
+        members, pi = classes[0], self.stationary_vector()
+        r = self._values(reward)[members]
+        part, last = self.rates[members][:, members], int(np.argmax(pi[members]))
+        bias = np.zeros(len(self))
+        if len(members) > 1:
+            factors = _eliminated(part, np.zeros(len(members)), last)
+            mean = float(pi[members] @ r)
+            bias[members] = factors.solve(np.maximum(r - mean, 0), 0.0) - factors.solve(np.maximum(mean - r, 0), 0.0)
+        return self._by_group(group, pi, bias, 1.0)
+
+    def _by_group(self, group: Callable, weight: np.ndarray, value: np.ndarray, scale: float) -> dict[Hashable, float]:
+        coo, states, sums = self.rates.tocoo(), self.states, {}
+        terms = weight[coo.row] * coo.data * (value[coo.col] - value[coo.row]) / scale
+        for i, j, term in zip(coo.row.tolist(), coo.col.tolist(), terms.tolist()):
+            label = group(states[i], states[j])
+            if label is not None:
+                sums[label] = sums.get(label, 0.0) + term
+        return sums
+
+    # --- helpers ---
+
+    def _problem(self, mask: np.ndarray) -> AbsorptionProblem:
+        key = mask.tobytes()
+        if self._cache.get("problem key") != key:
+            self._cache["problem key"], self._cache["problem"] = key, AbsorptionProblem(self.rates, self.initial, mask)
+        return self._cache["problem"]
+
+    def _mask(self, event: Event) -> np.ndarray:
+        if callable(event):
+            return np.fromiter((bool(event(s)) for s in self.states), dtype=bool, count=len(self))
+        mask = np.asarray(event)
+        if mask.dtype != bool or mask.shape != (len(self),):
+            raise ValueError(f"event: {mask.dtype} array of shape {mask.shape}; it must be a function of a state or a mask of {len(self)} bools")
+        return mask
+
+    def _values(self, reward: Reward | float) -> np.ndarray:
+        if callable(reward):
+            values = np.array([float(reward(s)) for s in self.states])
+        else:
+            values = np.broadcast_to(np.asarray(reward, dtype=float), (len(self),))
+        if not np.isfinite(values).all():
+            raise ValueError("reward: every value must be finite")
+        return values
+
+    def _nonnegative(self, reward: Reward | float) -> np.ndarray:
+        values = self._values(reward)
+        if values.min(initial=0.0) < 0:
+            raise ValueError(f"reward: {values.min()} is negative; split the reward into two parts >= 0")
+        return values
+
+    def _selected(self, select: Callable[[Any, Any], bool]) -> sparse.csr_array:
+        coo, states = self.rates.tocoo(), self.states
+        pairs = zip(coo.row.tolist(), coo.col.tolist())
+        kept = np.fromiter((bool(select(states[i], states[j])) for i, j in pairs), dtype=bool, count=coo.nnz)
+        return sparse.csr_array((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=coo.shape)
+
+    def _exact_chain(self) -> Any:
+        from .rational import RationalChain
+
+        if self._exact is None:
+            raise ValueError("exact: this chain was built from arrays of floats or has too many transitions; use explore() with Fractions")
+        if "exact" not in self._cache:
+            self._cache["exact"] = RationalChain(len(self), *self._exact)
+        return self._cache["exact"]
+
+
+# --- absorption ----------------------------------------------------------------------------------------------------------------
+
+
+class AbsorptionProblem:
+    """The chain until an event: A = diag(d) - Q on the states that can occur before it and may still reach it.
+
+    members: (m,) their indices. rates, exits: rates among them, and into the event. dead: rates to where the event is out of reach.
+    certain: the event happens with probability one.
+    """
+
+    def __init__(self, rates: sparse.csr_array, initial: np.ndarray, mask: np.ndarray):
+        before = ~mask
+        inner = _restricted(rates, before)
+        reached = _reach(inner, np.flatnonzero((initial > 0) & before)) & before
+        into = np.asarray(rates @ mask.astype(float)).ravel()
+        hopeful = _reach(sparse.csr_array(inner.T), np.flatnonzero((into > 0) & reached)) & reached
+        self.certain = bool(hopeful.sum() == reached.sum())
+        self.members = np.flatnonzero(hopeful)
+        self.size = len(self.members)
+        self.alpha = initial[self.members]
+        self.rates = rates[self.members][:, self.members]
+        self.exits = into[self.members]
+        lost = reached & ~hopeful
+        self.dead = np.asarray(rates[self.members] @ lost.astype(float)).ravel()
+        self.out = np.asarray(self.rates.sum(axis=1)).ravel() + self.exits + self.dead
+        self.last = int(np.argmax(self.alpha)) if self.size else 0
+        self._factors: Any = None
+
+    @property
+    def factors(self) -> Any:
+        if self._factors is None:
+            self._factors = _eliminated(self.rates, self.exits + self.dead, self.last)
+        return self._factors
+
+    @property
+    def relative_error(self) -> float:
+        """A priori bound of one solve."""
+        return self.factors.relative_error if self.size else 0.0
+
+    def hitting_times(self) -> np.ndarray:
+        return self.factors.solve(np.ones(self.size))
+
+    def occupancy(self) -> np.ndarray:
+        return self.factors.solve_left(self.alpha)
+
+    def accumulated(self, reward: np.ndarray) -> Certified:
+        """alpha A^-1 reward."""
+        if not self.certain:
+            return Certified(math.inf, math.inf, math.inf, "the event may never hold")
+        if not self.size or not reward.any():
+            return Certified(0.0, 0.0, 0.0, "no time passes")
+        value = float(self.alpha @ self.factors.solve(reward))
+        return self._with_interval(value, reward)
+
+    def probability(self, into: np.ndarray) -> Certified:
+        """alpha A^-1 into: the probability of leaving by these exits."""
+        if not self.size or not into.any():
+            return Certified(0.0, 0.0, 0.0, "out of reach")
+        value = float(self.alpha @ self.factors.solve(into))
+        return self._with_interval(value, into)
+
+    def _with_interval(self, value: float, b: np.ndarray) -> Certified:
+        prior = self.relative_error + (self.size + 4) * U
+        posterior = self._ratio_error(b) if self.size > 1 else math.inf
+        if posterior < prior:
+            return Certified(value, value * (1 - posterior), value * (1 + posterior), "elimination, residual bound")
+        return Certified(value, value * (1 - prior), value * (1 + prior), "elimination, entrywise bound")
+
+    def _ratio_error(self, b: np.ndarray) -> float:
+        """Bound on the relative error of alpha A^-1 b by the lemma of the module, with the state `last` = o removed.
+
+        Between two visits to o: h_o = (b_o + sum_j q_oj m_j) / (e_o + sum_j q_oj p_j), where m collects b until o or the end and p is
+        the probability of ending before o; from i, h_i = m_i + (1 - p_i) h_o. All are positive and each is bounded by the lemma.
+        """
+        o = self.last
+        ends = self.exits + self.dead
+        m, m_error = self._killed(b)
+        p, p_error = self._killed(ends)
+        if not np.isfinite(m_error).all() or not np.isfinite(p_error).all():
+            return math.inf
+        row = self.rates[[o]].toarray().ravel()
+        top, top_error = b[o] + row @ m, row @ m_error
+        bottom, bottom_error = ends[o] + row @ p, row @ p_error
+        if bottom_error >= bottom:
+            return math.inf
+        steps = (np.count_nonzero(row) + 4) * U
+        h_o = top / bottom
+        h_error = h_o * ((top_error / top if top else 0.0) + bottom_error / (bottom - bottom_error) + 2 * steps)
+        away = np.clip(1 - p, 0, None)
+        value = self.alpha @ (m + away * h_o)
+        error = self.alpha @ (m_error + away * h_error + (p_error + U) * h_o)
+        inner = error / value + (self.size + 8) * U if self.alpha[o] < 1 else h_error / h_o
+        reported = self.alpha @ self.factors.solve(b)
+        return float(inner + abs(reported - value) / value * (1 + inner)) + 4 * U
+
+    def _killed(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x with A x = b off the state `last`, x = 0 there, and a bound on the absolute error of each entry."""
+        return _bounded_solve(self.factors, self.rates, self.out, self.last, b)
+
+    def moments(self) -> Moments:
+        if not self.size:
+            return Moments(0.0, 0.0, 0.0)
+        h = self.hitting_times()
+        coo = self.rates.tocoo()
+        jumps = np.bincount(coo.row, coo.data * (h[coo.col] - h[coo.row]) ** 2, minlength=self.size) + self.exits * h**2
+        inner = self.factors.solve(jumps)
+        mean = float(self.alpha @ h)
+        absorbed = 1.0 - float(self.alpha.sum())  # started in the event: time 0
+        variance = float(self.alpha @ (inner + (h - mean) ** 2)) + max(0.0, absorbed if absorbed > 1e-15 else 0.0) * mean**2
+        return Moments(mean, variance + mean**2, variance)
+
+    def decay_rate(self, tolerance: float = 1e-13, sweeps: int = 200) -> Certified:
+        if not self.size:
+            return Certified(math.inf, math.inf, math.inf, "the event holds at once")
+        x, low, high = np.ones(self.size), 0.0, math.inf
+        for _ in range(sweeps):
+            z = self.factors.solve(x)
+            ratio = x / z
+            low, high = max(low, float(ratio.min())), min(high, float(ratio.max()))
+            if high - low <= tolerance * high:
+                break
+            x = z / z.max()
+        slack = self.relative_error + 4 * U
+        method = "inverse iteration, Collatz-Wielandt interval"
+        if slack > 1e-9:
+            method += " (computed)"
+            slack = 4 * U
+        return Certified(0.5 * (low + high), low * (1 - slack), high * (1 + slack), method)
+
+    def decay_law(self, tolerance: float = 1e-13, sweeps: int = 200) -> tuple[np.ndarray, float]:
+        x, spread = np.full(self.size, 1.0 / self.size), math.inf
+        for _ in range(sweeps):
+            z = self.factors.solve_left(x)
+            z /= z.sum()
+            spread = float((z / x).max() - (z / x).min())
+            x = z
+            if spread <= tolerance:
+                break
+        return x, spread
+
+
+def _bounded_solve(
+    factors: Any, rates: sparse.csr_array, out: np.ndarray, last: int, b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """x >= 0 with A x = b off `last`, x = 0 there; and the lemma's bound on |error|, infinite where the lemma does not apply."""
+    x = factors.solve(b, 0.0)
+    positive = x > 0
+    s = factors.solve(out * x, 0.0)
+    widest = int(np.diff(rates.indptr).max(initial=0)) + 4
+    eps, eta = _defects(rates, out, last, b, x, s, widest)
+    if eta >= 1 or not math.isfinite(eps):
+        return x, np.full_like(x, math.inf)
+    return x, np.where(positive, eps / (1 - eta) * s * (1 + widest * U), 0.0)
+
+
+def _defects(
+    rates: sparse.csr_array, out: np.ndarray, last: int, b: np.ndarray, x: np.ndarray, s: np.ndarray, widest: int
+) -> tuple[float, float]:
+    """Least eps and eta of the lemma, roundoff included (states where x is exactly 0 have no path to b and are left out)."""
+    live = x > 0
+    live[last] = False
+    if not live.any():
+        return 0.0, 0.0
+    weight = (out * x)[live]
+    inflow = (rates @ x)[live] + b[live]
+    eps = (np.abs(weight - inflow) + widest * U * (weight + inflow)) / weight
+    flow_s, source = (out * s)[live], (rates @ s)[live]
+    eta = 1 - (flow_s - source - widest * U * (flow_s + source)) / weight
+    return float(eps.max()), float(eta.max())
+
+
+def _stationary_class(rates: sparse.csr_array) -> tuple[np.ndarray, float, str]:
+    """Stationary law of an irreducible chain, a bound on the relative error of every entry, and what gave the bound."""
+    n = rates.shape[0]
+    if n == 1:
+        return np.ones(1), 0.0, "a single state"
+    last = _typical_state(rates)
+    factors = _eliminated(rates, np.zeros(n), last)
+    x = factors.stationary()
+    prior = 2 * factors.relative_error
+    transposed, out = sparse.csr_array(rates.T), np.asarray(rates.sum(axis=1)).ravel()
+    b = rates[[last]].toarray().ravel()
+    s = factors.solve_left(out * x * (np.arange(n) != last), 0.0)
+    widest = int(np.diff(transposed.indptr).max()) + int(np.diff(rates.indptr).max()) + 4
+    inner = x.copy()
+    inner[last] = 0.0
+    eps, eta = _defects(transposed, out, last, b, inner, s, widest)
+    posterior = math.inf if eta >= 1 else 2 * eps / (1 - eta) * float((s / x).max()) + (n.bit_length() + 4) * U
+    law = x / x.sum()
+    return law, min(prior, posterior), "elimination, residual bound" if posterior < prior else "elimination, entrywise bound"
+
+
+def _typical_state(rates: sparse.csr_array) -> int:
+    """A state that the chain visits often: where a few hundred steps of the lazy jump chain put the most mass."""
+    out = np.asarray(rates.sum(axis=1)).ravel()
+    step = sparse.csr_array(rates.T)
+    rate = 1.05 * float(out.max())
+    law = np.full(rates.shape[0], 1.0 / rates.shape[0])
+    for _ in range(200):
+        law = law + (step @ law - out * law) / rate
+    return int(np.argmax(law))
+
+
+def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
+    from .elimination import Elimination  # compiled with numba: imported only when a chain is solved
+
+    return Elimination(rates, exits, last)
+
+
+# --- small helpers -------------------------------------------------------------------------------------------------------------
+
+
+def _reach(rates: sparse.csr_array, sources: np.ndarray) -> np.ndarray:
+    """(n,) mask of what the sources can reach (themselves included)."""
+    n = rates.shape[0]
+    if not len(sources):
+        return np.zeros(n, dtype=bool)
+    if len(sources) == 1:
+        graph, root = rates, int(sources[0])
+    else:  # one more state, joined to every source
+        extra = sparse.csr_array((np.ones(len(sources)), (np.zeros(len(sources), dtype=int), sources)), shape=(1, n))
+        graph = sparse.csr_array(sparse.block_array([[rates, sparse.csr_array((n, 1))], [extra, None]]))
+        root = n
+    order = csgraph.breadth_first_order(graph, root, directed=True, return_predecessors=False)
+    mask = np.zeros(n + 1, dtype=bool)
+    mask[order] = True
+    return mask[:n]
+
+
+def _restricted(rates: sparse.csr_array, kept: np.ndarray) -> sparse.csr_array:
+    """Only the transitions between states of `kept`; the shape stays."""
+    coo = rates.tocoo()
+    both = kept[coo.row] & kept[coo.col]
+    return sparse.csr_array((coo.data[both], (coo.row[both], coo.col[both])), shape=coo.shape)
+
+
+def _size(rows: np.ndarray, columns: np.ndarray, initial: Any) -> int:
+    if np.ndim(initial) == 1:
+        return len(initial)
+    return int(max(rows.max(initial=-1), columns.max(initial=-1), initial)) + 1
+
+
+def _initial_law(initial: Any, n: int) -> tuple[np.ndarray, list]:
+    """The law as floats, and as given."""
+    if np.ndim(initial) == 0:
+        given = [0] * n
+        given[int(initial)] = 1
+    else:
+        given = list(initial)
+    law = np.array(given, dtype=float)
+    if len(law) != n:
+        raise ValueError(f"initial: {len(law)} probabilities for {n} states")
+    if not (np.isfinite(law).all() and law.min() >= 0 and abs(law.sum() - 1) <= 1e-12):
+        raise ValueError(f"initial: probabilities must be >= 0 and sum to 1; they sum to {law.sum()!r}")
+    return law, given
+
+
+def _time(t: float) -> float:
+    if not (0 <= t < math.inf):
+        raise ValueError(f"t: {t!r} must be a finite time >= 0 (s)")
+    return float(t)
+
