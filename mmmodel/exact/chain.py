@@ -16,10 +16,11 @@ uniformization (`uniformization`), whose truncation error is part of the interva
 
 Where an interval comes from (the tighter of two):
   a priori    the entrywise bound of the elimination, `Elimination.relative_error`;
-  a posteriori  M-matrix bounds of a residual. Lemma: x, s > 0, |A x - b| <= eps D x and A s >= (1 - eta) D x with eta < 1 give
-              |A^-1 b - x| <= eps / (1 - eta) s, because A^-1 >= 0. D = diag(d); the residual's own roundoff is in eps.
-              One more solve, A s = D x, buys a rigorous bound. Applied with one typical state removed (`Elimination.last`), where the
-              system is well conditioned even if the event itself is all but impossible.
+  a posteriori  M-matrix bounds of a residual. Lemma: x, s > 0, |x A - a| <= eps x D and s A >= (1 - eta) x D with eta < 1 give
+              |a A^-1 - x| <= eps / (1 - eta) s, because A^-1 >= 0. D = diag(d); the residual's own roundoff is in eps.
+              One more solve, s A = x D, buys a rigorous bound on every entry, relative to that entry. It is applied with one typical
+              state removed, where the system is well conditioned even if the event itself is all but impossible (`Measure`).
+Large chains are solved by multilevel aggregation (`multilevel`) under the same certificate, and eliminated if it fails.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -42,6 +44,9 @@ Reward = Callable[[Any], float] | np.ndarray  # a value per unit of time in a st
 
 LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python objects for each
 BYTES_PER_STATE = 600
+ELIMINATED = 30_000  # states up to which a chain is always solved by elimination
+ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
+CERTIFIED = 1e-9  # relative error up to which its certified result is taken
 U = 2.0**-53
 
 
@@ -295,7 +300,7 @@ class Chain:
             classes, weights, error = self._recurrent_classes()
             pi, method = np.zeros(len(self)), "elimination"
             for members, weight in zip(classes, weights):
-                law, bound, method = _stationary_class(self.rates[members][:, members])
+                law, bound, method = _stationary_class(self._part(members), _place(members, self.initial))
                 pi[members] = weight * law
                 error = max(error, bound)
             self._cache["stationary"], self._cache["stationary_error"] = pi, (error + 4 * U, method)
@@ -314,6 +319,9 @@ class Chain:
             return classes, [1.0], 0.0
         chances = [self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes]
         return classes, [float(c) for c in chances], max(c.relative_error for c in chances)
+
+    def _part(self, members: np.ndarray) -> sparse.csr_array:
+        return self.rates if len(members) == len(self) else self.rates[members][:, members]
 
     def _mask_of(self, members: np.ndarray) -> np.ndarray:
         mask = np.zeros(len(self), dtype=bool)
@@ -424,7 +432,7 @@ class Chain:
         sure = float(self.initial[first].sum())
         problem = self._problem(first | second)
         into = np.asarray(self.rates[problem.members][:, np.flatnonzero(first)].sum(axis=1)).ravel()
-        inner = problem.probability(into)
+        inner = problem.collected(into)
         return Certified(sure + inner, sure + inner.low, min(1.0, sure + inner.high), inner.method)
 
     # --- sensitivities ---
@@ -541,14 +549,11 @@ class AbsorptionProblem:
         lost = reached & ~hopeful
         self.dead = np.asarray(rates[self.members] @ lost.astype(float)).ravel()
         self.out = np.asarray(self.rates.sum(axis=1)).ravel() + self.exits + self.dead
-        self.last = int(np.argmax(self.alpha)) if self.size else 0
-        self._factors: Any = None
+        self.last = _typical_state(self.rates, int(np.argmax(self.alpha))) if self.size else 0
 
     @property
     def factors(self) -> Any:
-        if self._factors is None:
-            self._factors = _eliminated(self.rates, self.exits + self.dead, self.last)
-        return self._factors
+        return self.measure.factors
 
     @property
     def relative_error(self) -> float:
@@ -559,61 +564,53 @@ class AbsorptionProblem:
         return self.factors.solve(np.ones(self.size))
 
     def occupancy(self) -> np.ndarray:
-        return self.factors.solve_left(self.alpha)
+        return self.visits[0]
 
     def accumulated(self, reward: np.ndarray) -> Certified:
-        """alpha A^-1 reward."""
+        """x . reward, the mean of what is collected before the event."""
         if not self.certain:
             return Certified(math.inf, math.inf, math.inf, "the event may never hold")
+        return self.collected(reward)
+
+    def collected(self, reward: np.ndarray) -> Certified:
+        """x . reward, with x the mean time spent in each state; a probability if the reward is a rate of leaving."""
         if not self.size or not reward.any():
-            return Certified(0.0, 0.0, 0.0, "no time passes")
-        value = float(self.alpha @ self.factors.solve(reward))
-        return self._with_interval(value, reward)
+            return Certified(0.0, 0.0, 0.0, "nothing to collect")
+        x, error, method = self.visits
+        value = float(x @ reward)
+        slack = float(error @ reward) + (self.size.bit_length() + 60) * U * value
+        return Certified(value, max(0.0, value - slack), value + slack, method)
 
-    def probability(self, into: np.ndarray) -> Certified:
-        """alpha A^-1 into: the probability of leaving by these exits."""
-        if not self.size or not into.any():
-            return Certified(0.0, 0.0, 0.0, "out of reach")
-        value = float(self.alpha @ self.factors.solve(into))
-        return self._with_interval(value, into)
+    @cached_property
+    def visits(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """x with x A = alpha, a bound on the absolute error of each entry, and what gave it.
 
-    def _with_interval(self, value: float, b: np.ndarray) -> Certified:
-        prior = self.relative_error + (self.size + 4) * U
-        posterior = self._ratio_error(b) if self.size > 1 else math.inf
-        if posterior < prior:
-            return Certified(value, value * (1 - posterior), value * (1 + posterior), "elimination, residual bound")
-        return Certified(value, value * (1 - prior), value * (1 + prior), "elimination, entrywise bound")
-
-    def _ratio_error(self, b: np.ndarray) -> float:
-        """Bound on the relative error of alpha A^-1 b by the lemma of the module, with the state `last` = o removed.
-
-        Between two visits to o: h_o = (b_o + sum_j q_oj m_j) / (e_o + sum_j q_oj p_j), where m collects b until o or the end and p is
-        the probability of ending before o; from i, h_i = m_i + (1 - p_i) h_o. All are positive and each is bounded by the lemma.
+        Through a typical state o: y (y_o = 1, y A = 0 off o) is the stationary measure of what happens between visits to o, w
+        (w A = alpha off o, w_o = 0) what happens before the first. Flow in equals flow out, so
+        x_o = (alpha_o + sum_i w_i q_io) / sum_i y_i e_i and x = w + x_o y: sums, products and quotients of positive numbers.
         """
-        o = self.last
-        ends = self.exits + self.dead
-        m, m_error = self._killed(b)
-        p, p_error = self._killed(ends)
-        if not np.isfinite(m_error).all() or not np.isfinite(p_error).all():
-            return math.inf
-        row = self.rates[[o]].toarray().ravel()
-        top, top_error = b[o] + row @ m, row @ m_error
-        bottom, bottom_error = ends[o] + row @ p, row @ p_error
-        if bottom_error >= bottom:
-            return math.inf
-        steps = (np.count_nonzero(row) + 4) * U
-        h_o = top / bottom
-        h_error = h_o * ((top_error / top if top else 0.0) + bottom_error / (bottom - bottom_error) + 2 * steps)
-        away = np.clip(1 - p, 0, None)
-        value = self.alpha @ (m + away * h_o)
-        error = self.alpha @ (m_error + away * h_error + (p_error + U) * h_o)
-        inner = error / value + (self.size + 8) * U if self.alpha[o] < 1 else h_error / h_o
-        reported = self.alpha @ self.factors.solve(b)
-        return float(inner + abs(reported - value) / value * (1 + inner)) + 4 * U
+        o, ends = self.last, self.exits + self.dead
+        y, y_error, method = self.measure.from_state()
+        loss = float(y @ ends)
+        relative = float(y_error @ ends) / loss
+        if self.alpha[o] == self.alpha.sum():
+            w, w_error, back, back_error = 0.0, 0.0, float(self.alpha[o]), 0.0
+        else:
+            start = self.alpha.copy()
+            start[o] = 0.0
+            w, w_error, _ = self.measure.from_law(start)
+            into = self.rates[:, [o]].toarray().ravel()
+            back, back_error = float(self.alpha[o] + w @ into), float(w_error @ into)
+        x_o = back / loss
+        rounding = (2 * self.size.bit_length() + 120) * U  # two dot products, summed pairwise or in blocks of 128
+        spread = x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding) if relative < 1 else math.inf
+        x = w + x_o * y
+        error = w_error + (x_o + spread) * y_error + spread * y + 4 * U * x
+        return x, np.where(x > 0, error, 0.0), method
 
-    def _killed(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """x with A x = b off the state `last`, x = 0 there, and a bound on the absolute error of each entry."""
-        return _bounded_solve(self.factors, self.rates, self.out, self.last, b)
+    @cached_property
+    def measure(self) -> Measure:
+        return Measure(self.rates, self.exits + self.dead, self.last)
 
     def moments(self) -> Moments:
         if not self.size:
@@ -657,66 +654,111 @@ class AbsorptionProblem:
         return x, spread
 
 
-def _bounded_solve(
-    factors: Any, rates: sparse.csr_array, out: np.ndarray, last: int, b: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """x >= 0 with A x = b off `last`, x = 0 there; and the lemma's bound on |error|, infinite where the lemma does not apply."""
-    x = factors.solve(b, 0.0)
-    positive = x > 0
-    s = factors.solve(out * x, 0.0)
-    widest = int(np.diff(rates.indptr).max(initial=0)) + 4
-    eps, eta = _defects(rates, out, last, b, x, s, widest)
-    if eta >= 1 or not math.isfinite(eps):
-        return x, np.full_like(x, math.inf)
-    return x, np.where(positive, eps / (1 - eta) * s * (1 + widest * U), 0.0)
+class Measure:
+    """Left systems of A with one state o removed: what happens between two visits to o, with entrywise error bounds.
+
+    Elimination where it is cheap; multilevel aggregation for a large chain, if the lemma certifies its result.
+    """
+
+    def __init__(self, rates: sparse.csr_array, ends: np.ndarray, o: int):
+        self.rates, self.ends, self.o = rates, ends, o
+        self.by_target = sparse.csr_array(rates.T)
+        self.out = np.asarray(rates.sum(axis=1)).ravel() + ends
+        self.widest = int(np.diff(self.by_target.indptr).max(initial=0)) + int(np.diff(rates.indptr).max(initial=0)) + 4
+
+    def from_state(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """y with y_o = 1 and y A = 0 off o; bounds on its absolute errors; the method."""
+        row = self.rates[[self.o]].toarray().ravel()
+        y, error, method = self.from_law(row)
+        y[self.o] = 1.0
+        return y, error, method
+
+    def from_law(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+        """w with w A = a off o and w_o = 0, for a >= 0 with a_o = 0; bounds on its absolute errors; the method."""
+        if self.multilevel is not None:
+            w, defect = self.multilevel.solve(self._without(a), ITERATED)
+            s, _ = self.multilevel.solve(self._without(self.out) * w, 0.05, w, most=60)
+            w, s = self._with(w), self._with(s)
+            error = self._lemma(w, s, a)
+            if np.isfinite(error).all() and error.sum() <= CERTIFIED * w.sum():
+                return w, error, "multilevel aggregation, residual bound"
+        w = self.factors.solve_left(a, 0.0)
+        s = self.factors.solve_left(self.out * w, 0.0)
+        error, prior = self._lemma(w, s, a), self.factors.relative_error
+        if float(error.max()) <= prior * float(w.max()):
+            return w, np.minimum(error, prior * w), "elimination, residual bound"
+        return w, np.minimum(error, prior * w), "elimination, entrywise bound"
+
+    def _lemma(self, x: np.ndarray, s: np.ndarray, a: np.ndarray) -> np.ndarray:
+        """The lemma's bound on |error|, roundoff of the check included; infinite where it does not apply.
+
+        States where x is exactly 0 cannot be reached from a without passing o, and are left out.
+        """
+        live = x > 0
+        live[self.o] = False
+        if not live.any():
+            return np.zeros_like(x)
+        roundoff = self.widest * U
+        weight, inflow = (self.out * x)[live], (self.by_target @ x + a)[live]
+        eps = float(((np.abs(weight - inflow) + roundoff * (weight + inflow)) / weight).max())
+        flow, source = (self.out * s)[live], (self.by_target @ s)[live]
+        eta = 1 - float(((flow - source - roundoff * (flow + source)) / weight).min())
+        if not (eta < 1 and math.isfinite(eps)):
+            return np.full_like(x, math.inf)
+        return np.where(live, eps / (1 - eta) * s * (1 + roundoff), 0.0)
+
+    @cached_property
+    def factors(self) -> Any:
+        return _eliminated(self.rates, self.ends, self.o)
+
+    @cached_property
+    def multilevel(self) -> Any:
+        """The iterative solver on the states other than o; None where elimination is the better way."""
+        n = len(self.out)
+        if n <= ELIMINATED:
+            return None
+        from .multilevel import Multilevel
+
+        kept = np.delete(np.arange(n), self.o)
+        to_o = self.rates[:, [self.o]].toarray().ravel()
+        return Multilevel(self.rates[kept][:, kept], (self.ends + to_o)[kept])
+
+    def _without(self, x: np.ndarray) -> np.ndarray:
+        return np.delete(x, self.o)
+
+    def _with(self, x: np.ndarray) -> np.ndarray:
+        return np.insert(x, self.o, 0.0)
 
 
-def _defects(
-    rates: sparse.csr_array, out: np.ndarray, last: int, b: np.ndarray, x: np.ndarray, s: np.ndarray, widest: int
-) -> tuple[float, float]:
-    """Least eps and eta of the lemma, roundoff included (states where x is exactly 0 have no path to b and are left out)."""
-    live = x > 0
-    live[last] = False
-    if not live.any():
-        return 0.0, 0.0
-    weight = (out * x)[live]
-    inflow = (rates @ x)[live] + b[live]
-    eps = (np.abs(weight - inflow) + widest * U * (weight + inflow)) / weight
-    flow_s, source = (out * s)[live], (rates @ s)[live]
-    eta = 1 - (flow_s - source - widest * U * (flow_s + source)) / weight
-    return float(eps.max()), float(eta.max())
-
-
-def _stationary_class(rates: sparse.csr_array) -> tuple[np.ndarray, float, str]:
+def _stationary_class(rates: sparse.csr_array, start: int) -> tuple[np.ndarray, float, str]:
     """Stationary law of an irreducible chain, a bound on the relative error of every entry, and what gave the bound."""
     n = rates.shape[0]
     if n == 1:
         return np.ones(1), 0.0, "a single state"
-    last = _typical_state(rates)
-    factors = _eliminated(rates, np.zeros(n), last)
-    x = factors.stationary()
-    prior = 2 * factors.relative_error
-    transposed, out = sparse.csr_array(rates.T), np.asarray(rates.sum(axis=1)).ravel()
-    b = rates[[last]].toarray().ravel()
-    s = factors.solve_left(out * x * (np.arange(n) != last), 0.0)
-    widest = int(np.diff(transposed.indptr).max()) + int(np.diff(rates.indptr).max()) + 4
-    inner = x.copy()
-    inner[last] = 0.0
-    eps, eta = _defects(transposed, out, last, b, inner, s, widest)
-    posterior = math.inf if eta >= 1 else 2 * eps / (1 - eta) * float((s / x).max()) + (n.bit_length() + 4) * U
-    law = x / x.sum()
-    return law, min(prior, posterior), "elimination, residual bound" if posterior < prior else "elimination, entrywise bound"
+    y, error, method = Measure(rates, np.zeros(n), _typical_state(rates, start)).from_state()
+    total = float(y.sum())
+    return y / total, float((error / y).max()) + float(error.sum()) / total + (n.bit_length() + 130) * U, method
 
 
-def _typical_state(rates: sparse.csr_array) -> int:
-    """A state that the chain visits often: where a few hundred steps of the lazy jump chain put the most mass."""
-    out = np.asarray(rates.sum(axis=1)).ravel()
-    step = sparse.csr_array(rates.T)
-    rate = 1.05 * float(out.max())
-    law = np.full(rates.shape[0], 1.0 / rates.shape[0])
-    for _ in range(200):
-        law = law + (step @ law - out * law) / rate
-    return int(np.argmax(law))
+def _typical_state(rates: sparse.csr_array, start: int) -> int:
+    """A state that the chain is often in: a climb from the start along i -> j while q_ij > q_ji, as if pi_i q_ij = pi_j q_ji.
+
+    Any state is right; one that is visited often makes the intervals narrow.
+    """
+    by_target = sparse.csc_array(rates)
+    here = start
+    for _ in range(rates.shape[0]):
+        go = dict(zip(_slice(rates, here, "indices").tolist(), _slice(rates, here, "data").tolist()))
+        come = dict(zip(_slice(by_target, here, "indices").tolist(), _slice(by_target, here, "data").tolist()))
+        gain, there = max(((go[j] / come[j], j) for j in go if j in come), default=(0.0, here))
+        if gain <= 1.0:
+            break
+        here = there
+    return here
+
+
+def _slice(matrix: Any, i: int, name: str) -> np.ndarray:
+    return getattr(matrix, name)[matrix.indptr[i] : matrix.indptr[i + 1]]
 
 
 def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
@@ -743,6 +785,11 @@ def _reach(rates: sparse.csr_array, sources: np.ndarray) -> np.ndarray:
     mask = np.zeros(n + 1, dtype=bool)
     mask[order] = True
     return mask[:n]
+
+
+def _place(members: np.ndarray, initial: np.ndarray) -> int:
+    """Where in `members` to start the search for a typical state: the likeliest initial state, if one is among them."""
+    return int(np.argmax(initial[members]))
 
 
 def _restricted(rates: sparse.csr_array, kept: np.ndarray) -> sparse.csr_array:

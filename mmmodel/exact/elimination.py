@@ -36,8 +36,8 @@ class Front:
     stop: int
     border: np.ndarray
     block: np.ndarray  # (p, p): f_ik below the diagonal, q_kj above it
-    below: np.ndarray | None  # (m, p): f_ik
-    right: np.ndarray | None  # (p, m): q_kj
+    below: np.ndarray  # (m, p): f_ik
+    right: np.ndarray  # (p, m): q_kj
     pivot: np.ndarray  # (p,): d_k
 
 
@@ -46,18 +46,18 @@ class Elimination:
 
     rates: (n, n) sparse, nonnegative, its diagonal ignored. exits: (n,), nonnegative. last: the state that is eliminated last;
     it may be left out of a system (`at_last`), and is the only one whose pivot may be zero (a chain without exit).
-    keep: "both" sides of the factors, or "columns" (f alone: enough for the stationary distribution).
+    ordering: what `dissect` returned for the same pattern and `last`, if known.
     Raises ValueError if a state other than `last` can reach neither an exit nor `last`.
     """
 
-    def __init__(self, rates: sparse.csr_array, exits: np.ndarray, last: int = -1, keep: str = "both"):
+    def __init__(self, rates: sparse.csr_array, exits: np.ndarray, last: int = -1, ordering: tuple | None = None):
         n = rates.shape[0]
         self.last = last % n
-        order, bounds, parents = dissect(rates, self.last)
+        order, bounds, parents = dissect(rates, self.last) if ordering is None else ordering
         self.order = order
         permuted = sparse.csr_array(rates)[order][:, order]
         permuted.sort_indices()
-        self.fronts, self.depth = _factorise(permuted, np.array(exits, dtype=float)[order], bounds, parents, keep)
+        self.fronts, self.depth = _factorise(permuted, np.array(exits, dtype=float)[order], bounds, parents)
         self.last_pivot = float(self.fronts[-1].pivot[-1])
 
     @property
@@ -122,7 +122,7 @@ class Elimination:
 
 
 def _factorise(
-    rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, parents: np.ndarray, keep: str
+    rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, parents: np.ndarray
 ) -> tuple[list[Front], int]:
     """Fronts in elimination order (children before parents) and the depth of the deepest chain of operations."""
     columns = sparse.csc_array(rates)
@@ -149,8 +149,7 @@ def _factorise(
         depth[parent] = max(depth[parent], depth[node] + 4 * p + size)
         if parent >= 0:
             pending.setdefault(parent, []).append((border, dense[p:, p:size].copy()))
-        right = dense[:p, p:size].copy() if keep == "both" else None
-        fronts.append(Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), right, pivot))
+        fronts.append(Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), dense[:p, p:size].copy(), pivot))
     return fronts, int(depth.max())
 
 
