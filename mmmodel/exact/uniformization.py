@@ -7,6 +7,10 @@ With rate L >= every d_i, P = I + (Q - diag d)/L is a stochastic matrix and the 
 Every term is nonnegative, so the sum loses no digits. The weights come from their mode outwards (Fox & Glynn, Communications of the
 ACM 31 (1988) 440) and what is left out is bounded by geometric tails.
 
+A law at time t drops states whose mass is below a threshold (fast adaptive uniformization, Mateescu, Wolf, Didier & Henzinger,
+IET Systems Biology 4 (2010) 441); what is dropped is added up and is part of the error. The probability of an event drops nothing:
+there the small entries are the answer.
+
 Two certificates end a long sum early. P >= 0 keeps order, so if v_n lies between a and b times a law pi that P keeps, entry by entry,
 then so does every later v_k; and if v_{n+1} lies between a and b times v_n, then v_{n+k} lies between a^k and b^k times v_n.
 """
@@ -17,27 +21,28 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from scipy import sparse
-from scipy.special import gammaln
 
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
 CHECK = 256  # steps between two looks at the certificates
+LOOSE = 1e-9  # relative width at which a geometric decay ends a sum that would otherwise go on for LONG steps
+LONG = 100_000
 U = 2.0**-53
 
 
 def poisson_weights(mean: float, tail: float = 1e-18) -> tuple[int, np.ndarray, float]:
     """(first, weights, error): Poisson probabilities of first..first+len-1, with at most `error` of the mass left out.
 
-    The weights are accurate to about 1e-14 relative: ratios from the mode outwards, the mode's own weight from the sum of all.
+    Ratios from the mode outwards, then scaled to sum 1: relative error about u times the distance from the mode.
     """
     if mean == 0:
         return 0, np.ones(1), 0.0
-    mode = int(mean)
-    half = int(math.ceil(math.sqrt(2 * mean * -math.log(tail)) + -math.log(tail))) + 10
+    mode, depth = int(mean), -math.log(tail)
+    half = math.ceil(math.sqrt(2 * mean * depth) + depth) + 10
     first, last = max(0, mode - half), mode + half
-    k = np.arange(first, last + 1)
+    k = np.arange(first, last + 1, dtype=float)
     up = np.cumprod(np.concatenate([[1.0], mean / k[k > mode]]))
     down = np.cumprod(k[(k <= mode) & (k > first)][::-1] / mean)
     weights = np.concatenate([down[::-1], up])
@@ -47,124 +52,89 @@ def poisson_weights(mean: float, tail: float = 1e-18) -> tuple[int, np.ndarray, 
     return first, weights, below + above
 
 
+# --- law at a time -------------------------------------------------------------------------------------------------------------
+
+
 def transient(
     rates: sparse.csr_array, initial: np.ndarray, t: float, tolerance: float, stationary: Callable[[], np.ndarray] | None = None
 ) -> tuple[np.ndarray, float, str]:
-    """(law at time t, bound on the sum of absolute errors, method). stationary() is asked for only if t is long."""
+    """(law at time t, bound on the sum of absolute errors, method).
+
+    stationary() is asked for only if t is long; a chain whose law has come within `tolerance` of it, entry by entry, stays there.
+    """
     out = np.asarray(rates.sum(axis=1)).ravel()
     if t == 0 or not out.any():
         return initial.copy(), 0.0, "initial law"
     rate = SLACK * float(out.max())
-    first, weights, error = poisson_weights(rate * t, min(1e-18, tolerance * 1e-4))
-    _refuse_long(first + len(weights), t)
-    step = Stepper(rates, out, rate, initial)
-    v = initial.copy()
-    total = np.zeros_like(v)
-    mixed = 0.0
+    first, weights, cut = poisson_weights(rate * t, min(1e-18, tolerance * 1e-4))
+    steps = first + len(weights)
+    _refuse_long(steps, t)
     pi = stationary() if stationary is not None and first > 20 * CHECK else None
-    for k in range(first + len(weights)):
-        if k >= first:
-            w = weights[k - first]
-            total[: step.active] += w * v[: step.active]
-            mixed += w
-        if pi is not None and k % CHECK == 0:
-            spread = _spread(v, pi)
+    push = Push(rates, out, rate, initial, drop=tolerance * 1e-5 / steps)
+    for k in range(0, steps, CHECK):
+        if pi is not None:
+            spread = _spread(push.v, pi)
             if spread <= tolerance:
-                total += (1 - mixed) * pi
-                return total, spread + error + 4 * k * U, "uniformization, ended at a certified stationary law"
-        v = step(v)
-    return total, error + 6 * (first + len(weights)) * U, "uniformization"
+                rest = float(weights[max(0, k - first) :].sum())
+                error = spread + cut + push.lost + 6 * k * U
+                return push.total + rest * pi, error, "uniformization, ended at a certified stationary law"
+        ahead = np.zeros(min(CHECK, steps - k))
+        begin = max(first, k)
+        ahead[begin - k :] = weights[begin - first : begin - first + max(0, len(ahead) - (begin - k))]
+        push(ahead)
+    return push.total, cut + push.lost + 6 * steps * U, "uniformization"
 
 
-def absorbed_by(
-    rates: sparse.csr_array, exits: np.ndarray, dead: np.ndarray, initial: np.ndarray, t: float, tolerance: float
-) -> tuple[float, float, float, str]:
-    """(value, low, high, method) of the probability of having left by `exits` at time t.
+class Push:
+    """v -> v P on the states that hold mass, adding w_k v to `total` before each step; `lost` is the mass dropped so far."""
 
-    a_k, the probability of having left within k steps, grows with k: what follows the last step contributes between a_k and
-    a_k + (mass still inside), so the interval is relative to the answer, not to 1.
-    """
-    out = np.asarray(rates.sum(axis=1)).ravel() + exits + dead
-    rate = SLACK * float(out.max())
-    mean = rate * t
-    step = Stepper(rates, out, rate, initial)
-    into = exits / rate
-    v = initial.copy()
-    left, value, k = 0.0, 0.0, 0
-    roundoff = 10 * U
-    base = -mean
-    while True:
-        log_w = base + k * math.log(mean) - gammaln(k + 1) if mean else 0.0
-        weight = math.exp(log_w) if log_w > -745 else 0.0
-        value += weight * left
-        inside = float(v[: step.active].sum())
-        tail = _tail_above(mean, k, weight)
-        low, high = value + tail * left, value + tail * min(1.0, left + inside)
-        if k > mean and high - low <= 0.5 * tolerance * high:
-            method = "uniformization"
-            break
-        if left > 0 and inside <= 0.1 * tolerance * left and k < mean:
-            low, high, method = value + (1 - _below(mean, k)) * left, left + inside, "uniformization, ended with nothing left inside"
-            break
-        if k % CHECK == 0 and k >= CHECK and step.active == len(v):
-            closed = _geometric(v, step, into, left, inside, mean, k, tolerance)
-            if closed is not None:
-                low, high = value + closed[0], value + closed[1]
-                method = "uniformization, ended at a certified geometric decay"
-                break
-        if k >= LONGEST:
-            _refuse_long(int(mean), t)
-        left += float(into[: step.active] @ v[: step.active])
-        v = step(v)
-        k += 1
-    slack = 6 * (k + 10) * U + 1e-14 + roundoff
-    return 0.5 * (low + high), low * (1 - slack), min(1.0, high * (1 + slack)), method
+    def __init__(self, rates: sparse.csr_array, out: np.ndarray, rate: float, initial: np.ndarray, drop: float):
+        n = len(out)
+        self.matrix = rates.indptr, rates.indices, rates.data / rate, (rate - out) / rate
+        self.v, self.new, self.total = initial.copy(), np.zeros(n), np.zeros(n)
+        self.listed, self.next = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        occupied = np.flatnonzero(initial)
+        self.count = len(occupied)
+        self.listed[: self.count] = occupied
+        self.drop, self.lost = drop, 0.0
+
+    def __call__(self, weights: np.ndarray) -> None:
+        args = self.v, self.new, self.listed, self.next, self.count, self.total, weights, self.drop
+        self.count, lost = _push(*self.matrix, *args)
+        self.lost += lost
+        if len(weights) % 2:
+            self.v, self.new, self.listed, self.next = self.new, self.v, self.next, self.listed
 
 
-def _geometric(v, step, into, left, inside, mean, k, tolerance) -> tuple[float, float] | None:
-    """Bounds on what the steps after k contribute, if v decays geometrically within bounds tight enough; else None."""
-    after = step(v)
-    if v.min() <= 0:
-        return None
-    ratio = after / v
-    a, b = float(ratio.min()) * (1 - 8 * U), float(ratio.max()) * (1 + 8 * U)
-    if b >= 1 or a <= 0:
-        return None
-    flow = float(into @ v)
-    # sum over j > k of w_j a_j with a_j = left + flow (1 - r^(j-k)) / (1 - r), r in [a, b]; w_j concentrated around the mean
-    bounds = []
-    for r in (a, b):
-        share, power = _mixture(mean, k, r)
-        bounds.append(left * share + flow / (1 - r) * (share - power))
-    low, high = min(bounds), max(bounds)
-    return (low, high) if high - low <= 0.5 * tolerance * high and _narrow(a, b, flow, inside) else None
-
-
-def _narrow(a: float, b: float, flow: float, inside: float) -> bool:
-    """flow / (1 - r) may not exceed the mass inside by more than the bounds allow (guards 1 - r against cancellation)."""
-    return flow <= inside * (1 - a) * (1 + 1e-9) + 1e-300 and (1 - b) > 1e3 * U
-
-
-def _mixture(mean: float, k: int, r: float) -> tuple[float, float]:
-    """sum_{j>=k} w_j and sum_{j>=k} w_j r^(j-k)."""
-    from scipy.special import pdtrc
-
-    share = float(pdtrc(k - 1, mean)) if k > 0 else 1.0
-    log_power = -mean * (1 - r) - k * math.log(r)
-    return share, math.exp(log_power) * (float(pdtrc(k - 1, mean * r)) if k > 0 else 1.0)
-
-
-def _tail_above(mean: float, k: int, weight: float) -> float:
-    """P(N > k), from above by a geometric series once k is past the mean; 1 before that."""
-    if k + 1 <= mean:
-        return 1.0
-    return min(1.0, weight * mean / (k + 1) / (1 - mean / (k + 2)))
-
-
-def _below(mean: float, k: int) -> float:
-    from scipy.special import pdtr
-
-    return float(pdtr(k, mean))
+@njit(cache=True)
+def _push(indptr, indices, data, stay, v, new, listed, following, count, total, weights, drop):
+    """len(weights) steps; the roles of v and new change with each. Entries of `new` are 0 outside the listed states."""
+    lost = 0.0
+    for w in weights:
+        found = 0
+        for c in range(count):
+            i = listed[c]
+            x = v[i]
+            v[i] = 0.0
+            if x < drop:
+                lost += x
+                continue
+            if w > 0.0:
+                total[i] += w * x
+            if new[i] == 0.0:
+                following[found] = i
+                found += 1
+            new[i] += stay[i] * x
+            for s in range(indptr[i], indptr[i + 1]):
+                j = indices[s]
+                if new[j] == 0.0:
+                    following[found] = j
+                    found += 1
+                new[j] += data[s] * x
+        v, new = new, v
+        listed, following = following, listed
+        count = found
+    return count, lost
 
 
 def _spread(v: np.ndarray, pi: np.ndarray) -> float:
@@ -176,33 +146,95 @@ def _spread(v: np.ndarray, pi: np.ndarray) -> float:
     return float(max(ratio.max() - 1, 1 - ratio.min()))
 
 
-def _refuse_long(steps: int, t: float) -> None:
-    if steps > LONGEST:
-        raise ValueError(
-            f"t: {t!r} s needs about {steps:.3g} steps of uniformization (rates times time), more than {LONGEST}; "
-            "ask for mean_time_to, quasi_stationary_rate (P ~ 1 - exp(-nu t)) or stationary, which do not depend on t"
-        )
+# --- probability of an event by a time -----------------------------------------------------------------------------------------
 
 
-class Stepper:
-    """v -> v P, on the states that can be occupied by now (`active`: a prefix of the breadth-first order grows with every step)."""
+def absorbed_by(
+    rates: sparse.csr_array, exits: np.ndarray, dead: np.ndarray, initial: np.ndarray, t: float, tolerance: float
+) -> tuple[float, float, float, str]:
+    """(value, low, high, method) of the probability of having left by `exits` at time t.
 
-    def __init__(self, rates: sparse.csr_array, out: np.ndarray, rate: float, initial: np.ndarray):
-        transposed = sparse.csr_array(rates.T)
-        self.indptr, self.indices = transposed.indptr, transposed.indices
-        self.data = transposed.data / rate
-        self.stay = (rate - out) / rate
+    a_k, the probability of having left within k steps, grows with k, to at most a_k + (mass still inside): the steps not taken
+    are bounded relative to the answer, not to 1, and P = 1e-40 has its digits.
+    """
+    out = np.asarray(rates.sum(axis=1)).ravel() + exits + dead
+    rate = SLACK * float(out.max())
+    first, weights, _ = poisson_weights(rate * t, 1e-300)
+    tails = np.cumsum(weights[::-1])[::-1]  # P(N >= first + k)
+    last = first + len(weights) - 1
+    pull = Pull(rates, exits, out, rate, initial)
+    value, k, left, inside = 0.0, 0, 0.0, float(initial.sum())
+    while True:
+        # here `left` is a_k and `inside` the mass at step k; w_k is still to be counted
+        rest = 1.0 if k <= first else float(tails[k - first]) if k <= last else 0.0
+        low, high = value + rest * left, value + rest * min(1.0, left + inside)
+        method = "uniformization"
+        if high - low <= 0.5 * tolerance * high:
+            break
+        closed = _geometric(pull, left, first, weights, k, tolerance) if k else None
+        if closed is not None:
+            low, high, method = value + closed[0], value + closed[1], "uniformization, ended at a certified geometric decay"
+            break
+        _refuse_long(min(last, LONGEST + 1) if k >= LONGEST else 0, t)
+        flows, insides = pull(min(CHECK, last + 1 - k))
+        lefts = left + np.concatenate([[0.0], np.cumsum(flows)])
+        lo, hi = max(first, k), k + len(flows)
+        if hi > lo:
+            value += float(weights[lo - first : hi - first] @ lefts[lo - k : hi - k])
+        k, left, inside = hi, float(lefts[-1]), float(insides[-1])
+    slack = (6 * k + len(weights) + 40) * U
+    return 0.5 * (low + high), low * (1 - slack), min(1.0, high * (1 + slack)), method
+
+
+def _geometric(pull: Pull, left: float, first: int, weights: np.ndarray, k: int, tolerance: float) -> tuple[float, float] | None:
+    """Bounds on sum_{j >= k} w_j a_j, if v decays geometrically, entry by entry, within bounds tight enough; else None.
+
+    a v <= v P <= b v gives a_(k+n) between left + flow phi(n; a) and left + flow phi(n; b), phi(n; r) = 1 + r + ... + r^(n-1).
+    """
+    last = first + len(weights) - 1
+    if last - k < 4 * CHECK or pull.active < len(pull.v) or pull.v.min() <= 0:
+        return None
+    decay, flow = pull.decay()
+    begin = max(k, first)
+    w, n = weights[begin - first :], np.arange(begin - k, last - k + 1, dtype=float)
+    low, high = (float(w @ (left + flow * _geometric_sum(n, d))) for d in (decay.max() + pull.roundoff, decay.min() - pull.roundoff))
+    width = high - low
+    enough = 0.5 * tolerance * high if last - k < LONG else max(0.5 * tolerance, LOOSE) * high
+    return (low, high) if 0 <= width <= enough else None
+
+
+def _geometric_sum(n: np.ndarray, d: float) -> np.ndarray:
+    """1 + r + ... + r^(n-1) for r = 1 - d."""
+    return n if d == 0 else -np.expm1(n * math.log1p(-d)) / d
+
+
+class Pull:
+    """v -> v P by incoming rates, nothing dropped; `active` states of the breadth-first order can be occupied by now."""
+
+    def __init__(self, rates: sparse.csr_array, exits: np.ndarray, out: np.ndarray, rate: float, initial: np.ndarray):
+        by_target = sparse.csr_array(rates.T)
+        self.indptr, self.indices, self.data = by_target.indptr, by_target.indices, by_target.data / rate
+        self.stay, self.exits = (rate - out) / rate, exits / rate
         self.far = _farthest(rates.indptr, rates.indices)
         self.active = int(np.flatnonzero(initial)[-1]) + 1 if initial.any() else 0
-        self.spare = np.zeros(len(out))
+        self.v, self.new = initial.copy(), np.zeros(len(out))
+        self.roundoff = (int(np.diff(self.indptr).max(initial=0)) + 4) * U
 
-    def __call__(self, v: np.ndarray) -> np.ndarray:
-        before, after = self.active, int(self.far[self.active - 1]) + 1 if self.active else 0
-        self.active = max(before, after)
-        new = self.spare
-        _step(self.indptr, self.indices, self.data, self.stay, v, new, self.active)
-        self.spare = v
-        return new
+    def __call__(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mass that leaves by the exits in each of the next steps, and mass inside after each."""
+        flows, insides = np.zeros(steps), np.zeros(steps)
+        args = self.stay, self.exits, self.far, self.v, self.new, self.active, flows, insides
+        self.active = _pull(self.indptr, self.indices, self.data, *args)
+        if steps % 2:
+            self.v, self.new = self.new, self.v
+        return flows, insides
+
+    def decay(self) -> tuple[np.ndarray, float]:
+        """1 - (v P)_j / v_j for every state, and the flow out of the exits in one step."""
+        after = np.zeros_like(self.v)
+        flows, insides = np.zeros(1), np.zeros(1)
+        _pull(self.indptr, self.indices, self.data, self.stay, self.exits, self.far, self.v, after, self.active, flows, insides)
+        return 1 - after / self.v, float(flows[0])
 
 
 @njit(cache=True)
@@ -219,10 +251,29 @@ def _farthest(indptr, indices):
     return far
 
 
-@njit(cache=True, parallel=True)
-def _step(indptr, indices, data, stay, v, new, active):
-    for j in prange(active):
-        x = stay[j] * v[j]
-        for s in range(indptr[j], indptr[j + 1]):
-            x += data[s] * v[indices[s]]
-        new[j] = x
+@njit(cache=True)
+def _pull(indptr, indices, data, stay, exits, far, v, new, active, flows, insides):
+    """len(flows) steps; the roles of v and new change with each."""
+    for k in range(len(flows)):
+        flow, inside = 0.0, 0.0
+        for j in range(active):
+            flow += exits[j] * v[j]
+        if active > 0:
+            active = far[active - 1] + 1
+        for j in range(active):
+            x = stay[j] * v[j]
+            for s in range(indptr[j], indptr[j + 1]):
+                x += data[s] * v[indices[s]]
+            new[j] = x
+            inside += x
+        flows[k], insides[k] = flow, inside
+        v, new = new, v
+    return active
+
+
+def _refuse_long(steps: int, t: float) -> None:
+    if steps > LONGEST:
+        raise ValueError(
+            f"t: {t!r} s needs more than {LONGEST} steps of uniformization (rates times time); "
+            "ask for mean_time_to, quasi_stationary_rate (P ~ 1 - exp(-nu t)) or stationary, which do not depend on t"
+        )
