@@ -26,6 +26,7 @@ from scipy import sparse
 
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
+FAR = 1e3  # a geometric decay may be followed so much further than LONGEST
 CHECK = 256  # steps between two looks at the certificates
 LOOSE = 1e-9  # relative width at which a geometric decay ends a sum that would otherwise go on for LONG steps
 LONG = 100_000
@@ -66,9 +67,9 @@ def transient(
     if t == 0 or not out.any():
         return initial.copy(), 0.0, "initial law"
     rate = SLACK * float(out.max())
+    _refuse_long(rate * t, t)
     first, weights, cut = poisson_weights(rate * t, min(1e-18, tolerance * 1e-4))
     steps = first + len(weights)
-    _refuse_long(steps, t)
     pi = stationary() if stationary is not None and first > 20 * CHECK else None
     push = Push(rates, out, rate, initial, drop=tolerance * 1e-5 / steps)
     for k in range(0, steps, CHECK):
@@ -159,6 +160,7 @@ def absorbed_by(
     """
     out = np.asarray(rates.sum(axis=1)).ravel() + exits + dead
     rate = SLACK * float(out.max())
+    _refuse_long(rate * t / FAR, t)
     first, weights, _ = poisson_weights(rate * t, 1e-300)
     tails = np.cumsum(weights[::-1])[::-1]  # P(N >= first + k)
     last = first + len(weights) - 1
@@ -175,7 +177,8 @@ def absorbed_by(
         if closed is not None:
             low, high, method = value + closed[0], value + closed[1], "uniformization, ended at a certified geometric decay"
             break
-        _refuse_long(min(last, LONGEST + 1) if k >= LONGEST else 0, t)
+        if k >= LONGEST:
+            _refuse_long(rate * t, t)
         flows, insides = pull(min(CHECK, last + 1 - k))
         lefts = left + np.concatenate([[0.0], np.cumsum(flows)])
         lo, hi = max(first, k), k + len(flows)
@@ -271,7 +274,7 @@ def _pull(indptr, indices, data, stay, exits, far, v, new, active, flows, inside
     return active
 
 
-def _refuse_long(steps: int, t: float) -> None:
+def _refuse_long(steps: float, t: float) -> None:
     if steps > LONGEST:
         raise ValueError(
             f"t: {t!r} s needs more than {LONGEST} steps of uniformization (rates times time); "

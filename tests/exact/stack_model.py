@@ -32,16 +32,27 @@ class Stack:
                 yield new, rate * p
 
     def deadlock(self, state):
-        """Nothing is in service: every request waits, and some of them hold memory (chunks <= reserve)."""
-        return sum(state[1]) == 0
+        """Some waiting requests that hold memory could never go on, even if every other request finished."""
+        waiting, _ = state
+        stuck = {j: n for j, n in enumerate(waiting) if n and self.held[j]}
+        while stuck:
+            free = self.reserve - sum(n * self.held[j] for j, n in stuck.items())
+            able = [j for j in stuck if self.chunks[j] <= free]
+            if not able:
+                return True
+            for j in able:
+                del stuck[j]
+        return False
 
-    def finishes(self, state, successor):
-        """The transition is the completion of a request (the only one after which the held memory shrinks)."""
-        return self._use(successor, full=True) < self._use(state, full=True)
+    def completion_rate(self, state):
+        """Requests finished per second in a state: the reward whose stationary mean is the throughput."""
+        n, last = state[1][-1], len(self.chunks) - 1
+        return self.rates[last] * (n if self.servers[last] is None else min(n, self.servers[last]))
 
-    def _use(self, state, full=False):
+    def _use(self, state):
         waiting, at = state
-        return sum(n * h for n, h in zip(waiting, self.held)) + sum(n * (h + c) for n, h, c in zip(at, self.held, self.chunks))
+        in_service = sum(n * (h + c) for n, h, c in zip(at, self.held, self.chunks))
+        return in_service + sum(n * h for n, h in zip(waiting, self.held))
 
     def _settle(self, waiting, at):
         """Law over states once no waiting request fits any more."""
@@ -57,4 +68,4 @@ class Stack:
 
 
 def _plus(counts, j, by):
-    return counts[:j] + (counts[j] + by,) + counts[j + 1 :]
+    return (*counts[:j], counts[j] + by, *counts[j + 1 :])
