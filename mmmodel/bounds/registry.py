@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import sympy
     import z3
 
-SUBJECTS = ("reserve_theorems",)
+SUBJECTS = ("reserve_theorems", "throughput")
 PROOF_TIMEOUT_MS = 20_000
 
 
@@ -244,10 +244,10 @@ class Entry:
             yield {quantity.name: _draw(quantity, generator) for quantity in self.quantities}
 
     def _holds(self, assumption: Any, point: dict[str, Any]) -> bool:
-        answer = evaluate(assumption, {quantity.symbol: point[quantity.name] for quantity in self.quantities})
-        if not isinstance(answer, bool):
-            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided at {point}: {answer}")
-        return answer
+        values = {quantity.symbol: point[quantity.name] for quantity in self.quantities}
+        if unknown := assumption.free_symbols - set(values):
+            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry")
+        return bool(evaluate(assumption, values))
 
     # --- display -------------------------------------------------------------------------------------------------------
 
