@@ -18,7 +18,7 @@ from __future__ import annotations
 import html
 import importlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import sympy
     import z3
 
-SUBJECTS = ("reserve_theorems", "throughput")
+SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split")
 PROOF_TIMEOUT_MS = 20_000
 
 
@@ -92,6 +92,10 @@ class Claim:
     premises: tuple
     conclusion: Any
     mutant: Claim | None = None
+
+    def against(self, mutant: Claim) -> Claim:
+        """The same claim, with the mutant that shows that it is not vacuous."""
+        return replace(self, mutant=mutant)
 
     def prove(self) -> str:
         """proved, refuted, unknown, or vacuous (the premises contradict each other)."""
@@ -471,6 +475,13 @@ def evaluate(expression: Any, values: dict) -> Any:
     return walk(sympy.sympify(expression))
 
 
+def reals(name: str, size: int) -> list:
+    """Real symbols name0, name1, …"""
+    import sympy
+
+    return [sympy.Symbol(f"{name}{i}", real=True) for i in range(size)]
+
+
 # --- helpers -----------------------------------------------------------------------------------------------------------
 
 
@@ -500,7 +511,12 @@ def _is_zero(expression: Any) -> bool:
     if expression == 0:
         return True
     simple = sympy.simplify(expression)
-    return simple == 0 or sympy.simplify(sympy.combsimp(sympy.expand_func(simple))) == 0
+    if simple == 0:
+        return True
+    return any(
+        sympy.simplify(form) == 0
+        for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(sympy.expand(expression), force=True))
+    )
 
 
 def _draw(quantity: Quantity, generator: Any) -> Any:

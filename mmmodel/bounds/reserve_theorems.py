@@ -6,11 +6,10 @@ byte sizes, all depths, all reserves, for a given number m of chunks (1..7) or o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 from mmmodel.bounds import reserve
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight
+from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, reals
 
 PHILLIPS = "D. Phillips, LKML, 17 September 2007, <200709171728.26180.phillips@phunq.net>: throttle to a known depth, then reserve for it"
 HERE = "this project: proof below"
@@ -70,7 +69,7 @@ def wait_free() -> Entry:
             "tests/bounds/test_reserve.py::test_below_the_wait_free_reserve_somebody_waits",
         ),
         tuple(d.steps),
-        (_with_mutant(claim(), claim(sp.Rational(1, 2))),),
+        (claim().against(claim(sp.Rational(1, 2))),),
         exhausted="tests/bounds/test_reserve.py::test_below_the_wait_free_reserve_somebody_waits",
     )
 
@@ -89,14 +88,14 @@ def safe() -> Entry:
     d.equals("written by depth", K * (F - last) + last)
 
     def sufficient(m: int, coefficient: int = 1) -> Claim:
-        c, n, k, r = _vector("c", m), _vector("n", m), sp.Symbol("K", real=True), sp.Symbol("R", real=True)
+        c, n, k, r = reals("c", m), reals("n", m), sp.Symbol("K", real=True), sp.Symbol("R", real=True)
         bound = k * sum(c[:-1]) + coefficient * c[-1]
         held = [sum(c[:j]) for j in range(m)]
         premises = [*_positive(c), *_counts(n), sum(n) >= 1, sum(n) <= k, r >= bound]
         return Claim(f"no stuck state, m = {m}", tuple(premises), sp.Not(_stuck(n, held, c, r)))
 
     def tight(m: int, below: int = 1) -> Claim:
-        c, k, r = _vector("c", m), sp.Symbol("K", real=True), sp.Symbol("R", real=True)
+        c, k, r = reals("c", m), sp.Symbol("K", real=True), sp.Symbol("R", real=True)
         held = k * sum(c[:-1])
         premises = [*(x >= 1 for x in c), k >= 1, sp.Eq(r, held + c[-1] - below), r >= sum(c)]
         return Claim(
@@ -105,8 +104,8 @@ def safe() -> Entry:
             sp.And(held <= r, r - held < c[-1]),
         )
 
-    claims = [_with_mutant(sufficient(m), sufficient(m, sp.Rational(1, 2))) for m in range(1, MAX_CHUNKS + 1)]
-    claims += [_with_mutant(tight(m), tight(m, 0)) for m in range(2, MAX_CHUNKS + 1)]
+    claims = [sufficient(m).against(sufficient(m, sp.Rational(1, 2))) for m in range(1, MAX_CHUNKS + 1)]
+    claims += [tight(m).against(tight(m, 0)) for m in range(2, MAX_CHUNKS + 1)]
     return Entry(
         "RES-2",
         "Safe reserve, one class",
@@ -163,7 +162,7 @@ def order_of_the_three() -> Entry:
         HERE,
         numeric,
         Tight("All three are equal at K = 1; safe equals one request when it has a single chunk.", {"K": 1, "F": 11, "c_m": 3}),
-        claims=(_with_mutant(claim(), claim(sp.Rational(1, 2))),),
+        claims=(claim().against(claim(sp.Rational(1, 2))),),
         value=statement,
         latex=r"R_{one} = F \le R_{safe} = K(F - c_m) + c_m \le R_{free} = K F",
     )
@@ -254,7 +253,7 @@ def biggest_last() -> Entry:
         lambda K, b, c, r: reserve.safe_reserve_chunks(reserve.best_order([b, c, r]), K),
         Tight("No order needs less: the safe reserve depends on the last chunk only.", {"K": 4, "b": 4, "c": 4, "r": 3}),
         tuple(d.steps),
-        (_with_mutant(claim(), claim(4)),),
+        (claim().against(claim(4)),),
         latex=r"\min_{\text{orders}} R_{safe} = K(F - \max_j c_j) + \max_j c_j",
         exhausted="tests/bounds/test_reserve.py::test_biggest_last_is_the_best_order",
     )
@@ -301,7 +300,7 @@ def biggest_last_per_class() -> Entry:
         HERE,
         numeric,
         Tight("Equal when the chunks are equal.", {"K_1": 3, "K_2": 2, "a": 4, "b": 4, "p": 1, "q": 2}),
-        claims=(_with_mutant(claim(), claim(2)),),
+        claims=(claim().against(claim(2)),),
         value=sp.Le(best, other),
         latex=r"R_{safe}(\ldots, \text{biggest last in class } k, \ldots) \le R_{safe}(\ldots, \text{any order in class } k, \ldots)",
         shown_for="two classes of two chunks",
@@ -327,7 +326,7 @@ def several_classes() -> Entry:
     d.worst("the worst threshold", [{t: x, held: _held_at(classes, x)} for x in (a, b, p, q)])
 
     def class_holds(m: int, coefficient: int = 1) -> Claim:
-        n, hold, k, most = _vector("n", m), _vector("h", m), sp.Symbol("K", real=True), sp.Symbol("M", real=True)
+        n, hold, k, most = reals("n", m), reals("h", m), sp.Symbol("K", real=True), sp.Symbol("M", real=True)
         premises = [*_counts(n), sum(n) <= k, *(h >= 0 for h in hold), most >= 0]
         premises += [sp.Implies(x >= 1, h <= most) for x, h in zip(n, hold)]
         return Claim(
@@ -337,14 +336,14 @@ def several_classes() -> Entry:
         )
 
     def serves_least(classes_: int, coefficient: int = 1) -> Claim:
-        depth, most, hold = _vector("K", classes_), _vector("M", classes_), _vector("S", classes_)
+        depth, most, hold = reals("K", classes_), reals("M", classes_), reals("S", classes_)
         r, t_ = sp.symbols("R t", real=True)
         premises = [t_ > 0, *(s <= k * x for s, k, x in zip(hold, depth, most)), *(k >= 1 for k in depth)]
         premises += [*(x >= 0 for x in most), r >= coefficient * t_ + sum(k * x for k, x in zip(depth, most))]
         return Claim(f"what is free serves the one with the least need t, {classes_} classes", tuple(premises), r - sum(hold) >= t_)
 
     def tight(classes_: int, below: int = 1) -> Claim:
-        depth, hold, need = _vector("K", classes_), _vector("h", classes_), _vector("c", classes_)
+        depth, hold, need = reals("K", classes_), reals("h", classes_), reals("c", classes_)
         r, t_ = sp.symbols("R t", real=True)
         total = sum(x * y for x, y in zip(depth, hold))
         premises = [*(k >= 1 for k in depth), *(h >= 0 for h in hold), t_ >= 1, *(c >= t_ for c in need), sp.Eq(need[0], t_)]
@@ -356,9 +355,9 @@ def several_classes() -> Entry:
         )
 
     half = sp.Rational(1, 2)
-    claims = [_with_mutant(class_holds(m), class_holds(m, half)) for m in range(1, MAX_CHUNKS + 1)]
-    claims += [_with_mutant(serves_least(n), serves_least(n, half)) for n in range(1, 6)]
-    claims += [_with_mutant(tight(n), tight(n, 0)) for n in range(1, 6)]
+    claims = [class_holds(m).against(class_holds(m, half)) for m in range(1, MAX_CHUNKS + 1)]
+    claims += [serves_least(n).against(serves_least(n, half)) for n in range(1, 6)]
+    claims += [tight(n).against(tight(n, 0)) for n in range(1, 6)]
     return Entry(
         "RES-8",
         "Safe reserve, several classes, by thresholds",
@@ -402,7 +401,7 @@ def shared_throttle() -> Entry:
     ]
 
     def claim(classes: int, coefficient: int = 1) -> Claim:
-        n, w, h = _vector("n", classes), _vector("w", classes), _vector("h", classes)
+        n, w, h = reals("n", classes), reals("w", classes), reals("h", classes)
         r, t_, value, capacity = sp.symbols("R t V W", real=True)
         held = sum(x * y for x, y in zip(n, h))
         within = sum(x * y for x, y in zip(n, w)) <= capacity
@@ -426,7 +425,7 @@ def shared_throttle() -> Entry:
             {"W": 6, "w_1": 2, "w_2": 3, "t": 5, "h_1": 3, "h_2": 4},
             "tests/bounds/test_reserve.py::test_weighted_throttle_against_every_state",
         ),
-        claims=tuple(_with_mutant(claim(n), claim(n, sp.Rational(1, 2))) for n in range(1, 5)),
+        claims=tuple(claim(n).against(claim(n, sp.Rational(1, 2))) for n in range(1, 5)),
         latex=r"R_{safe} = \max_t \Big[ t + \max\Big\{ \sum_k n_k h_k(t) : \sum_k n_k w_k \le W \Big\} \Big]",
         shown_for="two classes that wait for the same chunk t, at most 6 requests of the first",
         exhausted="tests/bounds/test_reserve.py::test_weighted_throttle_against_every_state",
@@ -440,7 +439,7 @@ def shared_throttle_relaxed() -> Entry:
     h1, h2 = sp.symbols("h_1 h_2", integer=True, nonnegative=True)
 
     def claim(classes: int, coefficient: int = 1) -> Claim:
-        n, w, h = _vector("n", classes), _vector("w", classes), _vector("h", classes)
+        n, w, h = reals("n", classes), reals("w", classes), reals("h", classes)
         capacity, density = sp.symbols("W rho", real=True)
         premises = [*(x >= 0 for x in n), *_positive(w), *(x >= 0 for x in h)]
         premises += [*(x <= density * y for x, y in zip(h, w)), sum(x * y for x, y in zip(n, w)) <= capacity]
@@ -459,7 +458,7 @@ def shared_throttle_relaxed() -> Entry:
         HERE + "; the relaxation of a knapsack is solved by value per weight (G. B. Dantzig, Operations Research 5, 1957)",
         numeric,
         Tight("Equal to RES-9 when the best class's weight divides W.", {"W": 6, "w_1": 2, "w_2": 3, "t": 5, "h_1": 3, "h_2": 4}),
-        claims=tuple(_with_mutant(claim(n), claim(n, sp.Rational(1, 2))) for n in range(1, 5)),
+        claims=tuple(claim(n).against(claim(n, sp.Rational(1, 2))) for n in range(1, 5)),
         latex=r"R_{safe} \le \max_t \Big[ t + \Big\lfloor W \max_k \frac{h_k(t)}{w_k} \Big\rfloor \Big]",
         shown_for="two classes that wait for the same chunk t, without depths of their own",
         exhausted="tests/bounds/test_reserve.py::test_relaxation_is_never_below_the_knapsack",
@@ -474,13 +473,13 @@ def unit_by_unit() -> Entry:
     total = sum(m) - 3
 
     def sufficient(n: int, coefficient: int = 1) -> Claim:
-        claim, hold, r = _vector("m", n), _vector("x", n), sp.Symbol("R", real=True)
+        claim, hold, r = reals("m", n), reals("x", n), sp.Symbol("R", real=True)
         premises = [*(x >= 1 for x in claim), *(x >= 0 for x in hold), *(x <= y - 1 for x, y in zip(hold, claim))]
         premises.append(sum(claim) - n * coefficient < r)
         return Claim(f"not all units are held by waiting processes, n = {n}", tuple(premises), sum(hold) < r)
 
     def tight(n: int, below: int = 1) -> Claim:
-        claim, r = _vector("m", n), sp.Symbol("R", real=True)
+        claim, r = reals("m", n), sp.Symbol("R", real=True)
         hold: list = []
         for i in range(n):
             hold.append(sp.Min(claim[i] - below, r - sum(hold)))
@@ -491,8 +490,8 @@ def unit_by_unit() -> Entry:
     def numeric(R: int, m_1: int, m_2: int, m_3: int) -> bool:
         return reserve.unit_by_unit_safe([m_1, m_2, m_3], R)
 
-    claims = [_with_mutant(sufficient(n), sufficient(n, 2)) for n in range(1, 7)]
-    claims += [tight(1), *(_with_mutant(tight(n), tight(n, 0)) for n in range(2, 4))]
+    claims = [sufficient(n).against(sufficient(n, 2)) for n in range(1, 7)]
+    claims += [tight(1), *(tight(n).against(tight(n, 0)) for n in range(2, 4))]
     return Entry(
         "RES-11",
         "Units taken one by one (ddsnap's first throttle)",
@@ -548,7 +547,7 @@ def racy_throttle() -> Entry:
             "tests/bounds/test_reserve.py::test_racy_throttle_against_every_interleaving",
         ),
         tuple(d.steps),
-        (_with_mutant(claim(), claim(sp.Rational(1, 2))),),
+        (claim().against(claim(sp.Rational(1, 2))),),
         exhausted="tests/bounds/test_reserve.py::test_racy_throttle_against_every_interleaving",
     )
 
@@ -559,9 +558,9 @@ def private_pools() -> Entry:
     c = sp.symbols("c_1:4", integer=True, positive=True)
 
     def claim(m: int, classes: int, share: int = 1) -> Claim:
-        pool = _vector("B", m)
-        chunk = [_vector(f"c{k}_", m) for k in range(classes)]
-        n = [_vector(f"n{k}_", m) for k in range(classes)]
+        pool = reals("B", m)
+        chunk = [reals(f"c{k}_", m) for k in range(classes)]
+        n = [reals(f"n{k}_", m) for k in range(classes)]
         premises = [x >= share * y for row in chunk for x, y in zip(pool, row)]
         premises += [condition for row in chunk for condition in _positive(row)]
         premises += [condition for row in n for condition in _counts(row)]
@@ -587,7 +586,7 @@ def private_pools() -> Entry:
             "One byte less at any level and no request can pass it.", {"c_1": 4, "c_2": 4, "c_3": 3},
             "tests/bounds/test_reserve.py::test_private_pools_are_free_of_deadlock_at_any_depth",
         ),
-        claims=tuple(_with_mutant(claim(m, k), claim(m, k, sp.Rational(1, 2))) for m, k in shapes),
+        claims=tuple(claim(m, k).against(claim(m, k, sp.Rational(1, 2))) for m, k in shapes),
         latex=r"R_{live} = \sum_j B_j, \qquad B_j = \max_k c_{k,j}",
         shown_for="one class of three levels; the proof for 1 to 7 levels, and two classes for 1 to 4",
         argument="The waiting request furthest along finds its pool unused by anyone who waits.",
@@ -645,7 +644,7 @@ def floors() -> Entry:
             "tests/bounds/test_reserve.py::test_floors_against_every_state",
         ),
         tuple(d.steps),
-        (_with_mutant(sufficient(), sufficient(sp.Rational(1, 2))), _with_mutant(tight(), tight(0))),
+        (sufficient().against(sufficient(sp.Rational(1, 2))), tight().against(tight(0))),
         latex=r"M \ge f_r + K h + c",
         exhausted="tests/bounds/test_reserve.py::test_floors_against_every_state",
     )
@@ -674,7 +673,7 @@ def three_eighths() -> Entry:
         lambda N: Fraction(8 * N, 5),
         Tight("An equivalence; in the kernel's integers see RES-16.", {"N": 5}),
         tuple(d.steps),
-        (_with_mutant(claim(), claim(sp.Rational(9, 8))),),
+        (claim().against(claim(sp.Rational(9, 8))),),
     )
 
 
@@ -706,7 +705,7 @@ def three_eighths_in_integers() -> Entry:
         "mm/page_alloc.c, Linux 6.12, integer divisions; " + HERE,
         lambda N: reserve.floor_reserve_three_eighths(1, 0, N),
         Tight("The least such M. The real rule ⌈8N/5⌉ is one page short whenever N mod 5 = 3.", {"N": 3}),
-        claims=(_with_mutant(least(), least(1)), _with_mutant(near(), near(0))),
+        claims=(least().against(least(1)), near().against(near(0))),
         latex=r"M = 8 \lfloor N/5 \rfloor + (0, 2, 4, 6, 7)_{N \bmod 5}, \qquad N = K h + c",
         exhausted="tests/bounds/test_reserve.py::test_three_eighths_rule_in_integers",
     )
@@ -734,7 +733,7 @@ def swap_bios() -> Entry:
         lambda n, b: reserve.swap_bios_bytes(n, b),
         Tight("2048 bios of 4 KiB are the 8 MiB meant; 2048 of 128 KiB are 256 MiB.", {"n": 2048, "b": 131072}),
         tuple(d.steps),
-        (_with_mutant(claim(), claim(sp.Rational(1, 2))),),
+        (claim().against(claim(sp.Rational(1, 2))),),
     )
 
 
@@ -786,9 +785,9 @@ def two_pools() -> Entry:
             "tests/bounds/test_reserve.py::test_two_pools_against_every_state",
         ),
         claims=(
-            _with_mutant(unit(), unit(2)),
-            _with_mutant(unit_tight(), unit_tight(1)),
-            _with_mutant(general(), general(2)),
+            unit().against(unit(2)),
+            unit_tight().against(unit_tight(1)),
+            general().against(general(2)),
         ),
         latex=r"K_{dead} = \lfloor (A - a')/a \rfloor + 1 + \lfloor B/b \rfloor \quad (a \le a'); \qquad = A + B \text{ if } a = a' = b = 1",
         argument="Whoever has taken a' finishes, so a deadlock has n_1 requests that hold a and wait for b, and n_2 that hold b and "
@@ -834,7 +833,7 @@ def stuck_interval() -> Entry:
             {"R": 24, "U": 24, "t": 3},
             "tests/bounds/test_reserve.py::test_more_reserve_can_bring_deadlock_back",
         ),
-        claims=tuple(_with_mutant(claim(n), claim(n, 0)) for n in range(1, 6)),
+        claims=tuple(claim(n).against(claim(n, 0)) for n in range(1, 6)),
         value=statement,
         latex=r"\text{stuck} \iff U \le R \le U + t - 1",
         exhausted="tests/bounds/test_reserve.py::test_more_reserve_can_bring_deadlock_back",
@@ -880,7 +879,7 @@ def pooling() -> Entry:
         HERE,
         numeric,
         Tight("Not tight.", gap="at least the smaller of the two thresholds: t enters once instead of twice"),
-        claims=(_with_mutant(claim(), claim(3)),),
+        claims=(claim().against(claim(3)),),
         value=statement,
         latex=r"R_{safe}(\text{all classes}) \le \sum_k R_{safe}(\text{class } k)",
         shown_for="two classes of two chunks; more by induction",
@@ -905,12 +904,6 @@ def _throttle_quantities(W, w1, w2, t, h1, h2) -> tuple[Quantity, ...]:
     )
 
 
-def _vector(name: str, size: int) -> list:
-    import sympy as sp
-
-    return [sp.Symbol(f"{name}{i}", real=True) for i in range(size)]
-
-
 def _positive(symbols: list) -> list:
     return [symbol > 0 for symbol in symbols]
 
@@ -928,10 +921,6 @@ def _stuck(counts: list, held: list, needs: list, reserve_):
 
     free = reserve_ - sum(n * h for n, h in zip(counts, held))
     return sp.And(*(sp.Implies(n >= 1, free < need) for n, need in zip(counts, needs)))
-
-
-def _with_mutant(claim: Claim, mutant: Claim) -> Claim:
-    return replace(claim, mutant=mutant)
 
 
 def _held_at(classes: list, threshold):
@@ -964,4 +953,4 @@ def _inverse(name: str, slope, offset) -> Claim:
         premises = (f > 0, s > 0, *([o > 0] if o != 0 else []), q * s <= r - o, r - o < (q + 1) * s, whole)
         return Claim("K is deep enough iff it is at most the floor", premises, sp.Equivalent(k * s + o <= r, k <= q + extra))
 
-    return _with_mutant(claim(0), claim(1))
+    return claim(0).against(claim(1))

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from mmmodel.bounds import reserve as reserves
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight
+from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight, reals
 from mmmodel.bounds.smallchain import SmallChain
 
 LAZOWSKA = "E. D. Lazowska et al., Quantitative System Performance, 1984, chapter 5"
@@ -157,7 +157,7 @@ def asymptotic_high() -> Entry:
 
     def claim(m: int, coefficient: int = 1) -> Claim:
         x, k, z = sp.symbols("X K Z", real=True)
-        demand, time = _vector("D", m), _vector("W", m)
+        demand, time = reals("D", m), reals("W", m)
         premises = [x > 0, k >= 1, z >= 0, *(y > 0 for y in demand), *(w >= y for w, y in zip(time, demand))]
         premises += [sp.Eq(k, x * (sum(time) + z)), *(x * y <= 1 for y in demand)]
         conclusion = sp.And(x * (sum(demand) + z) * coefficient <= k, *(x * y * coefficient <= 1 for y in demand))
@@ -200,7 +200,7 @@ def asymptotic_low() -> Entry:
         lambda K, D, Z: asymptotic_lower(D, Z, K),
         Tight("Attained by a single station.", {"K": 4, "D": 3, "Z": 0}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
         tuple(d.steps),
-        (_station_wait(), _with(claim(), claim(sp.Rational(1, 2)))),
+        (_station_wait(), claim().against(claim(sp.Rational(1, 2)))),
         argument="Arrival theorem: an arrival sees the queues of the network with K − 1 requests. S = Σ D_i Q_i ≤ D·Σ Q_i term by term.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
@@ -235,7 +235,7 @@ def balanced_low() -> Entry:
         lambda K, D, Z, D_max: balanced_job_bounds([D_max, *([D - D_max] if D > D_max else [])] if 2 * D_max >= D else _spread(D, D_max), K, Z)[0],
         Tight("Attained by equal stations without think time.", {"K": 4, "D": 3, "Z": 0, "D_max": 1}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
         tuple(d.steps),
-        (_station_wait(), _with(claim(), claim(sp.Rational(1, 2))), _with(thinking(), thinking(2))),
+        (_station_wait(), claim().against(claim(sp.Rational(1, 2))), thinking().against(thinking(2))),
         argument="Arrival theorem: an arrival sees the network with K − 1 requests, of which X(K − 1)·Z think. THR-2 gives "
         "X(K − 1) Z ≥ (K − 1) Z/(Z + K D), so that at most (K − 1)(1 − s) queue, with s ≥ Z/(Z + K D); each of them costs at most D_max.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
@@ -285,7 +285,7 @@ def balanced_high() -> Entry:
         f"J. Zahorjan, K. C. Sevcik, D. L. Eager and B. Galler, CACM 25(2), 1982; {LAZOWSKA}",
         lambda K, D, Z, M, D_max: balanced_job_bounds([D_max] + [_over(D - D_max, M - 1)] * (M - 1), K, Z)[1],
         Tight("Attained by equal stations without think time.", {"K": 4, "D": 3, "Z": 0, "M": 3, "D_max": 1}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
-        claims=(_with(claim(), claim(2)), _with(ordered(), ordered(2))),
+        claims=(claim().against(claim(2)), ordered().against(ordered(2))),
         identities=(*d.steps, *(chebyshev(m) for m in range(2, 6))),
         argument="The arrival sees at least (K − 1)(1 − s) requests queueing, s = Z/(D + Z) (THR-1 at K − 1). Queues are ordered as the "
         "demands, so Σ D_i Q_i ≥ D_avg Σ Q_i.",
@@ -314,7 +314,7 @@ def knee_of_the_asymptotes() -> Entry:
         lambda D, Z, D_max: knee([D_max], D - D_max + Z),
         Tight("An equivalence.", {"D": 3, "Z": 1, "D_max": 2}),
         tuple(d.steps),
-        (_with(claim(), claim(2)),),
+        (claim().against(claim(2)),),
     )
 
 
@@ -388,7 +388,7 @@ def least_depth() -> Entry:
             gap="for unequal stations it grows as D/D_max although a smaller depth may do",
         ),
         tuple(d.steps),
-        (_with(claim(), claim(2)),),
+        (claim().against(claim(2)),),
         exhausted="tests/bounds/test_throughput.py::test_equal_stations_are_exact",
     )
 
@@ -407,7 +407,7 @@ def memory_never_helps() -> Entry:
         return Claim("one server: a later arrival and a later free server end the n-th service later", premises, conclusion)
 
     def several(n: int, servers: int, coefficient: int = 1) -> Claim:
-        early, late = _vector("e", n), _vector("l", n)
+        early, late = reals("e", n), reals("l", n)
         premises = [*(x >= 0 for x in early), *(y >= x for x, y in zip(early, late))]
         conclusion = _smallest(late, servers) >= coefficient * _smallest(early, servers) + (coefficient - 1)
         return Claim(f"several servers: the {servers}-th of {n} completions is later if each is", tuple(premises), conclusion)
@@ -441,9 +441,9 @@ def memory_never_helps() -> Entry:
         numeric,
         Tight("Equal at R ≥ R_free.", {"K": 4, "D_1": 1, "D_2": 2}, "tests/bounds/test_throughput.py::test_memory_never_helps"),
         claims=(
-            _with(single(), single(2)),
-            *(_with(several(n, c), several(n, c, 2)) for n, c in ((2, 1), (3, 2), (4, 2))),
-            *(_with(unrolled(*shape), unrolled(*shape, 2)) for shape in ((2, 2, 4), (3, 2, 3))),
+            single().against(single(2)),
+            *(several(n, c).against(several(n, c, 2)) for n, c in ((2, 1), (3, 2), (4, 2))),
+            *(unrolled(*shape).against(unrolled(*shape, 2)) for shape in ((2, 2, 4), (3, 2, 3))),
         ),
         latex=r"X(K, R) \le X(K, R_{free}) \quad \text{for every } R,\ \text{one class, a station of its own per step, FCFS}",
         shown_for="two single servers (right-hand side)",
@@ -484,7 +484,7 @@ def never_slower_than_one() -> Entry:
         lambda D, Z: constrained_bounds([D], 1, Z)[0],
         Tight("Attained at K = 1.", {"D": 3, "Z": 0}, "tests/bounds/test_throughput.py::test_memory_never_helps"),
         tuple(d.steps),
-        (_with(claim(), claim(2)),),
+        (claim().against(claim(2)),),
         argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R excludes.",
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
@@ -557,7 +557,7 @@ def _counterexample(identifier: str, title: str, small: Any, large: Any, low: Fr
         "this project: exact rational Markov chain, grants at random",
         lambda **values: values[small.name] < values[large.name],
         Tight("A counterexample.", {small.name: low, large.name: high}, test),
-        claims=(_with(claim, Claim("reversed", claim.premises, large < small)),),
+        claims=(claim.against(Claim("reversed", claim.premises, large < small)),),
         value=sp.Lt(small, large),
         exhausted=test,
     )
@@ -621,12 +621,6 @@ def _reals(symbols: tuple) -> list:
     return [k >= 1, demand > 0, think >= 0, longest > 0, time >= demand + think]
 
 
-def _vector(name: str, size: int) -> list:
-    import sympy as sp
-
-    return [sp.Symbol(f"{name}{i}", real=True) for i in range(size)]
-
-
 def _smallest(terms: list, rank: int):
     """The rank-th smallest: the least maximum over all subsets of that size."""
     import itertools
@@ -636,10 +630,6 @@ def _smallest(terms: list, rank: int):
     return sp.Min(*(sp.Max(*chosen) for chosen in itertools.combinations(terms, rank)), evaluate=False)
 
 
-def _with(claim: Claim, mutant: Claim) -> Claim:
-    return Claim(claim.name, claim.premises, claim.conclusion, mutant)
-
-
 def _station_wait() -> Claim:
     """One term of Σ D_i Q_i ≤ L Σ Q_i for L ≥ D_i; the sum follows for any number of stations."""
     import sympy as sp
@@ -647,11 +637,11 @@ def _station_wait() -> Claim:
     demand, queue, longest = sp.symbols("D_i Q_i L", real=True)
     premises = (demand > 0, demand <= longest, queue >= 0)
     claim = Claim("one station's wait D_i·Q_i ≤ L·Q_i", premises, demand * queue <= longest * queue)
-    return _with(claim, Claim("half", premises, demand * queue <= longest * queue / 2))
+    return claim.against(Claim("half", premises, demand * queue <= longest * queue / 2))
 
 
 def _mutated(claim, size: int, coefficient) -> Claim:
-    return _with(claim(size), claim(size, coefficient))
+    return claim(size).against(claim(size, coefficient))
 
 
 def _k(symbol) -> Quantity:
