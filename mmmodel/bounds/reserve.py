@@ -9,7 +9,8 @@ A *stuck state* is a set of waiting requests whose needs all exceed what is free
     safe                  R_safe = K (F - c_m) + c_m          no stuck state
     wait-free             R_free = K F                        nobody ever waits (Phillips, LKML, 17 September 2007)
 
-All functions here are plain integer arithmetic: they import neither SymPy nor z3. The theorems behind them are in `entries()`.
+All functions here are plain integer arithmetic: they import neither SymPy nor z3. The theorems behind
+them stand in `reserve_theorems`.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def floor_reserve(depth: int, held: int, chunk: int, floor: int, floor_held: int
 
 
 def floor_reserve_three_eighths(depth: int, held: int, chunk: int) -> int:
-    """Least M with M − atomic_floor(M) ≥ K·h + c, in the kernel's integers (RES-15).
+    """Least M with M − atomic_floor(M) ≥ K·h + c, in the kernel's integers (RES-16).
 
     With N = K·h + c = 5q + s: M = 8q + (0, 2, 4, 6, 7)[s]. It is ⌈8N/5⌉, except that s = 3 needs one more."""
     quotient, rest = divmod(_depth(depth) * _reserve(held, "held") + _reserve(chunk, "chunk"), 5)
@@ -172,7 +173,7 @@ def floor_reserve_three_eighths(depth: int, held: int, chunk: int) -> int:
 
 
 def swap_bios_bytes(count: int = 2048, bio_bytes: int = 4096) -> int:
-    """Bytes of cipher-text pages that dm's swap_bios semaphore admits: it counts bios, not pages (RES-16; drivers/md/dm.c, 6.12).
+    """Bytes of cipher-text pages that dm's swap_bios semaphore admits: it counts bios, not pages (RES-17; drivers/md/dm.c, 6.12).
 
     8 MiB are meant (2048 bios of 4 KiB); dm-crypt splits at 128 KiB, so that 256 MiB are possible with large folios."""
     return _reserve(count, "count") * _reserve(bio_bytes, "bio_bytes")
@@ -191,8 +192,18 @@ def dirty_limit_ok(
     return _reserve(others, "others") <= threshold and headroom >= need
 
 
+def stuck_interval(waiting: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Closed interval of the reserves (bytes) at which requests waiting as (held, need) are stuck: [U, U + t − 1] (RES-19).
+
+    U is what they hold, t their least need. Empty (low > high) if t is 0."""
+    if not waiting:
+        raise ValueError("waiting: no request; a stuck state has at least one")
+    held = sum(_whole("waiting", held, "bytes") for held, _ in waiting)
+    return held, held + min(_whole("waiting", need, "bytes") for _, need in waiting) - 1
+
+
 def two_pools_deadlock_depth(pool_a: int, pool_b: int, first_a: int = 1, b: int = 1, second_a: int = 1) -> int | float:
-    """Least depth at which a deadlock is reachable: take a of A; take b of B, give A back; take a' of A, give B back (RES-17).
+    """Least depth at which a deadlock is reachable: take a of A; take b of B, give A back; take a' of A, give B back (RES-18).
 
     Phase 1 holds a and waits for B; phase 2 holds b and waits for A. Stuck iff A − a' < n_1·a ≤ A and B − b < n_2·b ≤ B.
     With unit amounts: A + B. math.inf if no n_1 fits (a' < a can leave a remainder that always serves a')."""
@@ -220,11 +231,11 @@ def _positions(chunks: Sequence[int], floors: Sequence[int] | None) -> Positions
     return positions
 
 
-Item = tuple[Positions, int, int]
+Item = tuple[Positions, int, int | None]
 
 
 def _weighted(classes: Iterable, capacity: int) -> list[Item]:
-    """(positions, weight, most requests of the class at once)."""
+    """(positions, weight, own depth or None)."""
     _reserve(capacity, "capacity")
     items = []
     for chunks, floors, weight, depth in classes:
@@ -233,22 +244,24 @@ def _weighted(classes: Iterable, capacity: int) -> list[Item]:
             raise ValueError(f"weight: {weight} units exceed the throttle's {capacity}: such a request would wait for ever")
         if weight == 0 and depth is None:
             raise ValueError("weight: 0 units without a depth of its own leaves the number of requests unbounded; give a depth")
-        most = capacity // weight if weight else depth
-        items.append((_positions(chunks, floors), weight, most if depth is None else min(most, _reserve(depth, "depth"))))
+        items.append((_positions(chunks, floors), weight, depth if depth is None else _reserve(depth, "depth")))
     return items
 
 
 def _needs(items: list[Item]) -> set[int]:
-    return {need for positions, _, most in items if most for _, need in positions}
+    return {need for positions, _, most in items if most != 0 for _, need in positions}
 
 
-def _knapsack(items: list[tuple[int, int, int]], capacity: int) -> int:
+def _knapsack(items: list[tuple[int, int, int | None]], capacity: int) -> int:
     """max Σ n·value with Σ n·weight ≤ capacity, n ≤ most: dynamic programme over the capacity, counts split in powers of two."""
-    free = sum(value * most for value, weight, most in items if weight == 0)
+    free = sum(value * (most or 0) for value, weight, most in items if weight == 0)
     best = [0] * (capacity + 1)
     for value, weight, most in items:
+        if not (weight and value):
+            continue
+        most = capacity // weight if most is None else min(most, capacity // weight)
         batch = 1
-        while most > 0 and weight and value:
+        while most > 0:
             n = min(batch, most)
             for room in range(capacity, n * weight - 1, -1):
                 best[room] = max(best[room], best[room - n * weight] + n * value)
@@ -257,13 +270,13 @@ def _knapsack(items: list[tuple[int, int, int]], capacity: int) -> int:
     return free + best[capacity]
 
 
-def _relaxed(items: list[tuple[int, int, int]], capacity: int) -> int:
+def _relaxed(items: list[tuple[int, int, int | None]], capacity: int) -> int:
     """The same with n real: fill by value per weight; rounded down, because the integer optimum is an integer."""
-    free = sum(value * most for value, weight, most in items if weight == 0)
+    free = sum(value * (most or 0) for value, weight, most in items if weight == 0)
     total, room = Fraction(0), Fraction(capacity)
     weighted = [item for item in items if item[1]]
     for value, weight, most in sorted(weighted, key=lambda item: Fraction(item[0], item[1]), reverse=True):
-        n = min(Fraction(most), room / weight)
+        n = room / weight if most is None else min(Fraction(most), room / weight)
         total += n * value
         room -= n * weight
     return free + math.floor(total)

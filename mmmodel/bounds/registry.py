@@ -1,0 +1,592 @@
+"""What a bound is: an `Entry` with a permanent ID, and the one place where entries are kept.
+
+An entry climbs as many rungs as it can, each of which can be run again:
+
+    derived    SymPy steps lead from the definitions to the right-hand side     entry.derive()
+    proved     z3 finds the negation unsatisfiable under the premises, or       entry.prove()
+               SymPy finds every listed identity to hold
+    exhausted  a named test tries every small instance, or an exact solver      entry.exhausted
+    tight      a witness attains the bound, or the gap is stated                entry.tight
+
+Statements are written once, in SymPy; `to_z3` is the only way to z3, so that the two cannot diverge. Proof variables are real
+unless said otherwise: what holds for reals holds for bytes. SymPy and z3 are imported when an entry is built or proved, never by
+the numeric functions.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sympy
+    import z3
+
+SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split")
+PROOF_TIMEOUT_MS = 20_000
+
+
+# --- the parts of an entry ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A symbol of a statement: its unit, its meaning, and the range that tests sample (`domain`: integer or rational)."""
+
+    symbol: sympy.Symbol
+    unit: str
+    meaning: str
+    low: int
+    high: int
+    domain: str = "integer"
+
+    @property
+    def name(self) -> str:
+        return self.symbol.name
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a derivation: `before` `relation` `after`.
+
+    "="       SymPy reduces the difference to 0 (`before` may be an unevaluated sum, limit or derivative)
+    "<=" ">=" z3 proves it under `premises`
+    "solves"  `before`, an equation, becomes true when `unknown` is replaced by `after`
+    "whole"   `after` is `before` rounded down or up
+    "worst"   `after` is the maximum of `before` over the substitutions in `unknown`"""
+
+    why: str
+    before: Any
+    after: Any
+    relation: str = "="
+    premises: tuple = ()
+    unknown: Any = None
+
+    def check(self) -> bool:
+        import sympy
+
+        if self.relation == "=":
+            return _is_zero(self.before.doit() - self.after)
+        if self.relation == "whole":
+            return self.after in (sympy.floor(self.before), sympy.ceiling(self.before))
+        if self.relation == "worst":
+            return self.after == _worst(self.before, self.unknown)
+        if self.relation == "solves":
+            equation = self.before.subs(self.unknown, self.after)
+            return equation == sympy.true or _is_zero(equation.lhs - equation.rhs)
+        relation = sympy.Le if self.relation == "<=" else sympy.Ge
+        claim = Claim(self.why, tuple(_over_reals(p) for p in self.premises), _over_reals(relation(self.before, self.after)))
+        return claim.prove() == "proved"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """premises ⇒ conclusion, for z3; `mutant` is the same with one coefficient changed, and must be refuted."""
+
+    name: str
+    premises: tuple
+    conclusion: Any
+    mutant: Claim | None = None
+
+    def against(self, mutant: Claim) -> Claim:
+        """The same claim, with the mutant that shows that it is not vacuous."""
+        return replace(self, mutant=mutant)
+
+    def prove(self) -> str:
+        """proved, refuted, unknown, or vacuous (the premises contradict each other)."""
+        import z3
+
+        solver = z3.Solver()
+        solver.set("timeout", PROOF_TIMEOUT_MS)
+        solver.add(*(to_z3(premise) for premise in self.premises))
+        feasible = solver.check()
+        if feasible != z3.sat:
+            return "vacuous" if feasible == z3.unsat else "unknown"
+        solver.add(z3.Not(to_z3(self.conclusion)))
+        return {"unsat": "proved", "sat": "refuted"}.get(str(solver.check()), "unknown")
+
+
+class Derivation:
+    """Records steps; `result` is the expression reached, from which the statement is built."""
+
+    def __init__(self, start: Any):
+        self.result = start
+        self.steps: list[Step] = []
+
+    def equals(self, why: str, after: Any) -> Derivation:
+        return self._add(Step(why, self.result, after))
+
+    def at_most(self, why: str, after: Any, premises: Iterable = ()) -> Derivation:
+        return self._add(Step(why, self.result, after, "<=", tuple(premises)))
+
+    def at_least(self, why: str, after: Any, premises: Iterable = ()) -> Derivation:
+        return self._add(Step(why, self.result, after, ">=", tuple(premises)))
+
+    def solve(self, why: str, equation: Any, unknown: Any) -> Derivation:
+        """Go on with the only root of `equation` in `unknown`."""
+        import sympy
+
+        (root,) = sympy.solve(equation, unknown)
+        return self._add(Step(why, equation, root, "solves", unknown=unknown))
+
+    def whole(self, why: str, after: Any) -> Derivation:
+        return self._add(Step(why, self.result, after, "whole"))
+
+    def worst(self, why: str, cases: list[dict]) -> Derivation:
+        """Go on with the maximum over the cases."""
+        return self._add(Step(why, self.result, _worst(self.result, cases), "worst", unknown=tuple(cases)))
+
+    def _add(self, step: Step) -> Derivation:
+        self.steps.append(step)
+        self.result = step.after
+        return self
+
+
+@dataclass(frozen=True)
+class Tight:
+    """`witness`: values inside the assumptions at which the bound is attained, or a test that shows it; `gap` where it is not."""
+
+    how: str
+    witness: dict[str, Any] = field(default_factory=dict)
+    test: str = ""
+    gap: str = ""
+
+
+# --- the entry ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A bound that can be trusted without reading code. `value` is what `numeric` computes (default: the right-hand side)."""
+
+    id: str
+    title: str
+    statement: Any
+    quantities: tuple[Quantity, ...]
+    assumptions: tuple
+    source: str
+    numeric: Callable[..., Any]
+    tight: Tight
+    derivation: tuple[Step, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    identities: tuple[Step, ...] = ()
+    argument: str = ""
+    value: Any = None
+    latex: str = ""
+    shown_for: str = ""
+    exhausted: str = ""
+    conjecture: bool = False
+
+    def __post_init__(self) -> None:
+        if self.value is None:
+            object.__setattr__(self, "value", self.statement.rhs)
+
+    def derive(self) -> bool:
+        """Run every derivation step again; true if all hold and the last one ends at `value`."""
+        if not self.derivation or not all(step.check() for step in self.derivation):
+            return False
+        end = self.derivation[-1].after
+        return end == self.value or _is_zero(end - self.value)
+
+    def prove(self) -> str:
+        """proved, refuted or unknown; a vacuous claim counts as refuted. Without claims and identities: unknown."""
+        answers = [claim.prove() for claim in self.claims]
+        answers += ["proved" if step.check() else "refuted" for step in self.identities]
+        if not answers or "unknown" in answers:
+            return "unknown"
+        return "proved" if all(answer == "proved" for answer in answers) else "refuted"
+
+    def mutations(self) -> list[Claim]:
+        """The claims with one coefficient changed; each must be refuted, or the proof was vacuous."""
+        return [claim.mutant for claim in self.claims if claim.mutant is not None]
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """What is claimed for the entry; tests/bounds runs every one of them."""
+        proof = (self.claims or self.identities) and not self.conjecture
+        marks = {
+            "derived": self.derivation,
+            "proved": proof,
+            "exhausted": self.exhausted,
+            "tight": self.tight.witness or self.tight.test,
+        }
+        return tuple(name for name, mark in marks.items() if mark)
+
+    @property
+    def status(self) -> str:
+        return "conjecture" if self.conjecture else "theorem"
+
+    def samples(self, count: int, seed: int) -> Iterator[dict[str, Any]]:
+        """Up to `count` points inside the assumptions, the edges of the ranges and the witness first."""
+        import random
+
+        generator = random.Random(f"{self.id}/{seed}")
+        accepted = 0
+        for point in self._proposals(generator, 60 * count):
+            if accepted == count:
+                return
+            if all(self._holds(assumption, point) for assumption in self.assumptions):
+                accepted += 1
+                yield point
+
+    def value_at(self, point: dict[str, Any]) -> Any:
+        """`value` at a point, read off the SymPy tree: exact where it is arithmetic, SymPy's own answer elsewhere."""
+        return evaluate(self.value, {quantity.symbol: point[quantity.name] for quantity in self.quantities})
+
+    def _proposals(self, generator: Any, count: int) -> Iterator[dict[str, Any]]:
+        names = {quantity.name for quantity in self.quantities}
+        if self.tight.witness:
+            yield {name: value for name, value in self.tight.witness.items() if name in names}
+        yield {quantity.name: quantity.low for quantity in self.quantities}
+        yield {quantity.name: quantity.high for quantity in self.quantities}
+        for _ in range(count):
+            yield {quantity.name: _draw(quantity, generator) for quantity in self.quantities}
+
+    def _holds(self, assumption: Any, point: dict[str, Any]) -> bool:
+        values = {quantity.symbol: point[quantity.name] for quantity in self.quantities}
+        if unknown := assumption.free_symbols - set(values):
+            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry")
+        return bool(evaluate(assumption, values))
+
+    # --- display -------------------------------------------------------------------------------------------------------
+
+    def statement_latex(self) -> str:
+        import sympy
+
+        return self.latex or sympy.latex(self.statement)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self.statement_latex()}$"
+
+    def _repr_html_(self) -> str:
+        return _card(self)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
+
+
+# --- the registry ------------------------------------------------------------------------------------------------------
+
+
+def collect(groups: Iterable[Iterable[Entry]]) -> dict[str, Entry]:
+    """All entries by ID; a duplicate ID is an error."""
+    registry: dict[str, Entry] = {}
+    for entry in (entry for group in groups for entry in group):
+        if entry.id in registry:
+            raise ValueError(
+                f"id: {entry.id} is taken by {registry[entry.id].title!r} and by {entry.title!r}; IDs are permanent, take a new one"
+            )
+        registry[entry.id] = entry
+    return registry
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every registered bound by its permanent ID (built once; imports SymPy)."""
+    return collect(importlib.import_module(f"mmmodel.bounds.{subject}").entries() for subject in SUBJECTS)
+
+
+def get(identifier: str) -> Entry:
+    """One entry by ID. ValueError names the nearest IDs if there is none."""
+    import difflib
+
+    known = entries()
+    if identifier not in known:
+        near = difflib.get_close_matches(identifier, known, n=3) or list(known)[:3]
+        raise ValueError(f"id: {identifier!r} is no registered bound; nearest: {', '.join(near)}")
+    return known[identifier]
+
+
+class Table:
+    """All entries as records, with a text and an HTML form."""
+
+    COLUMNS = ("id", "title", "status", "derived", "proved", "exhausted", "tight", "source")
+
+    def __init__(self, chosen: Iterable[Entry]):
+        self.records = [_record(entry) for entry in chosen]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.records)
+
+    def __repr__(self) -> str:
+        lines = [f"{'id':8}{'derived':9}{'proved':8}{'exhausted':11}{'tight':7}{'status':12}title"]
+        for record in self.records:
+            mark = {name: "yes" if record[name] else "-" for name in ("derived", "proved", "exhausted", "tight")}
+            lines.append(
+                f"{record['id']:8}{mark['derived']:9}{mark['proved']:8}{mark['exhausted']:11}{mark['tight']:7}"
+                f"{record['status']:12}{record['title']}"
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{_cell(record[name])}</td>" for name in self.COLUMNS) + "</tr>" for record in self.records
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def table(subject: str | None = None) -> Table:
+    """All bounds (or those whose ID begins with `subject`, such as "RES"), with the rungs that tests show for each."""
+    return Table(entry for entry in entries().values() if subject is None or entry.id.startswith(subject))
+
+
+# --- SymPy to z3 -------------------------------------------------------------------------------------------------------
+
+
+def to_z3(expression: Any) -> z3.ExprRef:
+    """A SymPy relation, condition or piecewise-polynomial expression in z3. Integer symbols become Int, others Real.
+
+    TypeError for anything that is not arithmetic: z3 would otherwise treat it as an unknown function."""
+    import sympy
+    import z3
+    from sympy.logic import boolalg
+
+    def convert(node: Any) -> z3.ExprRef:
+        arguments = [convert(child) for child in node.args] if not isinstance(node, sympy.Piecewise) else []
+        match node:
+            case boolalg.BooleanTrue() | boolalg.BooleanFalse():
+                return z3.BoolVal(bool(node))
+            case sympy.Symbol():
+                return z3.Int(node.name) if node.is_integer else z3.Real(node.name)
+            case sympy.Integer():
+                return z3.IntVal(int(node))
+            case sympy.Rational():
+                return z3.RatVal(int(node.p), int(node.q))
+            case sympy.Add():
+                return z3.Sum(arguments)
+            case sympy.Mul():
+                return z3.Product(arguments)
+            case sympy.Pow() if node.exp.is_Integer and 0 < node.exp:
+                return z3.Product([arguments[0]] * int(node.exp))
+            case sympy.Pow() if node.exp.is_Integer:
+                return z3.RealVal(1) / z3.Product([_real(arguments[0])] * -int(node.exp))
+            case sympy.Min() | sympy.Max():
+                return _extreme(arguments, isinstance(node, sympy.Max))
+            case sympy.floor():
+                top, bottom = sympy.fraction(sympy.together(node.args[0]))
+                if bottom.is_Integer and top.is_integer:  # integer division, which z3 decides far better than rounding
+                    return convert(top) / z3.IntVal(int(bottom))
+                return z3.ToInt(_real(arguments[0]))
+            case sympy.ceiling():
+                return -convert(sympy.floor(-node.args[0], evaluate=False))
+            case sympy.Piecewise():
+                result = convert(node.args[-1].expr)
+                for piece in reversed(node.args[:-1]):
+                    result = z3.If(convert(piece.cond), convert(piece.expr), result)
+                return result
+            case sympy.Le():
+                return arguments[0] <= arguments[1]
+            case sympy.Lt():
+                return arguments[0] < arguments[1]
+            case sympy.Ge():
+                return arguments[0] >= arguments[1]
+            case sympy.Gt():
+                return arguments[0] > arguments[1]
+            case sympy.Eq():
+                return arguments[0] == arguments[1]
+            case sympy.Ne():
+                return arguments[0] != arguments[1]
+            case sympy.And():
+                return z3.And(arguments)
+            case sympy.Or():
+                return z3.Or(arguments)
+            case sympy.Not():
+                return z3.Not(arguments[0])
+            case sympy.Implies():
+                return z3.Implies(arguments[0], arguments[1])
+            case sympy.Equivalent():
+                return z3.And([arguments[0] == other for other in arguments[1:]])
+        raise TypeError(f"{type(node).__name__} in {node} is not arithmetic that z3 can decide")
+
+    return convert(sympy.sympify(expression))
+
+
+def _real(term: Any) -> Any:
+    import z3
+
+    return z3.ToReal(term) if term.is_int() else term
+
+
+def _extreme(terms: list, largest: bool) -> Any:
+    import z3
+
+    result = terms[0]
+    for term in terms[1:]:
+        result = z3.If(term > result if largest else term < result, term, result)
+    return result
+
+
+def evaluate(expression: Any, values: dict) -> Any:
+    """Value of a SymPy tree at `values` (symbol -> int or Fraction): int, Fraction or bool; SymPy's evaluation where it is not arithmetic."""
+    import math
+
+    import sympy
+
+    def walk(node: Any) -> Any:
+        if node in values:
+            return values[node]
+        if isinstance(node, sympy.Piecewise):
+            return next(walk(piece.expr) for piece in node.args if walk(piece.cond))
+        parts = [walk(child) for child in node.args]
+        match node:
+            case sympy.Rational():
+                return Fraction(int(node.p), int(node.q))
+            case sympy.Add():
+                return sum(parts)
+            case sympy.Mul():
+                return math.prod(parts)
+            case sympy.Pow() if node.exp.is_integer and all(isinstance(part, int | Fraction) for part in parts):
+                return Fraction(parts[0]) ** int(parts[1])
+            case sympy.Max():
+                return max(parts)
+            case sympy.Min():
+                return min(parts)
+            case sympy.floor():
+                return math.floor(parts[0])
+            case sympy.ceiling():
+                return math.ceil(parts[0])
+            case sympy.Le():
+                return bool(parts[0] <= parts[1])
+            case sympy.Lt():
+                return bool(parts[0] < parts[1])
+            case sympy.Ge():
+                return bool(parts[0] >= parts[1])
+            case sympy.Gt():
+                return bool(parts[0] > parts[1])
+            case sympy.Eq():
+                return bool(parts[0] == parts[1])
+            case sympy.And():
+                return all(parts)
+            case sympy.Or():
+                return any(parts)
+            case sympy.logic.boolalg.BooleanAtom():
+                return bool(node)
+        return node.subs({symbol: _exact(value) for symbol, value in values.items()}, simultaneous=True).doit()
+
+    return walk(sympy.sympify(expression))
+
+
+def reals(name: str, size: int) -> list:
+    """Real symbols name0, name1, …"""
+    import sympy
+
+    return [sympy.Symbol(f"{name}{i}", real=True) for i in range(size)]
+
+
+# --- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _exact(value: Any) -> Any:
+    import sympy
+
+    return sympy.Rational(value.numerator, value.denominator) if isinstance(value, int | Fraction) else sympy.sympify(value)
+
+
+def _worst(expression: Any, cases: Iterable[dict]) -> Any:
+    import sympy
+
+    return sympy.Max(*(expression.subs(case, simultaneous=True) for case in cases), evaluate=False)
+
+
+def _over_reals(expression: Any) -> Any:
+    """The same over the reals, where z3 decides products."""
+    import sympy
+
+    return expression.xreplace({symbol: sympy.Symbol(symbol.name, real=True) for symbol in expression.free_symbols})
+
+
+def _is_zero(expression: Any) -> bool:
+    """SymPy's answer, by increasing effort; False also when it cannot tell."""
+    import sympy
+
+    if expression == 0:
+        return True
+    simple = sympy.simplify(expression)
+    if simple == 0:
+        return True
+    return any(
+        sympy.simplify(form) == 0
+        for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(sympy.expand(expression), force=True))
+    )
+
+
+def _draw(quantity: Quantity, generator: Any) -> Any:
+    low, high = quantity.low, quantity.high
+    if quantity.domain == "integer":
+        return generator.choice((low, high, *(generator.randint(low, high) for _ in range(4))))
+    denominator = generator.choice((1, 2, 3, 7, 10))
+    return Fraction(generator.randint(low * denominator, high * denominator), denominator)
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    marks = {name: name in entry.rungs for name in ("derived", "proved", "exhausted", "tight")}
+    return {"id": entry.id, "title": entry.title, "status": entry.status, **marks, "source": entry.source}
+
+
+def _cell(value: Any) -> str:
+    return ("✓" if value else "–") if isinstance(value, bool) else html.escape(str(value))
+
+
+BADGE = "display:inline-block;padding:0 .5em;margin-right:.4em;border-radius:.6em;font-size:85%;color:#fff;background:"
+COLOURS = {"derived": "#31688e", "proved": "#1f7a4d", "exhausted": "#7a5195", "tight": "#8a6d00", "conjecture": "#b03a2e"}
+
+
+def _card(entry: Entry) -> str:
+    """HTML with the formulas between dollars, because a notebook shows the HTML form only."""
+    import sympy
+
+    badges = [*entry.rungs, *(["conjecture"] if entry.conjecture else [])]
+    parts = [f"<b>{entry.id}</b> {html.escape(entry.title)} " + "".join(_badge(badge) for badge in badges)]
+    parts.append(f"<p>${html.escape(entry.statement_latex())}$</p>")
+    if entry.shown_for:
+        parts.append(f"<p>Checked as written for {html.escape(entry.shown_for)}.</p>")
+    parts.append("<b>Where</b><ul>" + "".join(_quantity_line(quantity) for quantity in entry.quantities) + "</ul>")
+    if entry.assumptions:
+        conditions = ", ".join(f"${html.escape(sympy.latex(condition))}$" for condition in entry.assumptions)
+        parts.append(f"<b>Assumptions</b> {conditions}<br>")
+    if entry.derivation:
+        parts.append("<b>Derivation</b><ol>" + "".join(_step_line(step) for step in entry.derivation) + "</ol>")
+    if entry.claims:
+        names = "; ".join(html.escape(claim.name) for claim in entry.claims)
+        parts.append(f"<b>Proof</b> z3, the negation is unsatisfiable: {names}<br>")
+    if entry.identities:
+        parts.append("<b>Identities</b><ol>" + "".join(_step_line(step) for step in entry.identities) + "</ol>")
+    if entry.argument:
+        parts.append(f"<b>Argument</b> {html.escape(entry.argument)}<br>")
+    tightness = html.escape(entry.tight.how + (f" Gap: {entry.tight.gap}" if entry.tight.gap else ""))
+    parts.append(f"<b>Tightness</b> {tightness}<br><b>Source</b> {html.escape(entry.source)}")
+    return f'<div style="border-left:3px solid #31688e;padding-left:.8em">{"".join(parts)}</div>'
+
+
+def _badge(name: str) -> str:
+    return f'<span style="{BADGE}{COLOURS[name]}">{name}</span>'
+
+
+def _quantity_line(quantity: Quantity) -> str:
+    import sympy
+
+    return f"<li>${html.escape(sympy.latex(quantity.symbol))}$ ({html.escape(quantity.unit)}): {html.escape(quantity.meaning)}</li>"
+
+
+def _step_line(step: Step) -> str:
+    import sympy
+
+    signs = {
+        "=": "=",
+        "<=": r"\le",
+        ">=": r"\ge",
+        "solves": r"\;\Rightarrow\;" + sympy.latex(step.unknown) + "=",
+        "whole": r"\;\longrightarrow\;",
+        "worst": r"\;\longrightarrow\;",
+    }
+    formula = f"{sympy.latex(step.before)} {signs[step.relation]} {sympy.latex(step.after)}"
+    return f"<li>{html.escape(step.why)}: ${html.escape(formula)}$</li>"

@@ -1,0 +1,141 @@
+"""One test for all bounds: every rung that an entry shows is run here, and no entry can pass by being empty."""
+
+import importlib
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from mmmodel.bounds import registry
+
+ENTRIES = registry.entries()
+SAMPLES = 40
+
+
+def test_there_are_entries_of_every_subject():
+    assert {identifier.split("-")[0] for identifier in ENTRIES} == {"RES", "CYC", "THR", "OCC", "HIT", "RX", "SPL"}
+    assert len(ENTRIES) >= 40
+
+
+@pytest.mark.parametrize("identifier", ENTRIES)
+def test_statement_and_numeric_function_agree(identifier):
+    entry = ENTRIES[identifier]
+    points = list(entry.samples(SAMPLES, seed=1))
+    assert len(points) == SAMPLES, "too few points inside the assumptions"
+    for point in points:
+        expected, got = entry.value_at(point), entry.numeric(**point)
+        if isinstance(got, bool | int | Fraction):
+            assert got == expected, point
+        else:
+            assert math.isclose(got, float(expected), rel_tol=1e-9, abs_tol=1e-300), point
+
+
+@pytest.mark.parametrize("identifier", ENTRIES)
+def test_every_rung_that_is_shown_holds(identifier):
+    entry = ENTRIES[identifier]
+    assert entry.rungs or entry.conjecture
+    assert entry.source
+    assert entry.tight.how
+    assert entry.tight.witness or entry.tight.test or entry.tight.gap
+    if "derived" in entry.rungs:
+        assert entry.derive()
+    if "proved" in entry.rungs:
+        answers = {claim.name: claim.prove() for claim in entry.claims}
+        assert set(answers.values()) <= {"proved"}, answers
+        assert all(step.check() for step in entry.identities)
+
+
+@pytest.mark.parametrize("identifier", ENTRIES)
+def test_a_changed_coefficient_is_refuted(identifier):
+    entry = ENTRIES[identifier]
+    if entry.claims:
+        assert entry.mutations(), "a proof without a mutation could be vacuous"
+    for mutant in entry.mutations():
+        assert mutant.prove() == "refuted", mutant.name
+    for step in (*entry.identities, *entry.derivation):
+        if step.relation in ("=", "whole", "worst"):
+            assert not replace(step, after=2 * step.after + 1).check(), step.why
+
+
+@pytest.mark.parametrize("identifier", ENTRIES)
+def test_witnesses_and_named_tests_exist(identifier):
+    entry = ENTRIES[identifier]
+    if entry.tight.witness:
+        missing = {quantity.name for quantity in entry.quantities} - set(entry.tight.witness)
+        assert not missing
+        assert next(iter(entry.samples(1, seed=0))) == entry.tight.witness, "the witness is outside the assumptions"
+    for named in filter(None, (entry.exhausted, entry.tight.test)):
+        path, name = named.split("::")
+        assert path.startswith("tests/bounds/")
+        module = importlib.import_module(f"tests.bounds.{path.rsplit('/', 1)[1].removesuffix('.py')}")
+        assert callable(getattr(module, name))
+
+
+@pytest.mark.parametrize("identifier", ENTRIES)
+def test_an_entry_shows_itself(identifier):
+    entry = ENTRIES[identifier]
+    page = entry._repr_html_()
+    assert page.count("$") % 2 == 0
+    assert page.count("$") >= 2
+    assert all(badge in page for badge in entry.rungs)
+    assert entry.id in page
+    assert entry._repr_latex_().startswith("$")
+    assert entry.id in str(entry)
+
+
+def test_duplicate_id_is_an_error():
+    entry = ENTRIES["RES-1"]
+    with pytest.raises(ValueError, match="RES-1 is taken"):
+        registry.collect([[entry], [replace(entry, title="another")]])
+
+
+def test_unknown_id_names_the_nearest():
+    with pytest.raises(ValueError, match="RES-2"):
+        registry.get("RES2")
+
+
+def test_table_lists_all_and_marks_only_rungs():
+    table = registry.table()
+    assert [record["id"] for record in table] == list(ENTRIES)
+    for record in table:
+        assert [n for n in ("derived", "proved", "exhausted", "tight") if record[n]] == list(ENTRIES[record["id"]].rungs)
+    assert len(registry.table("RES")) == sum(identifier.startswith("RES") for identifier in ENTRIES)
+    assert "RES-2" in repr(table)
+    assert table._repr_html_().count("<tr>") == len(table) + 1
+
+
+def test_a_proof_can_fail():
+    import sympy
+
+    x = sympy.Symbol("x", real=True)
+    claim = registry.Claim("false", (x > 0,), x > 1)
+    assert claim.prove() == "refuted"
+    assert registry.Claim("vacuous", (x > 0, x < 0), x > 1).prove() == "vacuous"
+    entry = replace(ENTRIES["RES-1"], claims=(claim,))
+    assert entry.prove() == "refuted"
+    assert replace(entry, claims=()).prove() == "unknown"
+    with pytest.raises(TypeError, match="exp"):
+        registry.to_z3(sympy.exp(x) > 1)
+
+
+def test_empty_samples_and_open_assumptions_are_errors():
+    import sympy
+
+    entry = ENTRIES["RES-1"]
+    K = entry.quantities[0].symbol
+    assert not list(replace(entry, assumptions=(K < 0.5,)).samples(5, seed=1))
+    with pytest.raises(ValueError, match="cannot be decided"):
+        list(replace(entry, assumptions=(sympy.Symbol("other") > K,)).samples(5, seed=1))
+
+
+def test_numeric_functions_need_neither_sympy_nor_z3():
+    code = (
+        "import sys\n"
+        "from mmmodel.bounds import cycles, hitting, occupancy, receive, reserve, split, throughput\n"
+        "reserve.safe_reserve_chunks([4, 4, 3], 4)\n"
+        "assert not {'sympy', 'z3'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
