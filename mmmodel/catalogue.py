@@ -3,7 +3,10 @@
     table    sizes of kernel objects, one column per kernel: `data/sizes.yaml`, then the stack's own `sizes:`
     amount   a sum such as `slab(sk_buff_fclones) + small_head + 4124 B`, worked out for one kernel when the stack is read
 
-A stack is asked for by name (`nbd-tcp`), by name and kernel (`nbd-tcp@6.1`), or by the path of a YAML file.
+    scheme   changes to stacks, each set bound to the digest of the stack that it was written for: `data/schemes`
+
+A stack is asked for by name (`nbd-tcp`), by name and kernel (`nbd-tcp@6.1`), by name and scheme (`ddsnap-2007+polyakov`), or by the
+path of a YAML file.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -25,6 +28,7 @@ from mmmodel.units import parse_bytes
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 STACKS = DATA / "stacks"
+SCHEMES = DATA / "schemes"
 SIZES = DATA / "sizes.yaml"
 LARGEST_FILE = 2**20  # bytes; the largest stack of the catalogue has a hundredth of it
 PAGE = 4096
@@ -35,12 +39,13 @@ KMALLOC = (8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192)  # cac
 def load_stack(name: str | Path, kernel: str | None = None) -> Stack:
     """The stack of that name in the catalogue, or in the YAML file at that path, with the sizes of `kernel`.
 
-    `name@kernel` says the same in one word; without a kernel it is the one that the file names.
+    `name@kernel` says the same in one word, `name+scheme` applies a scheme to it; without a kernel it is the one that the file names.
     Raises StackError, which lists every problem with its file, its place in the file, the value and what would be right.
     """
-    path, suffix = _find(name)
+    path, suffix, scheme = _find(name)
     data = _own(path.stem) if path.parent == STACKS else read_yaml(path)
-    return stack_from(data, kernel or suffix, str(path))
+    stack = stack_from(data, kernel or suffix, str(path))
+    return apply_scheme(stack, load_scheme(scheme)) if scheme else stack
 
 
 def stack_names() -> list[str]:
@@ -104,26 +109,146 @@ def _own(name: str) -> Any:
     return read_yaml(STACKS / f"{name}.yaml")
 
 
+# ---- schemes --------------------------------------------------------------------------------------------------------
+
+
+class Change(BaseModel):
+    """One change, as in JSON Patch (RFC 6902), with one addition: a step is named in a path by its name.
+
+    `add` before a named step, at `-` at the end, or of a key; `replace` what is there; `remove` it; `test` that it is equal.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    op: Literal["add", "replace", "remove", "test"]
+    path: str
+    value: Any = None
+    source: Text = ""
+    assumption: Text = ""
+
+
+class Changes(BaseModel):
+    """What a scheme changes in one stack, and the digest of that stack when the changes were written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    digest: Text
+    changes: list[Change] = Field(default_factory=list)
+    note: str = ""
+
+
+class Scheme(BaseModel):
+    """A remedy, or the lack of one, as changes to stacks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    title: str = ""
+    description: str = ""
+    sources: dict[str, Text] = Field(default_factory=dict)
+    stacks: dict[str, Changes] = Field(min_length=1)
+
+
+def scheme_names(stack: str | None = None) -> list[str]:
+    """The names of the schemes in the catalogue, sorted; with `stack`, of those that change that stack."""
+    names = sorted(path.stem for path in SCHEMES.glob("*.yaml"))
+    return names if stack is None else [name for name in names if stack in load_scheme(name).stacks]
+
+
+@functools.cache
+def load_scheme(name: str | Path) -> Scheme:
+    """The scheme of that name in the catalogue, or in the YAML file at that path. Raises StackError."""
+    path = SCHEMES / f"{name}.yaml" if name in scheme_names() else Path(name)
+    if isinstance(name, str) and not path.is_file() and "/" not in name:
+        raise StackError(name, [("", f"is no scheme of the catalogue and no file; {_nearest(name, scheme_names())}")])
+    data = read_yaml(path)
+    try:
+        return Scheme.model_validate(data)
+    except ValidationError as error:
+        raise stack_error(str(path), error) from None
+
+
+def apply_scheme(stack: Stack, scheme: Scheme | str) -> Stack:
+    """The stack changed by the scheme, named `stack+scheme`. Pools and steps that are not named in the scheme stay as they are.
+
+    Raises StackError where the scheme has no changes for this stack, was written for another version of it (the digests differ),
+    or leads to a stack that cannot be.
+    """
+    scheme = load_scheme(scheme) if isinstance(scheme, str) else scheme
+    where = f"scheme {scheme.name}"
+    if stack.name not in scheme.stacks:
+        raise StackError(where, [("stacks", f"has no changes for {stack.name}; it has some for {', '.join(scheme.stacks)}")])
+    part = scheme.stacks[stack.name]
+    place = f"stacks.{stack.name}"
+    if part.digest != stack.digest:
+        message = f"was written for {stack.name} with digest {part.digest}, but it is now {stack.digest}"
+        raise StackError(where, [(f"{place}.digest", f"{message}; read the changes again, then write the new digest")])
+    data = stack.model_dump(mode="json")
+    for n, change in enumerate(part.changes):
+        try:
+            _change(data, change)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            text = error.args[0] if error.args else type(error).__name__
+            raise StackError(where, [(f"{place}.changes[{n}]", f"{change.op} {change.path}: {text}")]) from None
+    data["name"] = f"{stack.name}+{scheme.name}"
+    data["title"] = f"{stack.title}; {scheme.title}"
+    data["sources"] = {**data["sources"], **scheme.sources}
+    return stack_from(data, None, where)
+
+
+def _change(data: Any, change: Change) -> None:
+    if not change.path.startswith("/"):
+        raise ValueError("a path starts with /, as in /requests/write-4k/steps/send/take/reserve")
+    *way, last = (part.replace("~1", "/").replace("~0", "~") for part in change.path[1:].split("/"))
+    for part in way:
+        data = data[_key(data, part)]
+    if change.op == "add" and isinstance(data, list):
+        data.insert(len(data) if last == "-" else _key(data, last), change.value)
+        return
+    key = last if change.op == "add" and isinstance(data, dict) else _key(data, last)
+    if change.op == "remove":
+        del data[key]
+    elif change.op == "test":
+        if data[key] != change.value:
+            raise ValueError(f"is {data[key]!r}, not {change.value!r}")
+    else:
+        data[key] = change.value
+
+
+def _key(data: Any, part: str) -> Any:
+    """The key or index of a part of a path. Raises KeyError with what there is instead."""
+    if isinstance(data, list):
+        names = [one.get("name") for one in data if isinstance(one, dict)]
+        if part in names:
+            return names.index(part)
+        raise KeyError(f"no step {part!r}; there are {', '.join(map(str, names))}")
+    if not isinstance(data, dict) or part not in data:
+        have = ", ".join(data) if isinstance(data, dict) else repr(data)
+        raise KeyError(f"no {part!r}; there is {have or 'nothing'}")
+    return part
+
+
 # ---- finding --------------------------------------------------------------------------------------------------------
 
 
-def _find(name: str | Path) -> tuple[Path, str | None]:
-    """The file and the kernel after `@`, if any. A file that exists under the whole text comes first."""
+def _find(name: str | Path) -> tuple[Path, str | None, str | None]:
+    """The file, the kernel after `@` and the scheme after `+`, if any. A file that exists under the whole text comes first."""
     if isinstance(name, Path):
-        return name, None
+        return name, None, None
     if not isinstance(name, str) or not name.strip():
         raise StackError("stack", [("", f"{name!r} is not a name or a path; the catalogue has {', '.join(stack_names())}")])
-    for text, kernel in ((name, None), tuple(name.rsplit("@", 1)) if "@" in name else (name, None)):
+    base, _, scheme = name.partition("+")
+    before, _, kernel = base.partition("@")
+    for text, *rest in ((name, None, None), (base, None, scheme), (before, kernel, scheme)):
         if text in stack_names():
-            return STACKS / f"{text}.yaml", kernel
-        if "\0" not in text and Path(text).is_file():
-            return Path(text), kernel
-    base = name.rsplit("@", 1)[0]
-    if "/" in base or base.endswith((".yaml", ".yml")):
-        return Path(base), None
-    near = difflib.get_close_matches(base, stack_names(), n=3, cutoff=0.4)
-    hint = f"the nearest names are {', '.join(near)}" if near else f"the catalogue has {', '.join(stack_names())}"
-    raise StackError(name, [("", f"is no stack of the catalogue and no file; {hint}")])
+            return STACKS / f"{text}.yaml", rest[0] or None, rest[1] or None
+        if "\0" not in text and text and Path(text).is_file():
+            return Path(text), rest[0] or None, rest[1] or None
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return Path(name), None, None
+    raise StackError(name, [("", f"is no stack of the catalogue and no file; {_nearest(before, stack_names())}")])
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    return f"the nearest names are {', '.join(near)}" if near else f"the catalogue has {', '.join(names)}"
 
 
 def _yaml_problem(error: YAMLError) -> tuple[str, str]:
@@ -236,9 +361,8 @@ class _Sizes:
     def __getitem__(self, name: str) -> int:
         if name not in self.table:
             near = difflib.get_close_matches(name, list(self.table), n=3, cutoff=0.4)
-            raise ValueError(
-                f"unknown size {name!r}; " + (f"the nearest are {', '.join(near)}" if near else "name it under sizes:")
-            )
+            hint = f"the nearest are {', '.join(near)}" if near else "name it under sizes:"
+            raise ValueError(f"unknown size {name!r}; {hint}")
         self.used.add(name)
         by = self.table[name].by
         if self.kernel in by or "all" in by:
