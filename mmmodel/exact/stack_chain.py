@@ -66,18 +66,43 @@ class StackChain:
         """Completions per second of each class, in the long run."""
         return {cls.name: self._long_run(self.gains[:, k]) for k, cls in enumerate(self.system.classes)}
 
-    def throughput_before_deadlock(self) -> float:
-        """Completions per second given that no deadlock has come for a long time (quasi-stationary law)."""
+    def throughput_before_deadlock(self) -> Certified | Fraction:
+        """Mean completions before the deadlock over the mean time to it: the rate, if every deadlock is followed by a fresh start.
+
+        Where the deadlock may never come: the mean rate in the long run of those runs that it does not end.
+        """
         if not self.dead.any():
             return self.throughput()
+        if not self._absorbs_all():
+            return self._rate_of_those_that_live()
+        time = self.time_to_deadlock()
+        if not time:
+            return Fraction(0) if self.exact else Certified(0.0, 0.0, 0.0, "it starts in a deadlock")
+        done = self.completions_before_deadlock()
         if self.exact:
-            raise ValueError("throughput_before_deadlock: an eigenvector is no fraction; leave exact=True out")
-        law = self.chain.quasi_stationary(self.dead)
-        index = {state: n for n, state in enumerate(self.chain.states)}
-        total = self.gains.sum(axis=1)
-        value = sum(p * total[index[state]] for state, p in law.items())
+            return done / time
+        return Certified(done / time, done.low / time.high * (1 - 2**-52), done.high / time.low * (1 + 2**-52), time.method)
+
+    def _rate_of_those_that_live(self) -> Certified | Fraction:
+        x = self.throughput()
+        if self.exact:
+            pi = self.chain.stationary(exact=True).values()
+            return x / sum((p for p, dead in zip(pi, self.dead) if not dead), Fraction(0))
+        alive = self.chain.expected((~self.dead).astype(float))
+        return Certified(x / alive, x.low / alive.high * (1 - 2**-52), x.high / alive.low * (1 + 2**-52), x.method)
+
+    def quasi_stationary_throughput(self) -> Certified:
+        """Completions per second given that the point of no return has not been passed for a long time."""
+        unsafe = self.unsafe()
+        if not unsafe.any():
+            return self.throughput()
+        if not self.chain.initial[~unsafe].any():
+            return Certified(0.0, 0.0, 0.0, "it starts past the point of no return")
+        law = self.chain.quasi_stationary(unsafe)
+        gains = {tuple(map(int, row)): float(gain) for row, gain in zip(self.vectors, self.gains.sum(axis=1))}
+        value = sum(p * gains[state] for state, p in law.items())
         slack = value * (law.relative_error + len(self) * 2.0**-52)
-        return Certified(value, value - slack, value + slack, law.method)
+        return self._said(Certified(value, value - slack, value + slack, law.method))
 
     def completions_before_deadlock(self) -> Certified | Fraction:
         """Mean number of requests that complete before the deadlock; math.inf if there is none."""
@@ -93,7 +118,7 @@ class StackChain:
 
     def deadlock_by(self, seconds: float) -> Certified:
         """Probability that a deadlock exists by then."""
-        return self.chain.probability_by(seconds, self.dead)
+        return self._said(self.chain.probability_by(seconds, self.dead))
 
     def unsafe(self) -> np.ndarray:
         """(n,) mask of the states that are past the point of no return."""
@@ -130,22 +155,37 @@ class StackChain:
         if self.exact:
             pi = self.chain.stationary(exact=True)
             return sum((p * g for p, g in zip(pi.values(), gain)), Fraction(0))
-        if self.dead.any() and self.chain.probability_by is not None and self._certain():
+        if self.dead.any() and self._absorbs_all():
             return Certified(0.0, 0.0, 0.0, "a deadlock is certain")
-        return self.chain.expected(gain)
+        return self._said(self.chain.expected(gain))
 
-    def _certain(self) -> bool:
-        return self.chain._problem(self.dead).certain
+    def _absorbs_all(self) -> bool:
+        """Whether every state can reach a deadlock, so that it comes with probability one."""
+        backwards = self.chain.rates.T.tocsr()
+        reached = self.dead.copy()
+        edge = np.flatnonzero(reached)
+        while len(edge):
+            edge = np.unique(backwards[edge].indices)
+            edge = edge[~reached[edge]]
+            reached[edge] = True
+        return bool(reached.all())
+
+    def _said(self, answer: Certified) -> Certified:
+        """The answer, whose method names what was fitted."""
+        if not self.fits:
+            return answer
+        return Certified(answer, answer.low, answer.high, "; ".join([answer.method, "for stages that stand for other laws", *self.fits]))
 
     def _until(self, reward: np.ndarray | None, event: np.ndarray) -> Certified | Fraction | float:
         if not event.any():
             return math.inf if self.exact else Certified(math.inf, math.inf, math.inf, "it cannot come")
         if reward is None:
-            return self.chain.mean_time_to(event, exact=self.exact)
+            mean = self.chain.mean_time_to(event, exact=self.exact)
+            return mean if self.exact else self._said(mean)
         if self.exact:
             values = {state: value for state, value in zip(self.chain.states, reward)}
             return self.chain.accumulated(lambda state: values[state], event, exact=True)
-        return self.chain.accumulated(reward, event)
+        return self._said(self.chain.accumulated(reward, event))
 
 
 # ---- from a system to its chain -------------------------------------------------------------------------------------
@@ -327,10 +367,10 @@ def throughput_by_class(
 
 
 def throughput_before_deadlock(
-    system: System, grant: Grant = "random", limit: int | None = None, stages: int = STAGES
-) -> Certified:
-    """Completions per second given that no deadlock has come for a long time: the quasi-stationary rate, not the long run's 0."""
-    return stack_chain(system, grant, False, limit, stages).throughput_before_deadlock()
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> Certified | Fraction:
+    """Completions per second until the deadlock comes, not the long run's 0: mean completions over mean time."""
+    return stack_chain(system, grant, exact, limit, stages).throughput_before_deadlock()
 
 
 def time_to_deadlock(
