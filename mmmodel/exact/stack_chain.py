@@ -73,7 +73,7 @@ class StackChain:
         """
         if not self.dead.any():
             return self.throughput()
-        if not self._absorbs_all():
+        if not self.deadlock_is_certain():
             return self._rate_of_those_that_live()
         time = self.time_to_deadlock()
         if not time:
@@ -155,12 +155,12 @@ class StackChain:
         if self.exact:
             pi = self.chain.stationary(exact=True)
             return sum((p * g for p, g in zip(pi.values(), gain)), Fraction(0))
-        if self.dead.any() and self._absorbs_all():
+        if self.dead.any() and self.deadlock_is_certain():
             return Certified(0.0, 0.0, 0.0, "a deadlock is certain")
         return self._said(self.chain.expected(gain))
 
-    def _absorbs_all(self) -> bool:
-        """Whether every state can reach a deadlock, so that it comes with probability one."""
+    def deadlock_is_certain(self) -> bool:
+        """Whether every state can reach a deadlock, so that it comes with probability one, after a finite mean time."""
         backwards = self.chain.rates.T.tocsr()
         reached = self.dead.copy()
         edge = np.flatnonzero(reached)
