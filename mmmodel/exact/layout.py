@@ -1,0 +1,194 @@
+"""Where a request of a stack can stand when time counts, and how it goes on from there (design section 3).
+
+    slot     a place with a count: waiting for a take, waiting to try again, queued at a station, in one phase of a service,
+             served for ever
+    vector   the counts of all slots; under fifo grants behind them who waits, longest first (slot + 1, 0 where nobody is left)
+
+Every position of the unmerged transition relation has one slot or more. A station that only one exponential position uses needs no
+queue: n requests there finish at min(n, servers) times the rate, whoever they are. Elsewhere the phases in service and the queues are
+counted apart, and a freed server takes one of the queued requests at random.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from mmmodel.exact.phases import STAGES, PhaseType, phase_type
+from mmmodel.stack import QuestionError, Service, System
+from mmmodel.transitions import LEAVES, Position, Relation
+
+Kind = Literal["waits", "retries", "turns", "served", "never"]
+Grant = Literal["random", "fifo", "last-step-first"]
+GRANTS = ("random", "fifo", "last-step-first")
+UNLIMITED = 2**30
+
+
+@dataclass
+class Slot:
+    """`limit` requests of the slot advance at once, each leaving at `exit` per second or going on to `onward` slots."""
+
+    position: int
+    limit: int = UNLIMITED
+    exit: Fraction = Fraction(0)
+    onward: list[tuple[int, Fraction]] = field(default_factory=list)
+    station: int = -1  # whose queue is served when a request leaves the slot
+
+
+@dataclass
+class Station:
+    """Positions that share `servers`: their queue slots, and the phases (slots) in which requests are served."""
+
+    servers: int
+    queues: list[int] = field(default_factory=list)
+    phases: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Place:
+    """A position with its slots: `slot` of those who wait, retry or stay for ever; `start`: (phase slot, probability)."""
+
+    kind: Kind
+    position: Position
+    slot: int = -1
+    station: int = -1
+    start: list[tuple[int, Fraction]] = field(default_factory=list)
+
+
+class Layout:
+    """The slots of a System under a grant policy. Raises QuestionError for what has no chain: see `_check`."""
+
+    def __init__(self, system: System, grant: Grant = "random", stages: int = STAGES):
+        if grant not in GRANTS:
+            raise QuestionError(f"grant: {grant!r} is not a policy; write one of {', '.join(GRANTS)}")
+        self.system, self.grant = system, grant
+        self.relation = Relation(system, merged=False)
+        self.positions = self.relation.positions
+        self.first = self.relation.first
+        self.population = [_population(cls.name, cls.population) for cls in system.classes]
+        self.slots: list[Slot] = []
+        self.stations: list[Station] = []
+        self.fits_made: list[str] = []
+        shared = _stations(self.positions)
+        laws = {service: phase_type(service, stages) for service in {p.service for p in self.positions if p.service}}
+        self.fits_made = sorted({law.fit for law in laws.values() if law.fit})
+        numbers: dict[tuple[str, ...], int] = {}
+        self.places = [self._place(at, shared, laws, numbers) for at in range(len(self.positions))]
+        self.waiting = [place.slot for place in self.places if place.kind == "waits"]
+        self.remaining = {at: _remaining(self.positions, at) for at in range(len(self.positions))}
+        self.queue_length = sum(self.population) if grant == "fifo" else 0
+        self._check()
+
+    @property
+    def size(self) -> int:
+        """Entries of a vector."""
+        return len(self.slots) + self.queue_length
+
+    def counts(self, vector: tuple[int, ...]) -> tuple[int, ...]:
+        """The state of the transition relation: requests at each position, those outside left out."""
+        state = [0] * len(self.positions)
+        for count, slot in zip(vector, self.slots):
+            state[slot.position] += count
+        for at in self.relation.outside:
+            state[at] = 0
+        return tuple(state)
+
+    def describe(self, vector: tuple[int, ...]) -> str:
+        """The vector in words, for messages."""
+        parts = []
+        for count, slot in zip(vector, self.slots):
+            if count:
+                position = self.positions[slot.position]
+                doing = "waiting for" if position.waits else "in"
+                parts.append(f"{count} {self.system.classes[position.cls].name} {doing} {position.step}")
+        return ", ".join(parts)
+
+    def most_states(self) -> int:
+        """An upper bound on the number of states without fifo queues: the ways to spread each class over its slots."""
+        bound = 1
+        for cls, population in enumerate(self.population):
+            slots = sum(self.positions[slot.position].cls == cls for slot in self.slots)
+            bound *= math.comb(population + slots - 1, population)
+        return bound
+
+    def _place(self, at: int, shared: dict, laws: dict[Service, PhaseType], numbers: dict[tuple[str, ...], int]) -> Place:
+        position = self.positions[at]
+        if position.waits:
+            if position.refused != LEAVES:
+                return Place("turns", position)
+            if position.lose is not None:
+                return Place("retries", position, self._slot(at, exit=1 / Fraction(repr(position.lose))))
+            return Place("waits", position, self._slot(at))
+        if position.never or position.service is None:
+            return Place("never", position, self._slot(at))
+        service = position.service
+        law = laws[service]
+        if law.exponential and (service.servers is None or shared[service.station] == 1):
+            slot = self._slot(at, limit=service.servers or UNLIMITED, exit=law.exits[0])
+            return Place("served", position, start=[(slot, Fraction(1))])
+        base = len(self.slots)
+        phases = [self._slot(at, exit=leave) for leave in law.exits]
+        for i, row in enumerate(law.rates):
+            self.slots[base + i].onward = [(base + j, rate) for j, rate in enumerate(row) if rate]
+        start = [(phases[i], share) for i, share in enumerate(law.start) if share]
+        if service.servers is None:
+            return Place("served", position, start=start)
+        if service.station not in numbers:
+            numbers[service.station] = len(self.stations)
+            self.stations.append(Station(service.servers))
+        number = numbers[service.station]
+        station = self.stations[number]
+        for slot in phases:
+            self.slots[slot].station = number
+        station.phases += phases
+        queue = self._slot(at)
+        station.queues.append(queue)
+        return Place("served", position, queue, number, start)
+
+    def _slot(self, at: int, **rest) -> int:
+        self.slots.append(Slot(at, **rest))
+        return len(self.slots) - 1
+
+    def _check(self) -> None:
+        """A class that can come and go without taking time has no rate; refuse it by name."""
+        for cls, first in enumerate(self.first):
+            todo, seen = [first], set()
+            while todo:
+                at = todo.pop()
+                if at == LEAVES:
+                    name = self.system.classes[cls].name
+                    raise QuestionError(f"{name}: a request can pass without being served; give one of its steps a service time")
+                if at in seen:
+                    continue
+                seen.add(at)
+                position = self.positions[at]
+                if position.waits:
+                    todo += [position.then] + ([position.refused] if position.refused != LEAVES else [])
+
+
+def _population(name: str, population: int | None) -> int:
+    if population is None:
+        raise QuestionError(f"{name}: nothing bounds how many of its requests are present; give it a depth")
+    if population > 2**15 - 1:
+        raise QuestionError(f"{name}: {population} requests at once are too many states; at most 32767")
+    return population
+
+
+def _stations(positions: list[Position]) -> dict[tuple[str, ...], int]:
+    """How many positions use each station."""
+    users: dict[tuple[str, ...], int] = {}
+    for position in positions:
+        if position.service is not None:
+            users[position.service.station] = users.get(position.service.station, 0) + 1
+    return users
+
+
+def _remaining(positions: list[Position], at: int) -> int:
+    """Takes still to come, the one that is waited for included: the fewer, the later the step."""
+    count = 0
+    while at != LEAVES:
+        count += positions[at].waits
+        at = positions[at].then
+    return count

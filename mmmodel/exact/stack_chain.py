@@ -1,0 +1,501 @@
+"""A stack as a Markov chain (design section 3): throughput, occupancy, time to deadlock, time to the point of no return.
+
+Closed and saturated: each class keeps its population; those that are not in flight wait for their first step. Requests take, then queue,
+are served, give back, and go on; what can be granted is granted at once, in random order, first come first served (`fifo`: of the
+requests that fit, the one that has waited longest), or latest step first (`last-step-first`: of the requests that fit, one with
+the fewest takes still to come). A deadlock ends the chain.
+
+    states      what the requests do between two events; those in the midst of grants are eliminated
+    exact       every number a Fraction, walked in Python: a few thousand states
+    otherwise   walked compiled, solved without subtraction; every answer is a float with an interval (`Certified`)
+
+Where no request ever waits and the network has product form, throughput comes from convolution instead of states.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from mmmodel.exact.chain import Certified, Chain, Law, StateSpaceTooLarge
+from mmmodel.exact.layout import Grant, Layout
+from mmmodel.exact.network import mva
+from mmmodel.exact.phases import STAGES
+from mmmodel.exact.stack_walk import Walk
+from mmmodel.stack import System, SystemStep
+
+LIMIT = 4_000_000  # states
+EXACT_LIMIT = 3_000
+PILE = 256  # states that one event may lead to, at first; doubled on demand
+
+
+@dataclass
+class StackChain:
+    """The chain of a system, with what it earns. States are vectors over `layout`'s slots, in rows of `vectors`.
+
+    gains: (n, classes) completions per second. dead: (n,) whether the state is a deadlock. fits: what was approximated, in words.
+    """
+
+    layout: Layout
+    chain: Chain
+    vectors: np.ndarray
+    gains: np.ndarray
+    dead: np.ndarray
+    exact: bool
+
+    @property
+    def fits(self) -> list[str]:
+        """The services that are no phase-type laws, and what stands for each."""
+        return self.layout.fits_made
+
+    @property
+    def system(self) -> System:
+        return self.layout.system
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def throughput(self) -> Certified | Fraction:
+        """Completions per second of all classes, in the long run: what a certain deadlock leaves is 0."""
+        return self._long_run(self.gains.sum(axis=1))
+
+    def throughput_by_class(self) -> dict[str, Certified | Fraction]:
+        """Completions per second of each class, in the long run."""
+        return {cls.name: self._long_run(self.gains[:, k]) for k, cls in enumerate(self.system.classes)}
+
+    def throughput_before_deadlock(self) -> Certified | Fraction:
+        """Mean completions before the deadlock over the mean time to it: the rate, if every deadlock is followed by a fresh start.
+
+        Where the deadlock may never come: the mean rate in the long run of those runs that it does not end.
+        """
+        if not self.dead.any():
+            return self.throughput()
+        if not self.deadlock_is_certain():
+            return self._rate_of_those_that_live()
+        time = self.time_to_deadlock()
+        if not time:
+            return Fraction(0) if self.exact else Certified(0.0, 0.0, 0.0, "it starts in a deadlock")
+        done = self.completions_before_deadlock()
+        if self.exact:
+            return done / time
+        return Certified(done / time, done.low / time.high * (1 - 2**-52), done.high / time.low * (1 + 2**-52), time.method)
+
+    def _rate_of_those_that_live(self) -> Certified | Fraction:
+        x = self.throughput()
+        if self.exact:
+            pi = self.chain.stationary(exact=True).values()
+            return x / sum((p for p, dead in zip(pi, self.dead) if not dead), Fraction(0))
+        alive = self.chain.expected((~self.dead).astype(float))
+        return Certified(x / alive, x.low / alive.high * (1 - 2**-52), x.high / alive.low * (1 + 2**-52), x.method)
+
+    def quasi_stationary_throughput(self) -> Certified:
+        """Completions per second given that the point of no return has not been passed for a long time."""
+        unsafe = self.unsafe()
+        if not unsafe.any():
+            return self.throughput()
+        if not self.chain.initial[~unsafe].any():
+            return Certified(0.0, 0.0, 0.0, "it starts past the point of no return")
+        law = self.chain.quasi_stationary(unsafe)
+        gains = {tuple(map(int, row)): float(gain) for row, gain in zip(self.vectors, self.gains.sum(axis=1))}
+        value = sum(p * gains[state] for state, p in law.items())
+        slack = value * (law.relative_error + len(self) * 2.0**-52)
+        return self._said(Certified(value, value - slack, value + slack, law.method))
+
+    def completions_before_deadlock(self) -> Certified | Fraction:
+        """Mean number of requests that complete before the deadlock; math.inf if there is none."""
+        return self._until(self.gains.sum(axis=1), self.dead)
+
+    def time_to_deadlock(self) -> Certified | Fraction | float:
+        """Mean seconds from empty to the first deadlock; math.inf if it may never come."""
+        return self._until(None, self.dead)
+
+    def time_to_unsafe(self) -> Certified | Fraction | float:
+        """Mean seconds from empty until no order of steps lets every request in flight finish."""
+        return self._until(None, self.unsafe())
+
+    def deadlock_by(self, seconds: float) -> Certified:
+        """Probability that a deadlock exists by then."""
+        return self._said(self.chain.probability_by(seconds, self.dead))
+
+    def unsafe(self) -> np.ndarray:
+        """(n,) mask of the states that are past the point of no return."""
+        counts = np.zeros((len(self), len(self.layout.positions)), dtype=np.int64)
+        for n, slot in enumerate(self.layout.slots):
+            counts[:, slot.position] += self.vectors[:, n]
+        counts[:, sorted(self.layout.relation.outside)] = 0
+        distinct, where = np.unique(counts, axis=0, return_inverse=True)
+        return _unsafe(self.layout, distinct)[where.ravel()]
+
+    def used(self) -> np.ndarray:
+        """(n, pools) amount taken from each pool in each state."""
+        holds = np.array([self.layout.positions[slot.position].holds for slot in self.layout.slots], dtype=np.int64)
+        return self.vectors[:, : len(holds)].astype(np.int64) @ holds
+
+    def occupancy(self, before_deadlock: bool = False) -> dict[str, Law]:
+        """Probability of each amount in use, for each pool, in the long run (or given that no deadlock has come for a long time)."""
+        if before_deadlock and self.dead.any():
+            law = self.chain.quasi_stationary(self.dead)
+        else:
+            law = self.chain.stationary(exact=self.exact)
+        index = {state: n for n, state in enumerate(self.chain.states)}
+        used = self.used()
+        laws = {}
+        for n, pool in enumerate(self.system.pools):
+            sums: dict[int, Fraction | float] = {}
+            for state, p in law.items():
+                amount = int(used[index[state], n])
+                sums[amount] = sums.get(amount, 0) + p
+            laws[pool] = Law(sorted(sums.items()), law.relative_error, law.absolute_error, law.method)
+        return laws
+
+    def _long_run(self, gain: np.ndarray) -> Certified | Fraction:
+        if self.exact:
+            pi = self.chain.stationary(exact=True)
+            return sum((p * g for p, g in zip(pi.values(), gain)), Fraction(0))
+        if self.dead.any() and self.deadlock_is_certain():
+            return Certified(0.0, 0.0, 0.0, "a deadlock is certain")
+        return self._said(self.chain.expected(gain))
+
+    def deadlock_is_certain(self) -> bool:
+        """Whether every state can reach a deadlock, so that it comes with probability one, after a finite mean time."""
+        backwards = self.chain.rates.T.tocsr()
+        reached = self.dead.copy()
+        edge = np.flatnonzero(reached)
+        while len(edge):
+            edge = np.unique(backwards[edge].indices)
+            edge = edge[~reached[edge]]
+            reached[edge] = True
+        return bool(reached.all())
+
+    def _said(self, answer: Certified) -> Certified:
+        """The answer, whose method names what was fitted."""
+        if not self.fits:
+            return answer
+        return Certified(answer, answer.low, answer.high, "; ".join([answer.method, "for stages that stand for other laws", *self.fits]))
+
+    def _until(self, reward: np.ndarray | None, event: np.ndarray) -> Certified | Fraction | float:
+        if not event.any():
+            return math.inf if self.exact else Certified(math.inf, math.inf, math.inf, "it cannot come")
+        if reward is None:
+            mean = self.chain.mean_time_to(event, exact=self.exact)
+            return mean if self.exact else self._said(mean)
+        if self.exact:
+            values = {state: value for state, value in zip(self.chain.states, reward)}
+            return self.chain.accumulated(lambda state: values[state], event, exact=True)
+        return self._said(self.chain.accumulated(reward, event))
+
+
+# ---- from a system to its chain -------------------------------------------------------------------------------------
+
+
+def stack_chain(
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> StackChain:
+    """All states that the system can reach from empty, with their rates.
+
+    `stages`: of the Erlang law that stands for a steadier one. Raises QuestionError for a class without a population or without
+    a service, StateSpaceTooLarge beyond `limit` states.
+    """
+    layout = Layout(system, grant, stages)
+    if exact:
+        return _walked(layout, EXACT_LIMIT if limit is None else limit)
+    return _compiled(layout, LIMIT if limit is None else limit)
+
+
+def _walked(layout: Layout, limit: int) -> StackChain:
+    """In Python, with fractions."""
+    walk = Walk(layout)
+    start = walk.start()
+    index = {vector: n for n, vector in enumerate(start)}
+    vectors, dead, gains = list(start), [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    rates: list[Fraction] = []
+    for n, vector in enumerate(vectors):
+        dead.append(walk.deadlocked(vector))
+        gain = [Fraction(0)] * len(layout.population)
+        for rate, law, left in walk.events(vector) if not dead[-1] else ():
+            gain = [g + rate * part for g, part in zip(gain, left)]
+            for after, share in law.items():
+                if after == vector:
+                    continue
+                if after not in index:
+                    if len(vectors) >= limit:
+                        raise StateSpaceTooLarge(_too_large(layout, limit, exact=True))
+                    index[after] = len(vectors)
+                    vectors.append(after)
+                rows.append(n)
+                columns.append(index[after])
+                rates.append(rate * share)
+        gains.append(gain)
+    initial = [start.get(vector, Fraction(0)) for vector in vectors]
+    chain = Chain.from_arrays(rows, columns, rates, initial, vectors)
+    table = np.array(vectors, dtype=np.int64).reshape(len(vectors), layout.size)
+    return StackChain(layout, chain, table, np.array(gains, dtype=object), np.array(dead), True)
+
+
+def _compiled(layout: Layout, limit: int) -> StackChain:
+    from mmmodel.exact import stack_kernel as kernel  # numba: imported only when a chain is walked
+
+    tables = kernel.tables(layout)
+    room = PILE
+    while True:
+        found = _search(kernel, layout, tables, room, limit)
+        if found is not None:
+            break
+        room *= 4  # an event led to more states than fit
+    search, law = found
+    count = int(search.progress[kernel.COUNT])
+    edges = int(search.progress[kernel.EDGES])
+    rows = np.repeat(np.arange(count, dtype=np.int32), np.diff(search.pointers[: count + 1]))
+    vectors = kernel.unpack(tables, search.keys[:count])
+    initial = np.zeros(count)
+    initial[: len(law)] = law / law.sum()
+    chain = Chain.from_arrays(rows, search.columns[:edges], search.rates[:edges], initial, vectors)
+    return StackChain(layout, chain, vectors, search.gains[:count], search.dead[:count].astype(bool), False)
+
+
+def _search(kernel, layout: Layout, tables, room: int, limit: int):
+    """(search, law at time 0 of its first states); None if the piles are too small."""
+    work = kernel.scratch(tables, room)
+    vector, others = _before_the_start(layout)
+    kernel.begin(tables, vector, others, work)
+    piles = (work.level, work.after, work.done)
+    if any(pile.count[1] for pile in piles):
+        return None
+    starts = int(work.done.count[0])
+    first, law = work.done.vectors[:starts].copy(), work.done.weights[:starts].copy()
+    found = kernel.search(tables, max(1024, 2 * starts))
+    for row in first:
+        kernel.number_of(tables, found, row, work)
+    while True:
+        status = kernel.expand(tables, found, work)
+        if status == kernel.PILE_FULL:
+            return None
+        if status == kernel.DONE:
+            return found, law
+        if found.progress[kernel.COUNT] > limit:
+            raise StateSpaceTooLarge(_too_large(layout, limit, exact=False))
+        found = kernel.enlarge(found)
+
+
+def _before_the_start(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """The vector of requests that wait for their first step, and the first positions of those that do not wait there."""
+    vector = np.zeros(layout.size, dtype=np.int64)
+    others: list[int] = []
+    end = len(layout.slots)
+    for first, count in zip(layout.first, layout.population):
+        place = layout.places[first]
+        if place.kind != "waits":
+            others += [first] * count
+            continue
+        vector[place.slot] = count
+        if layout.queue_length:
+            vector[end : end + count] = place.slot + 1
+            end += count
+    return vector, np.array(others, dtype=np.int64)
+
+
+def _too_large(layout: Layout, limit: int, exact: bool) -> str:
+    most = layout.most_states()
+    size = f"at most {most:,}" if most < 10**15 else f"at most {most:.1e}"
+    fifo = " (times the orders of those who wait)" if layout.queue_length else ""
+    way = "leave exact=True out" if exact else "raise limit if memory allows (about 1 KiB a state, solved), ask at a smaller depth, or simulate"
+    return f"limit: more than {limit:,} states; the pools aside there are {size}{fifo}. To get an answer: {way}"
+
+
+# ---- the point of no return -----------------------------------------------------------------------------------------
+
+
+def _unsafe(layout: Layout, counts: np.ndarray) -> np.ndarray:
+    """(n,) mask of the position counts from which no order of steps lets every request in flight finish."""
+    relation = layout.relation
+    monotone = not relation.refusals and all(relation.monotone(pool) for pool in range(len(relation.capacity)))
+    if not monotone or any(position.never for position in layout.positions):
+        return np.array([not relation.safe(tuple(map(int, row))) for row in counts])
+    # banker's greedy order for all states at once: whoever can finish does, and gives back all that it holds
+    capacity = np.array([2**62 if c is None else c for c in relation.capacity])
+    limited = np.array([c is not None for c in relation.capacity])
+    holds = np.array([p.holds for p in layout.positions], dtype=np.int64) * limited
+    need = np.array([_need(layout, at) for at in range(len(layout.positions))], dtype=np.int64) * limited
+    left = counts.copy()
+    while True:
+        free = capacity - left @ holds
+        able = (left > 0) & (free[:, None, :] >= need[None, :, :]).all(axis=2)
+        if not able.any():
+            return left.any(axis=1)
+        left[able] = 0
+
+
+def _need(layout: Layout, at: int) -> list[int]:
+    """What must be free for a request at `at` to walk to the end: its largest take, and what it has taken on the way."""
+    positions, held = layout.positions, layout.positions[at].holds
+    need = [0] * len(held)
+    while at != -1:
+        position = positions[at]
+        if position.waits:
+            need = [max(n, h - h0 + t) if t else n for n, h, h0, t in zip(need, position.holds, held, position.take)]
+        at = position.then
+    return need
+
+
+# ---- questions ------------------------------------------------------------------------------------------------------
+
+
+def throughput(
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> Certified | Fraction:
+    """Completions per second of all classes in the long run; 0 where a deadlock is certain to come.
+
+    Without waiting (and in product form) by convolution, else by the chain. exact=True: a Fraction.
+    """
+    if (found := network_throughput(system, exact)) is not None:
+        return sum(found.values(), Fraction(0)) if exact else _sum(list(found.values()))
+    return stack_chain(system, grant, exact, limit, stages).throughput()
+
+
+def throughput_by_class(
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> dict[str, Certified | Fraction]:
+    """Completions per second of each class; see `throughput`."""
+    if (found := network_throughput(system, exact)) is not None:
+        return found
+    return stack_chain(system, grant, exact, limit, stages).throughput_by_class()
+
+
+def throughput_before_deadlock(
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> Certified | Fraction:
+    """Completions per second until the deadlock comes, not the long run's 0: mean completions over mean time."""
+    return stack_chain(system, grant, exact, limit, stages).throughput_before_deadlock()
+
+
+def time_to_deadlock(
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> Certified | Fraction | float:
+    """Mean seconds from empty until the first deadlock; math.inf if it may never come."""
+    return stack_chain(system, grant, exact, limit, stages).time_to_deadlock()
+
+
+def time_to_unsafe(
+    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
+) -> Certified | Fraction | float:
+    """Mean seconds from empty until the point of no return; never later than the deadlock."""
+    return stack_chain(system, grant, exact, limit, stages).time_to_unsafe()
+
+
+def deadlock_by(
+    system: System, seconds: float, grant: Grant = "random", limit: int | None = None, stages: int = STAGES
+) -> Certified:
+    """Probability that a deadlock exists `seconds` after an empty start."""
+    return stack_chain(system, grant, False, limit, stages).deadlock_by(seconds)
+
+
+def occupancy(
+    system: System,
+    grant: Grant = "random",
+    exact: bool = False,
+    before_deadlock: bool = False,
+    limit: int | None = None,
+    stages: int = STAGES,
+) -> dict[str, Law]:
+    """The law of the amount in use of each pool: {pool: {amount: probability}}, in the long run."""
+    return stack_chain(system, grant, exact, limit, stages).occupancy(before_deadlock)
+
+
+# ---- without waiting ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClosedNetwork:
+    """One class that never waits for a pool: demands in seconds of its stations with servers, think time of the others."""
+
+    name: str
+    demands: tuple[Fraction, ...]
+    servers: tuple[int, ...]
+    think: Fraction
+    population: int
+
+
+def closed_networks(system: System) -> list[ClosedNetwork] | None:
+    """The product-form networks, one a class, that the system is; None if it is not.
+
+    It is if no pool can run out (every class at its peak at once, floors kept), nothing is served for ever, exponential services of
+    one mean share a station with servers, any law has infinitely many, and no two classes share a station with servers.
+    """
+    if any(cls.population is None for cls in system.classes) or not _never_waits(system):
+        return None
+    found, taken = [], set()
+    for cls in system.classes:
+        stations: dict[tuple[str, ...], list] = {}
+        think = Fraction(0)
+        for step in cls.steps:
+            service = step.service
+            if step.never:
+                return None
+            if service is None:
+                continue
+            if service.servers is None:
+                think += 1 / service.rate
+                continue
+            if service.dist != "expon" or service.station in taken:
+                return None
+            stations.setdefault(service.station, []).append(service)
+        for services in stations.values():
+            if len({(service.mean, service.servers) for service in services}) > 1:
+                return None
+        taken |= set(stations)
+        demands = tuple(sum((1 / service.rate for service in services), Fraction(0)) for services in stations.values())
+        servers = tuple(services[0].servers for services in stations.values())
+        if not demands and not think:
+            return None
+        found.append(ClosedNetwork(cls.name, demands, servers, think, cls.population))
+    return found
+
+
+def network_throughput(system: System, exact: bool = False) -> dict[str, Certified | Fraction] | None:
+    """Completions per second of each class by convolution; None where the system is not a product-form network."""
+    networks = closed_networks(system)
+    if networks is None:
+        return None
+    found: dict[str, Certified | Fraction] = {}
+    for network in networks:
+        demands = list(network.demands) if exact else [float(d) for d in network.demands]
+        think = network.think if exact else float(network.think)
+        x = mva(demands, network.population, think, list(network.servers), exact=exact)[-1]
+        if not exact:
+            # sums and quotients of positive numbers, a few a request and station; tested against rationals, not proved
+            slack = float(x) * 16 * (network.population + len(demands) + 1) * 2.0**-53
+            x = Certified(float(x), float(x) - slack, float(x) + slack, "convolution (roundoff estimated)")
+        found[network.name] = x
+    return found
+
+
+def _never_waits(system: System) -> bool:
+    """Whether every take fits even if each class has its whole population at its peak."""
+    for pool, capacity in enumerate(system.capacity):
+        if capacity is None:
+            continue
+        peak = sum(cls.population * _peak(cls.steps, pool) for cls in system.classes)
+        floor = max((step.floor[pool] for cls in system.classes for step in cls.steps if step.take[pool]), default=0)
+        if peak + floor > capacity:
+            return False
+    return True
+
+
+def _peak(steps: tuple[SystemStep, ...], pool: int) -> int:
+    held = most = 0
+    for step in steps:
+        held += step.take[pool]
+        most = max(most, held)
+        held -= step.give[pool]
+    return most
+
+
+def _sum(parts: list[Certified]) -> Certified:
+    if len(parts) == 1:
+        return parts[0]
+    return Certified(sum(parts), sum(p.low for p in parts), sum(p.high for p in parts), parts[0].method)

@@ -1,0 +1,167 @@
+"""Does the verdict depend on the grants? What times can reach against what the untimed relation can reach.
+
+A chain with times grants at once whatever fits. So it reaches no deadlock that the relation does not (a safe verdict holds under every
+policy), but it may steer clear of one that the relation reaches: always so the tests found for one class whose steps all take time and
+give nothing back early, and not beyond. The counterexamples are kept by name.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+
+from mmmodel.exact.chain import StateSpaceTooLarge
+from mmmodel.exact.layout import GRANTS
+from mmmodel.exact.stack_chain import stack_chain
+from mmmodel.stack import Stack
+from mmmodel.transitions import Relation
+from tests.exact.random_systems import Wild, wild
+
+MOST = 5000  # states of either search
+NOTHING = {"untimed": 0, "release": 0, "floors": 0, "refusals": 0, "laws": 0}
+ONE_CLASS = {
+    "one pool": Wild(classes=1, pools=1, depth=4, **NOTHING),
+    "two pools": Wild(classes=1, pools=2, depth=4, **NOTHING),
+    "stages": Wild(classes=1, pools=2, **NOTHING | {"laws": 0.4}),
+}
+BEYOND = {
+    "untimed steps": Wild(classes=1, pools=2, **NOTHING | {"untimed": 0.3}),
+    "early release": Wild(classes=1, pools=1, **NOTHING | {"release": 0.4}),
+    "two classes": Wild(classes=2, pools=1, **NOTHING),
+    "everything": Wild(),
+}
+
+
+def reachable(system) -> bool | None:
+    """Whether some order of moves leads from empty to a deadlock; None if there are too many states."""
+    relation = Relation(system, merged=False)
+    seen, todo = {relation.empty}, [relation.empty]
+    for state in todo:
+        if relation.deadlocked(state):
+            return True
+        for _, after in relation.moves(state):
+            if after not in seen:
+                seen.add(after)
+                todo.append(after)
+        if len(seen) > MOST:
+            return None
+    return False
+
+
+def outcomes(kind: Wild, count: int, seed: int, solve: bool) -> Counter:
+    """(grant, untimed verdict, what the chain does: never, maybe or surely) of `count` random systems.
+
+    `solve`: surely is that the mean time is finite, as solved; else that every state can reach a deadlock.
+    """
+    rng, found, done = random.Random(seed), Counter(), 0
+    while done < count:
+        system = wild(rng, kind)
+        try:
+            made = {grant: stack_chain(system, grant, limit=MOST) for grant in GRANTS}
+        except StateSpaceTooLarge:
+            continue
+        untimed = reachable(system)
+        if untimed is None:
+            continue
+        done += 1
+        for grant, chain in made.items():
+            surely = chain.dead.any() and (chain.time_to_deadlock() < math.inf if solve else chain.deadlock_is_certain())
+            timed = "surely" if surely else "maybe" if chain.dead.any() else "never"
+            found[grant, untimed, timed] += 1
+    return found
+
+
+def check_one_class(count: int, solve: bool) -> None:
+    for n, (name, kind) in enumerate(ONE_CLASS.items()):
+        found = outcomes(kind, count, n, solve)
+        print(name, dict(found))
+        assert {key[1:] for key in found} == {(True, "surely"), (False, "never")}
+        assert min(found.values()) > count / 10
+
+
+def check_beyond(count: int, solve: bool) -> None:
+    found = Counter()
+    for n, (name, kind) in enumerate(BEYOND.items()):
+        part = outcomes(kind, count, n, solve)
+        print(name, dict(part))
+        found += part
+    assert not any(not untimed and timed != "never" for _, untimed, timed in found)
+    # the policies differ in how much they avoid: latest step first the most
+    avoided = {grant: found[grant, True, "never"] for grant in GRANTS}
+    assert avoided["last-step-first"] > avoided["fifo"]
+    assert avoided["last-step-first"] > avoided["random"]
+
+
+def test_one_class_dies_surely_if_some_order_kills_it():
+    check_one_class(40, solve=False)
+
+
+def test_times_reach_no_deadlock_that_orders_do_not():
+    check_beyond(25, solve=False)
+
+
+@pytest.mark.verify
+def test_one_class_dies_surely_if_some_order_kills_it_2100():
+    check_one_class(700, solve=True)
+
+
+@pytest.mark.verify
+def test_times_reach_no_deadlock_that_orders_do_not_2000():
+    check_beyond(500, solve=True)
+
+
+# ---- counterexamples to "verdicts never depend on the grants" -------------------------------------------------------
+
+
+def system(reserve, **classes):
+    """Classes as (depth, [(chunk, given back early, seconds or None)])."""
+    requests = {}
+    for name, (depth, steps) in classes.items():
+        made = []
+        for chunk, back, seconds in steps:
+            step = {"take": {"reserve": chunk}} | ({"give": {"reserve": back}} if back else {})
+            made.append(step | ({"serve": {"mean": seconds}} if seconds else {}))
+        requests[name] = {"depth": depth, "steps": made}
+    return Stack.model_validate({"pools": {"reserve": reserve}, "requests": requests}).system()
+
+
+def test_latest_step_first_avoids_a_deadlock_by_early_release():
+    """R = 3, K = 2: take 2, give 1 back; take 2. Who gives 1 back takes 2 before the other one can come in."""
+    made = system(3, w=(2, [(2, 1, 0.5), (2, 0, 2)]))
+    assert reachable(made)
+    times = {grant: stack_chain(made, grant, exact=True).time_to_deadlock() for grant in GRANTS}
+    assert times["last-step-first"] == math.inf
+    assert max(times["random"], times["fifo"]) < math.inf
+
+
+def test_latest_step_first_avoids_a_deadlock_behind_an_untimed_step():
+    """R = 8, K = 2: take 3, done at once; take 3 for a while. The first to come goes through before the second comes in."""
+    made = system(8, w=(2, [(3, 0, None), (3, 0, 2)]))
+    assert reachable(made)
+    times = {grant: stack_chain(made, grant, exact=True).time_to_deadlock() for grant in GRANTS}
+    assert times["last-step-first"] == math.inf
+    assert times["fifo"] == 0
+    assert times["random"] == 2  # one toss for each request that comes: as many as it takes, each of 2 s, the first at once
+
+
+def test_a_class_that_comes_back_at_once_starves_another():
+    """R = 10: three requests of 1, and three of 1, 3, 3. The three small ones are never out together long enough."""
+    made = system(10, a=(3, [(1, 0, 0.25)]), b=(3, [(1, 0, 2), (3, 0, 2), (3, 0, 1)]))
+    assert reachable(made)
+    for grant in ("random", "last-step-first"):
+        assert stack_chain(made, grant).time_to_deadlock() == math.inf
+
+
+def test_a_deadlock_may_be_decided_at_the_start():
+    """R = 6: two requests of 3, three of 4, 4. Whoever comes first keeps the others out for ever: a toss at time 0, no more."""
+    made = system(6, a=(2, [(3, 0, 1)]), b=(3, [(4, 0, 0.5), (4, 0, 0.5)]))
+    assert reachable(made)
+    chain = stack_chain(made, exact=True)
+    assert chain.dead.any()
+    assert chain.time_to_deadlock() == math.inf
+    assert chain.throughput() == Fraction(2, 5) * 2  # a comes first with 2/5, and then works for ever; else b comes, and is stuck
+    assert not stack_chain(made, "fifo").dead.any()
