@@ -187,7 +187,7 @@ class Engine:
         return self.state.classes[:, kernel().ARRIVED], self.state.classes[:, kernel().REFUSED]
 
     def deadlocked(self) -> bool:
-        return bool(kernel().deadlocked(self.table, self.state.S))
+        return bool(kernel().is_deadlocked(kernel().addresses(*self.arrays)))
 
     def used(self) -> np.ndarray:
         """Amount of each pool that is taken."""

@@ -1,7 +1,7 @@
 """The event loop, compiled. `plain.py` is its slow twin and says the same in fewer words; `events.py` drives it.
 
-Needs numba; nothing imports this module before a simulation starts. Compiled code is at its best with few flat arrays, so
-the whole state is two of them, and a copy of a state is a copy of both:
+Needs numba; nothing imports this module before a simulation starts. Compiled code is at its best with few flat arrays, which
+it is given as pointers; the whole state is two of them, and a copy of a state is a copy of both:
 
     S   int64: scalars (names below), then the tables of pools, places, stations, classes, requests and the heap
     T   float64: time now, importance, spare …, then the times of the heap
@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import carray, types
-from numba.core import cgutils
+from numba import types
 from numba.extending import intrinsic
 
 WAITING, SERVED, RETRYING, ABSENT = 0, 1, 2, 3  # phases of a request
@@ -31,7 +30,8 @@ WAIT, TAKE, START, DONE, LEAVE, LOST, RETRY, ELSEWHERE = range(8)  # kinds of a 
 ACTIVE, EVENTS, SEQUENCE, HEAP, HOLE, ROOM, NEWLY, TOOK, LOW, GUARD, LOGGED = range(11)  # they change
 (POOLS, PLACES, STATIONS, CLASSES, SLOTS, GRANT, WATCH_DEAD, WATCH_UNSAFE, MEASURED, OPENS) = range(11, 21)  # they do not
 (AT_POOL, AT_PLACE, AT_STATION, AT_CLASS, AT_REQUEST, AT_HEAP, RETRIES) = range(21, 28)  # where the tables begin
-SCALARS = 28
+L_WIDE, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(28, 34)  # rows of the other arrays, set by `addresses`
+SCALARS = 34
 # S: columns of its tables
 CAPACITY, FREE, STUCK, WIDTH, POOL = 0, 1, 2, 3, 4
 N_WAITING, N_RETRYING, N_SERVED, HEAD, TAIL, LISTED, PLACE_ = 0, 1, 2, 3, 4, 5, 6
@@ -45,7 +45,7 @@ NOW, IMPORTANCE, TIMES = 0, 1, 4
 STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, TAKES, GIVES, HOLDS, LOSES, AMOUNTS = range(12)
 TAKE_, FLOOR_, GIVE_, HELD_, NEED_WAITING, NEED_SERVED = range(6)
 # G: columns
-LOSE, WEIGH_WAITING, WEIGH_SERVED = 0, 1, 2
+LOSE, WEIGH_WAITING, WEIGH_SERVED, G_WIDE = 0, 1, 2, 3
 # M: the last row
 WAIT_SINCE, WAIT_INTEGRAL, WAIT_NUMBER = 0, 1, 2
 
@@ -59,44 +59,47 @@ def _jit(function):
 
 
 @intrinsic
-def _pointer(context, address):
-    """An address as a pointer."""
+def _ints(context, address):
+    """An address as a pointer to int64."""
+    return types.CPointer(types.int64)(types.int64), _as_pointer(types.int64)
 
+
+@intrinsic
+def _floats(context, address):
+    """An address as a pointer to float64."""
+    return types.CPointer(types.float64)(types.int64), _as_pointer(types.float64)
+
+
+def _as_pointer(kind):
     def code(context, builder, signature, args):
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
+        return builder.inttoptr(args[0], context.get_value_type(types.CPointer(kind)))
 
-    return types.voidptr(types.int64), code
+    return code
 
 
 @_jit
-def arrays(A):
-    """The eight arrays from their addresses and shapes.
+def pointers(A):
+    """L, G, S, T, V, X, M, J from their addresses.
 
-    Arrays that come in by address own no memory, so that passing them on costs no reference counts: the loop is several
-    times as fast. The caller keeps the memory.
+    Bare pointers cost one register each where an array costs seven words at every call, and reference counts: the loop is ten
+    times as fast. The caller keeps the memory and says in S how wide the rows are.
     """
-    L = carray(_pointer(A[0, 0]), (A[0, 1], A[0, 2]), np.int64)
-    G = carray(_pointer(A[1, 0]), (A[1, 1], A[1, 2]), np.float64)
-    S = carray(_pointer(A[2, 0]), (A[2, 1],), np.int64)
-    T = carray(_pointer(A[3, 0]), (A[3, 1],), np.float64)
-    V = carray(_pointer(A[4, 0]), (A[4, 1], A[4, 2]), np.float64)
-    X = carray(_pointer(A[5, 0]), (A[5, 1], A[5, 2]), np.int64)
-    M = carray(_pointer(A[6, 0]), (A[6, 1], A[6, 2]), np.float64)
-    J = carray(_pointer(A[7, 0]), (A[7, 1], A[7, 2]), np.float64)
-    return L, G, S, T, V, X, M, J
+    return _ints(A[0]), _floats(A[1]), _ints(A[2]), _floats(A[3]), _floats(A[4]), _ints(A[5]), _floats(A[6]), _floats(A[7])
 
 
 def addresses(*given: np.ndarray) -> np.ndarray:
-    """The addresses and shapes that `arrays` turns back; int64 (arrays, 3)."""
-    return np.array([(a.ctypes.data, *a.shape, *(1,) * (2 - a.ndim)) for a in given], np.int64)
+    """The addresses that `pointers` turns back; the widths of the rows go into S."""
+    L, _, S, _, V, X, M, J = given
+    S[L_WIDE], S[V_WIDE], S[M_WIDE], S[J_WIDE] = L.shape[1], V.shape[1], M.shape[1], J.shape[1]
+    S[RECORDED], S[CHOICE] = len(J), 2 * (len(X) - 1)
+    return np.array([a.ctypes.data for a in given], np.int64)
 
 
 @_jit
-def uniform(X):
+def uniform(S, X):
     """SplitMix64 (Steele, Lea, Flood 2014): 53 bits in [0, 1)."""
-    row = len(X) - 1
-    z = np.uint64(X[row, 0]) + np.uint64(0x9E3779B97F4A7C15)
-    X[row, 0] = np.int64(z)
+    z = np.uint64(X[S[CHOICE]]) + np.uint64(0x9E3779B97F4A7C15)
+    X[S[CHOICE]] = np.int64(z)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
@@ -105,21 +108,22 @@ def uniform(X):
 
 @_jit
 def draw(S, V, X, stream):
-    at = X[stream, 0]
-    X[stream, 0] = at + 1
-    if at + 1 >= X[stream, 1]:
+    at = X[stream * 2]
+    X[stream * 2] = at + 1
+    if at + 1 >= X[stream * 2 + 1]:
         S[LOW] = 1
-    return V[stream, at]
+    return V[stream * S[V_WIDE] + at]
 
 
 @_jit
 def record(S, T, J, kind, slot, klass, place):
     at = S[LOGGED]
     S[LOGGED] = at + 1
-    if at < len(J):
-        J[at, 0], J[at, 1], J[at, 2], J[at, 3], J[at, 4] = T[NOW], kind, slot, klass, place
+    if at < S[RECORDED]:
+        row = at * S[J_WIDE]
+        J[row], J[row + 1], J[row + 2], J[row + 3], J[row + 4] = T[NOW], kind, slot, klass, place
         for p in range(S[POOLS]):
-            J[at, 5 + p] = S[S[AT_POOL] + POOL * p + FREE]
+            J[row + 5 + p] = S[S[AT_POOL] + POOL * p + FREE]
 
 
 # ---- what comes next: a binary heap by (time, number). The entry taken last is a hole at the top that the next one fills ----
@@ -197,11 +201,11 @@ def close_hole(S, T):
 
 @_jit
 def fits(L, S, k):
-    if L[k, TAKES]:
+    if L[k * S[L_WIDE] + TAKES]:
         pools = S[POOLS]
         for p in range(pools):
-            amount = L[k, AMOUNTS + p]
-            if amount and S[S[AT_POOL] + POOL * p + FREE] - amount < L[k, AMOUNTS + pools + p]:
+            amount = L[k * S[L_WIDE] + AMOUNTS + p]
+            if amount and S[S[AT_POOL] + POOL * p + FREE] - amount < L[k * S[L_WIDE] + AMOUNTS + pools + p]:
                 return False
     return True
 
@@ -210,32 +214,32 @@ def fits(L, S, k):
 def account(S, T, M, p):
     """Books the time that pool p was used as it is."""
     at = S[AT_POOL] + POOL * p
-    M[p, 1 + (S[at + CAPACITY] - S[at + FREE]) // S[at + WIDTH]] += T[NOW] - M[p, 0]
-    M[p, 0] = T[NOW]
+    M[p * S[M_WIDE] + 1 + (S[at + CAPACITY] - S[at + FREE]) // S[at + WIDTH]] += T[NOW] - M[p * S[M_WIDE]]
+    M[p * S[M_WIDE]] = T[NOW]
 
 
 @_jit
 def take(L, S, T, M, J, slot, k):
-    if L[k, TAKES]:
+    if L[k * S[L_WIDE] + TAKES]:
         for p in range(S[POOLS]):
-            amount = L[k, AMOUNTS + p]
+            amount = L[k * S[L_WIDE] + AMOUNTS + p]
             if amount:
                 if S[MEASURED]:
                     account(S, T, M, p)
                 S[S[AT_POOL] + POOL * p + FREE] -= amount
         S[TOOK] = 1
-    if len(J):
-        record(S, T, J, TAKE, slot, L[k, KIND], k)
+    if S[RECORDED]:
+        record(S, T, J, TAKE, slot, L[k * S[L_WIDE] + KIND], k)
 
 
 @_jit
 def give(L, S, T, M, k):
     """True if anything is given back."""
-    if not L[k, GIVES]:
+    if not L[k * S[L_WIDE] + GIVES]:
         return False
     pools = S[POOLS]
     for p in range(pools):
-        amount = L[k, AMOUNTS + GIVE_ * pools + p]
+        amount = L[k * S[L_WIDE] + AMOUNTS + GIVE_ * pools + p]
         if amount:
             if S[MEASURED]:
                 account(S, T, M, p)
@@ -250,12 +254,12 @@ def give(L, S, T, M, k):
 def count_waiting(L, S, T, M, k, change):
     """The integral of the number that waits; requests outside a closed stack's first step do not count."""
     if S[MEASURED]:
-        klass = S[AT_CLASS] + CLASS_ * L[k, KIND]
+        klass = S[AT_CLASS] + CLASS_ * L[k * S[L_WIDE] + KIND]
         if S[klass + OPEN] or k != S[klass + FIRST]:
-            row = len(M) - 1
-            M[row, WAIT_INTEGRAL] += M[row, WAIT_NUMBER] * (T[NOW] - M[row, WAIT_SINCE])
-            M[row, WAIT_NUMBER] += change
-            M[row, WAIT_SINCE] = T[NOW]
+            row = S[POOLS]
+            M[row * S[M_WIDE] + WAIT_INTEGRAL] += M[row * S[M_WIDE] + WAIT_NUMBER] * (T[NOW] - M[row * S[M_WIDE] + WAIT_SINCE])
+            M[row * S[M_WIDE] + WAIT_NUMBER] += change
+            M[row * S[M_WIDE] + WAIT_SINCE] = T[NOW]
 
 
 @_jit
@@ -276,12 +280,12 @@ def join(L, G, S, T, M, J, slot, k):
         S[S[AT_REQUEST] + REQUEST * S[at + TAIL] + NEXT] = slot
     S[at + TAIL] = slot
     S[at + N_WAITING] += 1
-    T[IMPORTANCE] += G[k, WEIGH_WAITING]
-    if L[k, HOLDS]:
+    T[IMPORTANCE] += G[k * G_WIDE + WEIGH_WAITING]
+    if L[k * S[L_WIDE] + HOLDS]:
         S[NEWLY] = 1
     count_waiting(L, S, T, M, k, 1)
-    if len(J):
-        record(S, T, J, WAIT, slot, L[k, KIND], k)
+    if S[RECORDED]:
+        record(S, T, J, WAIT, slot, L[k * S[L_WIDE] + KIND], k)
 
 
 @_jit
@@ -306,7 +310,7 @@ def unjoin(L, G, S, T, M, k, index):
     at = S[AT_PLACE] + PLACE_ * k
     slot = unlink(S, at + HEAD, at + TAIL, index)
     S[at + N_WAITING] -= 1
-    T[IMPORTANCE] -= G[k, WEIGH_WAITING]
+    T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_WAITING]
     if S[at + N_WAITING] == 0:
         i = 0
         while S[S[AT_PLACE] + PLACE_ * i + LISTED] != k:
@@ -324,27 +328,27 @@ def refuse(L, G, S, T, V, X, M, J):
     i = 0
     while i < S[ACTIVE]:
         k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        elsewhere = L[k, FALLBACK]
-        if (L[k, LOSES] == 0 and elsewhere < 0) or fits(L, S, k):
+        elsewhere = L[k * S[L_WIDE] + FALLBACK]
+        if (L[k * S[L_WIDE] + LOSES] == 0 and elsewhere < 0) or fits(L, S, k):
             i += 1
             continue
         at = S[AT_PLACE] + PLACE_ * k
         while S[at + N_WAITING]:
             slot = unjoin(L, G, S, T, M, k, 0)
             if elsewhere >= 0:
-                if len(J):
-                    record(S, T, J, ELSEWHERE, slot, L[k, KIND], k)
+                if S[RECORDED]:
+                    record(S, T, J, ELSEWHERE, slot, L[k * S[L_WIDE] + KIND], k)
                 join(L, G, S, T, M, J, slot, elsewhere)
             else:
                 S[S[AT_REQUEST] + REQUEST * slot + PHASE] = RETRYING
                 S[at + N_RETRYING] += 1
-                T[IMPORTANCE] += G[k, WEIGH_WAITING]
+                T[IMPORTANCE] += G[k * G_WIDE + WEIGH_WAITING]
                 count_waiting(L, S, T, M, k, 1)
-                schedule(S, T, T[NOW] + G[k, LOSE] * draw(S, V, X, S[RETRIES]), slot)
-                if L[k, HOLDS]:
+                schedule(S, T, T[NOW] + G[k * G_WIDE + LOSE] * draw(S, V, X, S[RETRIES]), slot)
+                if L[k * S[L_WIDE] + HOLDS]:
                     S[NEWLY] = 1
-                if len(J):
-                    record(S, T, J, RETRY, slot, L[k, KIND], k)
+                if S[RECORDED]:
+                    record(S, T, J, RETRY, slot, L[k * S[L_WIDE] + KIND], k)
 
 
 @_jit
@@ -361,17 +365,17 @@ def pick(L, S, X):
             since = S[S[AT_REQUEST] + REQUEST * S[at + HEAD] + SINCE]
             if best < 0 or since < oldest:
                 best, oldest = k, since
-        elif grant == LAST and L[k, RANK] > furthest:
-            furthest, total, best = L[k, RANK], S[at + N_WAITING], k
-        elif grant == RANDOM or L[k, RANK] == furthest:
+        elif grant == LAST and L[k * S[L_WIDE] + RANK] > furthest:
+            furthest, total, best = L[k * S[L_WIDE] + RANK], S[at + N_WAITING], k
+        elif grant == RANDOM or L[k * S[L_WIDE] + RANK] == furthest:
             total += S[at + N_WAITING]
             best = k
     if grant == FIFO or total <= 1:
         return best, 0
-    index = np.int64(uniform(X) * total)
+    index = np.int64(uniform(S, X) * total)
     for i in range(S[ACTIVE]):
         k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        if (grant == RANDOM or L[k, RANK] == furthest) and fits(L, S, k):
+        if (grant == RANDOM or L[k * S[L_WIDE] + RANK] == furthest) and fits(L, S, k):
             here = S[S[AT_PLACE] + PLACE_ * k + N_WAITING]
             if index < here:
                 return k, index
@@ -407,7 +411,7 @@ def settle(L, G, S, T, V, X, M, J):
 def go(L, G, S, T, V, X, M, J, slot, k, gave):
     """A request comes to place k. Where nobody else can be granted it walks on alone: the same as join and settle, faster."""
     while k >= 0:
-        if (gave and S[ACTIVE] > 0) or len(J) or endless(S) or not fits(L, S, k):
+        if (gave and S[ACTIVE] > 0) or S[RECORDED] or endless(S) or not fits(L, S, k):
             join(L, G, S, T, M, J, slot, k)
             break
         take(L, S, T, M, J, slot, k)
@@ -426,17 +430,17 @@ def go(L, G, S, T, V, X, M, J, slot, k, gave):
 @_jit
 def begin(L, G, S, T, V, X, J, slot, k):
     """The request has taken: it is served, or queues for it (True), or has nothing to be served (False)."""
-    station = L[k, STATION]
-    if station < 0 and not L[k, NEVER]:
+    station = L[k * S[L_WIDE] + STATION]
+    if station < 0 and not L[k * S[L_WIDE] + NEVER]:
         return False
     r = S[AT_REQUEST] + REQUEST * slot
     S[r + WHERE], S[r + PHASE] = k, SERVED
     S[S[AT_PLACE] + PLACE_ * k + N_SERVED] += 1
-    T[IMPORTANCE] += G[k, WEIGH_SERVED]
-    if L[k, NEVER]:
+    T[IMPORTANCE] += G[k * G_WIDE + WEIGH_SERVED]
+    if L[k * S[L_WIDE] + NEVER]:
         pools = S[POOLS]
         for p in range(pools):
-            S[S[AT_POOL] + POOL * p + STUCK] += L[k, AMOUNTS + HELD_ * pools + p] + L[k, AMOUNTS + p]
+            S[S[AT_POOL] + POOL * p + STUCK] += L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p] + L[k * S[L_WIDE] + AMOUNTS + p]
         S[NEWLY] = 1
         return True
     q = S[AT_STATION] + STATION_ * station
@@ -456,20 +460,20 @@ def begin(L, G, S, T, V, X, J, slot, k):
 
 @_jit
 def start(L, S, T, V, X, J, slot, k):
-    schedule(S, T, T[NOW] + draw(S, V, X, L[k, STREAM]), slot)
-    if len(J):
-        record(S, T, J, START, slot, L[k, KIND], k)
+    schedule(S, T, T[NOW] + draw(S, V, X, L[k * S[L_WIDE] + STREAM]), slot)
+    if S[RECORDED]:
+        record(S, T, J, START, slot, L[k * S[L_WIDE] + KIND], k)
 
 
 @_jit
 def following(L, S, T, J, slot, k):
     """Where the request goes behind place k; one that leaves a closed class comes in again at its first place. -1: gone."""
-    if L[k, FOLLOWING] >= 0:
-        return L[k, FOLLOWING]
-    klass = S[AT_CLASS] + CLASS_ * L[k, KIND]
+    if L[k * S[L_WIDE] + FOLLOWING] >= 0:
+        return L[k * S[L_WIDE] + FOLLOWING]
+    klass = S[AT_CLASS] + CLASS_ * L[k * S[L_WIDE] + KIND]
     S[klass + DEPARTED] += 1
-    if len(J):
-        record(S, T, J, LEAVE, slot, L[k, KIND], k)
+    if S[RECORDED]:
+        record(S, T, J, LEAVE, slot, L[k * S[L_WIDE] + KIND], k)
     if S[klass + OPEN]:
         S[S[AT_REQUEST] + REQUEST * slot + PHASE] = ABSENT
         S[S[AT_REQUEST] + REQUEST * S[ROOM] + SPARE] = slot
@@ -482,19 +486,19 @@ def following(L, S, T, J, slot, k):
 def complete(L, G, S, T, V, X, M, J, slot):
     """A service ends: the server turns to the next in its queue, the request gives back and goes on."""
     k = S[S[AT_REQUEST] + REQUEST * slot + WHERE]
-    q = S[AT_STATION] + STATION_ * L[k, STATION]
+    q = S[AT_STATION] + STATION_ * L[k * S[L_WIDE] + STATION]
     S[S[AT_PLACE] + PLACE_ * k + N_SERVED] -= 1
-    T[IMPORTANCE] -= G[k, WEIGH_SERVED]
+    T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_SERVED]
     if S[q + QUEUE] > 0:
-        index = np.int64(uniform(X) * S[q + QUEUE]) if S[q + SHARED] and S[q + QUEUE] > 1 else 0
+        index = np.int64(uniform(S, X) * S[q + QUEUE]) if S[q + SHARED] and S[q + QUEUE] > 1 else 0
         other = unlink(S, q + FIRST_QUEUED, q + LAST_QUEUED, index)
         S[q + QUEUE] -= 1
         start(L, S, T, V, X, J, other, S[S[AT_REQUEST] + REQUEST * other + WHERE])
     else:
         S[q + BUSY] -= 1
     gave = give(L, S, T, M, k)
-    if len(J):
-        record(S, T, J, DONE, slot, L[k, KIND], k)
+    if S[RECORDED]:
+        record(S, T, J, DONE, slot, L[k * S[L_WIDE] + KIND], k)
     go(L, G, S, T, V, X, M, J, slot, following(L, S, T, J, slot, k), gave)
 
 
@@ -502,7 +506,7 @@ def complete(L, G, S, T, V, X, M, J, slot):
 def retry(L, G, S, T, V, X, M, J, slot):
     k = S[S[AT_REQUEST] + REQUEST * slot + WHERE]
     S[S[AT_PLACE] + PLACE_ * k + N_RETRYING] -= 1
-    T[IMPORTANCE] -= G[k, WEIGH_WAITING]
+    T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_WAITING]
     count_waiting(L, S, T, M, k, -1)
     go(L, G, S, T, V, X, M, J, slot, k, False)
 
@@ -514,7 +518,7 @@ def arrive(L, G, S, T, V, X, M, J, klass):
     S[c + ARRIVED] += 1
     if S[c + OPEN] == 2 and not fits(L, S, S[c + FIRST]):
         S[c + REFUSED] += 1
-        if len(J):
+        if S[RECORDED]:
             record(S, T, J, LOST, -1, klass, S[c + FIRST])
         return
     S[ROOM] -= 1
@@ -526,11 +530,11 @@ def arrive(L, G, S, T, V, X, M, J, klass):
 
 
 @_jit
-def fits_into(L, k, block, room, pools):
+def fits_into(L, S, k, block, room, pools):
     """Does place k's take (with its floor) or its need fit into `room`?"""
     for p in range(pools):
-        amount = L[k, AMOUNTS + block * pools + p]
-        if amount and room[p] - amount < (L[k, AMOUNTS + pools + p] if block == TAKE_ else 0):
+        amount = L[k * S[L_WIDE] + AMOUNTS + block * pools + p]
+        if amount and room[p] - amount < (L[k * S[L_WIDE] + AMOUNTS + pools + p] if block == TAKE_ else 0):
             return False
     return True
 
@@ -549,19 +553,19 @@ def deadlocked(L, S):
         room[p] = S[at + CAPACITY] - S[at + STUCK]
     members = 0
     for k in range(count):
-        if not L[k, HOLDS]:
+        if not L[k * S[L_WIDE] + HOLDS]:
             continue
         inside[k] = S[S[AT_PLACE] + PLACE_ * k + N_WAITING] + S[S[AT_PLACE] + PLACE_ * k + N_RETRYING]
         members += inside[k]
         for p in range(pools):
-            room[p] -= inside[k] * L[k, AMOUNTS + HELD_ * pools + p]
+            room[p] -= inside[k] * L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p]
     changed = members > 0
     while changed:
         changed = False
         for k in range(count):
-            if inside[k] and fits_into(L, k, TAKE_, room, pools):
+            if inside[k] and fits_into(L, S, k, TAKE_, room, pools):
                 for p in range(pools):
-                    room[p] += inside[k] * L[k, AMOUNTS + HELD_ * pools + p]
+                    room[p] += inside[k] * L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p]
                 members -= inside[k]
                 inside[k] = 0
                 changed = True
@@ -580,21 +584,21 @@ def all_can_finish(L, S):
     for k in range(count):
         at = S[AT_PLACE] + PLACE_ * k
         served[k] = S[at + N_SERVED]
-        if S[S[AT_CLASS] + CLASS_ * L[k, KIND] + FIRST] != k:
+        if S[S[AT_CLASS] + CLASS_ * L[k * S[L_WIDE] + KIND] + FIRST] != k:
             waiting[k] = S[at + N_WAITING] + S[at + N_RETRYING]
         todo += waiting[k] + served[k]
     changed = True
     while changed:
         changed = False
         for k in range(count):
-            if waiting[k] and fits_into(L, k, NEED_WAITING, room, pools):
+            if waiting[k] and fits_into(L, S, k, NEED_WAITING, room, pools):
                 for p in range(pools):
-                    room[p] += waiting[k] * L[k, AMOUNTS + HELD_ * pools + p]
+                    room[p] += waiting[k] * L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p]
                 todo -= waiting[k]
                 waiting[k], changed = 0, True
-            if served[k] and fits_into(L, k, NEED_SERVED, room, pools):
+            if served[k] and fits_into(L, S, k, NEED_SERVED, room, pools):
                 for p in range(pools):
-                    room[p] += served[k] * (L[k, AMOUNTS + HELD_ * pools + p] + L[k, AMOUNTS + p])
+                    room[p] += served[k] * (L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p] + L[k * S[L_WIDE] + AMOUNTS + p])
                 todo -= served[k]
                 served[k], changed = 0, True
     return todo == 0
@@ -606,7 +610,7 @@ def all_can_finish(L, S):
 @_jit
 def begin_empty(A):
     """Time 0: all requests of closed classes wait for their first step, in order of index; then they are granted."""
-    L, G, S, T, V, X, M, J = arrays(A)
+    L, G, S, T, V, X, M, J = pointers(A)
     for slot in range(S[SLOTS]):
         r = S[AT_REQUEST] + REQUEST * slot
         if S[r + PHASE] == WAITING:
@@ -675,5 +679,11 @@ def run(L, G, S, T, V, X, M, J, until, budget, low, high):
 @_jit
 def advance(A, until, budget):
     """`run` for arrays that are given by address."""
-    L, G, S, T, V, X, M, J = arrays(A)
+    L, G, S, T, V, X, M, J = pointers(A)
     return run(L, G, S, T, V, X, M, J, until, budget, -np.inf, np.inf)
+
+
+@_jit
+def is_deadlocked(A):
+    L, G, S, T, V, X, M, J = pointers(A)
+    return deadlocked(L, S)
