@@ -1,0 +1,309 @@
+"""One run of a stack, event by event: `Engine` drives the compiled loop (`kernel.py`), which is compiled when first used.
+
+    engine = Engine(Program(system, sources), seed)
+    engine.advance(until=10.0)      # 'stopped', 'dead', 'unsafe', 'halted' (nothing will ever happen) or 'budget'
+
+`plain.Plain` is its slow twin with the same face; without numba it is what runs (`engine_for` says which).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from types import ModuleType
+
+import numpy as np
+
+from mmmodel.simulation.banker import can_finish
+from mmmodel.simulation.program import GRANTS, Layout, Program
+from mmmodel.simulation.samplers import Streams
+from mmmodel.stack import QuestionError
+
+BINS = 2**16  # bins of a histogram of use; more are merged
+ROOM = 64  # requests that open classes begin with; it doubles
+NO_BUDGET = 2**62
+
+
+class EndlessError(RuntimeError):
+    """Requests go round and round while no time passes: a class, or a way through it, has no service time."""
+
+
+@functools.lru_cache(maxsize=1)
+def kernel() -> ModuleType | None:
+    """The compiled loop, or None where numba is not installed."""
+    try:
+        from mmmodel.simulation import kernel as compiled
+    except ImportError:
+        return None
+    return compiled
+
+
+def check_grant(grant: str) -> int:
+    """The index of a grant policy. Raises ValueError."""
+    if grant not in GRANTS:
+        raise ValueError(f"grant: {grant!r} is not a policy; write one of {', '.join(GRANTS)}")
+    return GRANTS.index(grant)
+
+
+def bin_width(program: Program, pool: int, requests: int) -> tuple[int, int]:
+    """(units in a bin, bins) of the histogram of a pool's use: by the granule of the amounts where that is not too fine."""
+    L = program.layout
+    amounts = np.concatenate([L.take[:, pool], L.give[:, pool]])
+    granule = int(np.gcd.reduce(amounts)) or 1
+    most = min(int(L.capacity[pool]), requests * int((L.held + L.take)[:, pool].max()))
+    width = granule * max(1, math.ceil((most // granule + 1) / BINS))
+    return width, most // width + 1
+
+
+class Engine:
+    """A run of a program from empty. `streams` go on when it is restarted, so runs one after another are independent.
+
+    `dead` stops at the first deadlock, `unsafe` at the first state from which the requests in flight cannot all finish,
+    `measured` keeps histograms of use and the number waiting, `recorded` is the room for a log (0: none).
+    """
+
+    compiled = True
+
+    def __init__(
+        self,
+        program: Program,
+        seed: np.random.SeedSequence,
+        *,
+        grant: str = "random",
+        dead: bool = False,
+        unsafe: bool = False,
+        measured: bool = False,
+        recorded: int = 0,
+        weigh: tuple[np.ndarray, np.ndarray] | None = None,
+    ):
+        self.program, self.layout, self.grant = program, program.layout, check_grant(grant)
+        self.closed = sum(program.population)
+        self.slots = self.closed + (ROOM if self.layout.open.any() else 0)
+        self.flags = (int(dead), int(unsafe) * (1 if program.exact_banker else 2), int(measured), int(recorded > 0))
+        self.recorded, self.weigh = recorded, weigh
+        self.undecided = 0
+        self.table = layout_table(self.layout)
+        self.streams = Streams(program.services, seed, self.slots)
+        self.restart()
+
+    # ---- state ----
+
+    def restart(self) -> None:
+        """Empty at time 0; all that was measured is forgotten."""
+        self.state = State.new(self.program, self.slots, self.grant, self.flags)
+        L, weigh = self.layout, self.weigh or (0.0, 0.0)
+        self.place_times = np.zeros((len(L.kind), 3))
+        for column, values in enumerate((L.lose, *weigh)):
+            self.place_times[:, column] = values
+        self.measure = self._measures()
+        self.rows = np.zeros((self.recorded, 5 + len(L.capacity)))
+        self.begun = False
+
+    def _measures(self) -> np.ndarray:
+        """The empty histograms; the widths of their bins go to the state."""
+        pools, bins = len(self.layout.capacity), 2
+        if self.flags[2]:
+            for p in range(pools):
+                self.state.pools[p, kernel().WIDTH], count = bin_width(self.program, p, self.slots)
+                bins = max(bins, count)
+        return np.zeros((pools + 1, 1 + bins))
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What the compiled functions take: L, G, S, T, V, X, M, J."""
+        s = self.streams
+        return self.table, self.place_times, self.state.S, self.state.T, s.values, s.position, self.measure, self.rows
+
+    # ---- running ----
+
+    def advance(self, until: float = math.inf, budget: int = NO_BUDGET) -> str:
+        """Runs until a time, or a number of events since the restart, or what it watches for. Raises EndlessError."""
+        k = kernel()
+        if not self.begun:
+            k.begin_empty(k.addresses(*self.arrays))
+            self.begun = True
+        given = k.addresses(*self.arrays)
+        while True:
+            why = k.advance(given, float(until), budget)
+            if why == k.REFILL:
+                self.refill()
+                given = k.addresses(*self.arrays)
+            elif why == k.GROW:
+                self._grow()
+                given = k.addresses(*self.arrays)
+            elif why == k.ENDLESS:
+                raise EndlessError(f"serve: requests of {self.program.system.stack.name} go round without time passing")
+            elif why == k.ASK:
+                answer = can_finish(self.program, *self.in_flight())
+                if answer is False:
+                    return "unsafe"
+                self.undecided += answer is None
+            else:
+                return {k.STOPPED: "stopped", k.DEAD: "dead", k.UNSAFE: "unsafe", k.HALTED: "halted", k.BUDGET: "budget"}[why]
+
+    def refill(self) -> None:
+        self.streams.fill()
+        self.state.S[kernel().LOW] = 0
+
+    def _grow(self) -> None:
+        """Room for twice as many requests of open classes."""
+        k, old, had, measured = kernel(), self.state, self.slots, self.measure
+        width = old.pools[:, k.WIDTH].copy()
+        self.slots = 2 * had
+        self.state = old.grown(self.program, self.slots)
+        self.streams.grow(self.slots)
+        self.measure = self._measures()
+        self.measure[:, 0], self.measure[-1, : k.WAIT_NUMBER + 1] = measured[:, 0], measured[-1, : k.WAIT_NUMBER + 1]
+        if self.flags[2]:
+            for p, new in enumerate(self.state.pools[:, k.WIDTH]):
+                np.add.at(self.measure[p], 1 + np.arange(measured.shape[1] - 1) * width[p] // new, measured[p, 1:])
+
+    def clear(self) -> None:
+        """Forgets what was measured so far (the warm-up)."""
+        k = kernel()
+        self.state.classes[:, k.DEPARTED : k.REFUSED + 1] = 0
+        self.measure[:-1, 1:] = 0
+        self.measure[:, 0] = self.now
+        self.measure[-1, k.WAIT_INTEGRAL] = 0.0
+
+    # ---- what is seen ----
+
+    @property
+    def now(self) -> float:
+        return float(self.state.T[kernel().NOW])
+
+    @property
+    def events(self) -> int:
+        return int(self.state.S[kernel().EVENTS])
+
+    @property
+    def departures(self) -> np.ndarray:
+        """By class, since the start or the last `clear`."""
+        return self.state.classes[:, kernel().DEPARTED]
+
+    @property
+    def arrivals(self) -> tuple[np.ndarray, np.ndarray]:
+        """(arrived, lost) by class."""
+        return self.state.classes[:, kernel().ARRIVED], self.state.classes[:, kernel().REFUSED]
+
+    def deadlocked(self) -> bool:
+        return bool(kernel().is_deadlocked(kernel().addresses(*self.arrays)))
+
+    def used(self) -> np.ndarray:
+        """Amount of each pool that is taken."""
+        return self.layout.capacity - self.state.pools[:, kernel().FREE]
+
+    def in_flight(self) -> tuple[np.ndarray, np.ndarray]:
+        """Requests waiting (or between two tries) behind their first step, and served, by place."""
+        k, places = kernel(), self.state.places
+        waiting = places[:, k.N_WAITING] + places[:, k.N_RETRYING]
+        waiting[self.layout.first] = 0
+        return waiting, places[:, k.N_SERVED].copy()
+
+    def histograms(self) -> list[tuple[int, np.ndarray]]:
+        """(units in a bin, seconds in each bin) for each pool, up to now."""
+        width, now = self.state.pools[:, kernel().WIDTH], self.now
+        for p, used in enumerate(self.used()):
+            self.measure[p, 1 + used // width[p]] += now - self.measure[p, 0]
+            self.measure[p, 0] = now
+        return [(int(w), row[1:].copy()) for w, row in zip(width, self.measure)]
+
+    def waited(self) -> float:
+        """The integral over time of the number of requests that wait for a pool, up to now."""
+        k, row = kernel(), self.measure[-1]
+        row[k.WAIT_INTEGRAL] += row[k.WAIT_NUMBER] * (self.now - row[k.WAIT_SINCE])
+        row[k.WAIT_SINCE] = self.now
+        return float(row[k.WAIT_INTEGRAL])
+
+    def log(self) -> tuple[np.ndarray, bool]:
+        """(rows of time, kind, request, class, place and what is free; whether all of them found room)."""
+        end = int(self.state.S[kernel().LOGGED])
+        return self.rows[:end], end <= self.recorded
+
+
+class State:
+    """The two buffers of the loop's state, with views of the tables in them."""
+
+    def __init__(self, S: np.ndarray, T: np.ndarray):
+        k = kernel()
+        self.S, self.T = S, T
+
+        def table(at: int, count: int, columns: int) -> np.ndarray:
+            return S[S[at] : S[at] + S[count] * columns].reshape(-1, columns)
+
+        self.pools = table(k.AT_POOL, k.POOLS, k.POOL)
+        self.places = table(k.AT_PLACE, k.PLACES, k.PLACE_)
+        self.stations = table(k.AT_STATION, k.STATIONS, k.STATION_)
+        self.classes = table(k.AT_CLASS, k.CLASSES, k.CLASS_)
+        self.requests = table(k.AT_REQUEST, k.SLOTS, k.REQUEST)
+
+    @classmethod
+    def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...]) -> State:
+        """Without requests but those of closed classes, who are to join."""
+        k, L = kernel(), program.layout
+        counts = (len(L.capacity), len(L.kind), len(L.servers), len(L.first), slots)
+        columns = (k.POOL, k.PLACE_, k.STATION_, k.CLASS_, k.REQUEST)
+        heap = slots + len(L.first) + 1
+        begins = np.cumsum([k.SCALARS, *(a * b for a, b in zip(counts, columns))])
+        S, T = np.zeros(begins[-1] + heap * k.ENTRY, np.int64), np.zeros(k.TIMES + heap)
+        S[k.POOLS : k.SLOTS + 1], S[k.AT_POOL : k.AT_HEAP + 1] = counts, begins
+        S[k.GRANT], S[k.WATCH_DEAD : k.MEASURED + 1] = grant, flags[:3]
+        S[k.RETRIES], S[k.OPENS] = L.retries, L.open.any()
+        self = cls(S, T)
+        self.pools[:, k.CAPACITY] = self.pools[:, k.FREE] = L.capacity
+        self.pools[:, k.WIDTH] = 1
+        self.stations[:, k.SERVERS], self.stations[:, k.SHARED] = L.servers, L.shared
+        self.classes[:, k.FIRST], self.classes[:, k.OPEN], self.classes[:, k.ARRIVALS] = L.first, L.open, L.arrivals
+        self.requests[:, k.PHASE] = k.ABSENT
+        at = 0
+        for klass, count in enumerate(program.population):
+            self.requests[at : at + count, k.WHERE], self.requests[at : at + count, k.PHASE] = L.first[klass], k.WAITING
+            at += count
+        self.spare(np.arange(slots - 1, at - 1, -1))
+        return self
+
+    def spare(self, slots: np.ndarray) -> None:
+        """These slots, the last first, are without a request."""
+        k = kernel()
+        self.requests[: len(slots), k.SPARE], self.S[k.ROOM] = slots, len(slots)
+
+    def grown(self, program: Program, slots: int) -> State:
+        """The same state with more slots."""
+        k, had = kernel(), len(self.requests)
+        new = State.new(program, slots, int(self.S[k.GRANT]), tuple(self.S[k.WATCH_DEAD : k.MEASURED + 1]))
+        new.S[: k.POOLS] = self.S[: k.POOLS]
+        for name in ("pools", "places", "stations", "classes", "requests"):
+            getattr(new, name)[: len(getattr(self, name))] = getattr(self, name)
+        new.requests[had:, k.PHASE] = k.ABSENT
+        new.S[new.S[k.AT_HEAP] :][: len(self.S) - self.S[k.AT_HEAP]] = self.S[self.S[k.AT_HEAP] :]
+        new.T[: len(self.T)] = self.T
+        new.spare(np.arange(slots - 1, had - 1, -1))
+        return new
+
+
+def layout_table(L: Layout) -> np.ndarray:
+    """The layout in one table, a row a place, as the loop reads it."""
+    scalars = (L.station, L.stream, L.never, L.fallback, L.following, L.rank, L.kind, L.takes, L.gives, L.holds, L.lose > 0)
+    blocks = (L.take, L.floor, L.give, L.held, L.need_waiting, L.need_served)
+    return np.ascontiguousarray(np.column_stack([*scalars, *blocks]).astype(np.int64))
+
+
+def engine_for(program: Program, seed: np.random.SeedSequence, **settings):
+    """The compiled engine, or its plain twin where numba is missing."""
+    if kernel() is None:
+        from mmmodel.simulation.plain import Plain
+
+        return Plain(program, seed, **settings)
+    return Engine(program, seed, **settings)
+
+
+def program_for(stack, depth=None, reserve=None, source=None) -> Program:
+    """What `simulate`, `trace` and `splitting` run. Raises StackError, QuestionError."""
+    from mmmodel.simulation.program import as_sources, with_sources
+    from mmmodel.stack import as_stack
+
+    system = as_stack(stack).system(depth, reserve)
+    if any(value is not None and value < 0 for value in system.capacity):
+        raise QuestionError("capacity: a pool holds 0 or more")
+    sources = as_sources(source, system)
+    return Program(with_sources(system, sources), sources)
