@@ -127,6 +127,17 @@ def test_vector_of_the_design():
     assert knee((1, 0.2, 0.1)) == pytest.approx(1.3)
 
 
+def test_knee_is_where_the_upper_bounds_cross():
+    demands, think, servers = [1.0, 0.6, 2.0], 4.0, [2, 1, None]
+    at = knee(demands, think, servers)
+    assert at == pytest.approx((1 + 0.6 + 2 + 4) / 0.6)
+    capacity = 1 / 0.6
+    for population in (0.9 * at, at, 1.1 * at):
+        _, high = asymptotic_bounds(demands, population, think, servers)
+        assert high == pytest.approx(capacity * min(1, population / at))
+    assert knee([1.0, 2.0], 3, [None, None]) == np.inf
+
+
 # One loop for every way to the number: MVA, convolution and the Markov chain in Fractions, between the bounds.
 
 DEMANDS = [(1, 1), (1, Fraction(1, 5), Fraction(1, 10)), (Fraction(3, 2), 2, 1), (1, 0, 3)]
