@@ -42,12 +42,11 @@ class FixedPoint(NamedTuple):
 
 
 def erlang_b(servers: int, load: Real, exact: bool = False) -> Any:
-    """Probability that a Poisson arrival finds all servers taken: B(0) = 1, B(n) = a B(n-1)/(n + a B(n-1)) (Erlang
-    1917).
+    """Probability that a Poisson arrival finds all servers taken (Erlang 1917).
 
-    Below the load the recursion is replaced by the series 1/B(n) = Σ_k n(n-1)…(n-k+1)/a^k, which needs about 9
-    sqrt(n) terms, so that 10^9 servers are answered at once. Values below 1e-308 are returned as 0 (`log_erlang_b`
-    has them). `exact=True`: load an int or Fraction, the answer a Fraction."""
+    B(0) = 1, B(n) = a B(n-1)/(n + a B(n-1)). Up to n = a the series 1/B(n) = Σ_k n(n-1)…(n-k+1)/a^k takes its place:
+    about 9 sqrt(n) terms, so that 10^9 servers are answered at once. Values below 1e-308 are returned as 0
+    (`log_erlang_b` has them). `exact=True`: load an int or Fraction, the answer a Fraction."""
     _whole("servers", servers, 0)
     load = _load("load", load, exact)
     if load == 0:
@@ -143,7 +142,7 @@ def kaufman_roberts(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) 
     is refused in the states above C - b_k."""
     law = multirate_law(capacity, loads, sizes)
     tail = np.cumsum(law[::-1][: max(sizes, default=1)])
-    return np.array([tail[min(b, capacity + 1) - 1] if b <= capacity else 1.0 for b in sizes])
+    return np.array([tail[b - 1] if b <= capacity else 1.0 for b in sizes])
 
 
 def multirate_law(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) -> np.ndarray:
@@ -154,6 +153,29 @@ def multirate_law(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) ->
     order = np.argsort(-sizes)  # the freshest entry comes last: fewest operations wait for it
     _recursion()(padded, products[order], sizes[order])
     return padded[sizes.max() :]
+
+
+def multirate_engset(capacity: int, loads: Sequence[Real], sizes: Sequence[int], sources: Sequence[int]) -> Congestion:
+    """Time and call congestion per class (arrays) when class k has `sources[k]` sources: Kaufman–Roberts for classes
+    that are throttled to a depth. `loads[k]` is the offered load of one idle source, each request takes `sizes[k]`.
+
+    By convolving the classes' own laws, which adds positive numbers only; the recursion for finite sources (Delbrouck
+    1983) alternates in sign. A source that arrives sees the system with one source of its class less. OverflowError
+    where the pool is so overloaded that its law leaves the range of a double."""
+    capacity, products, sizes = _classes(capacity, loads, sizes)
+    if len(sources) != len(sizes):
+        raise ValueError(f"sources must have one entry per load: {len(sizes)} loads, {len(sources)} sources")
+    counts = [_whole(f"sources[{k}]", count, 1) for k, count in enumerate(sources)]
+    per_source = products / sizes
+
+    def refused(counts: Sequence[int], k: int) -> float:
+        return _sources_law(capacity, per_source, sizes, counts)[max(0, capacity - sizes[k] + 1) :].sum()
+
+    classes = range(len(counts))
+    one_less = [[count - (i == k) for i, count in enumerate(counts)] for k in classes]
+    return Congestion(
+        np.array([refused(counts, k) for k in classes]), np.array([refused(one_less[k], k) for k in classes])
+    )
 
 
 def trunk_reservation(capacity: int, loads: Sequence[Real], floors: Sequence[int]) -> np.ndarray:
@@ -234,6 +256,20 @@ def _engset_time(servers: int, sources: int, load: Any) -> Any:
     for n in range(1, min(servers, sources + 1) + 1):
         congestion = (sources - n + 1) * load * congestion / (n + (sources - n + 1) * load * congestion)
     return congestion
+
+
+def _sources_law(capacity: int, loads: np.ndarray, sizes: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """The law of the units in use by classes of finitely many sources."""
+    law = np.ones(1)
+    for load, size, count in zip(loads, sizes, counts):
+        n = np.arange(1, min(count, capacity // size) + 1)
+        own = np.zeros(len(n) * size + 1)
+        own[::size] = from_ratios((count - n + 1) * load / n)
+        law = np.convolve(law, own)[: capacity + 1]
+        if not law.sum() > 1e-250:
+            raise OverflowError("the pool is overloaded so much that its law leaves the range of a double")
+        law /= law.sum()
+    return np.pad(law, (0, capacity + 1 - len(law)))
 
 
 def _fill(law, products, sizes):

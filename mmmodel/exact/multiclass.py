@@ -96,13 +96,13 @@ class _Lattice:
         self.one = Fraction(1) if exact else 1.0
         points = np.indices(self.shape).reshape(len(self.shape), -1)
         self.strides = [int(np.prod(self.shape[r + 1 :])) for r in range(len(self.shape))]
-        self.counts = points
+        self.counts, self.all = points, np.arange(points.shape[1])
         order = np.argsort(points.sum(axis=0), kind="stable")
         self.levels = np.split(order, np.cumsum(np.bincount(points.sum(axis=0)))[:-1])
 
-    def shift(self, values: np.ndarray, column: Sequence, at: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """(T G)(n) = Σ_r D_r G(n - e_r) at these points."""
-        index = np.arange(len(values))[at]
+    def shift(self, values: np.ndarray, column: Sequence, at: np.ndarray | None = None) -> np.ndarray:
+        """(T G)(n) = Σ_r D_r G(n - e_r) at these points (all of them by default)."""
+        index = self.all if at is None else at
         result = np.zeros(len(index), dtype=self.kind)
         for r, (demand, stride) in enumerate(zip(column, self.strides)):
             inside = self.counts[r][index] > 0

@@ -17,6 +17,7 @@ from mmmodel.exact.loss import (
     kaufman_roberts,
     load_for,
     log_erlang_b,
+    multirate_engset,
     multirate_law,
     reduced_load,
     servers_for,
@@ -101,8 +102,8 @@ def test_time_to_full_against_the_birth_death_equations():
 
 
 def test_erlang_b_at_a_billion_servers():
-    """At a = n the leading terms are B = sqrt(2/(pi n)) (1 - O(1/sqrt n)) (Jagerman 1974); around it B rises with the
-    load and falls with the servers."""
+    """At a = n Stirling gives B ≈ sqrt(2/(pi n)): a Poisson term 1/sqrt(2 pi n) over half of the mass. Around it B
+    rises with the load and falls with the servers; B(n, 2n) tends to 1 - n/(2n)."""
     n = 10**9
     assert erlang_b(n, n) == pytest.approx(np.sqrt(2 / (np.pi * n)), rel=1e-4)
     assert erlang_b(n + 1000, n) < erlang_b(n, n) < erlang_b(n, n + 1000.0)
@@ -198,6 +199,13 @@ def test_compiled_recursion_and_its_plain_twin_through_the_rescaling():
     loss._recursion()(compiled, products, sizes)
     loss._fill(plain, products, sizes)
     assert compiled == pytest.approx(plain, rel=1e-12)
+    # e^345.5 = 1.1e150, e^1036.3 = 1.1e450: here the last scaling comes when most of the mass has been added
+    for load in (345.5, 346.0, 350.0, 1036.3):
+        capacity = int(load) + 15
+        assert kaufman_roberts(capacity, [load], [1])[0] == pytest.approx(erlang_b(capacity, load), rel=1e-12)
+        law = multirate_law(2000, [load], [1])
+        assert law.sum() == pytest.approx(1, rel=1e-12)
+        assert np.arange(2001) @ law == pytest.approx(load, rel=1e-12)
     assert kaufman_roberts(5000, [4900.0], [1])[0] == pytest.approx(erlang_b(5000, 4900.0), rel=1e-12)
     assert kaufman_roberts(5000, [2450.0], [2])[0] == pytest.approx(erlang_b(2500, 2450.0), rel=1e-12)
     assert kaufman_roberts(4999, [2450.0], [2])[0] == pytest.approx(erlang_b(2499, 2450.0), rel=1e-12)
@@ -227,6 +235,36 @@ def test_recursion_without_numba(monkeypatch):
         assert loss._recursion() is loss._fill
     finally:
         loss._recursion.cache_clear()
+
+
+@pytest.mark.parametrize("sources", [(3, 2), (1, 4), (30, 30)])
+def test_multirate_engset_against_the_states(sources):
+    loads, sizes, capacity = (Fraction(2, 3), Fraction(1, 4)), (2, 3), 11
+
+    def refused(counts, k):
+        free, total = Fraction(0), Fraction(0)
+        for n in product(*(range(min(s, capacity // b) + 1) for s, b in zip(counts, sizes))):
+            used = sum(m * b for m, b in zip(n, sizes))
+            if used <= capacity:
+                weight = prod(comb(s, m) * a**m for s, m, a in zip(counts, n, loads))
+                total += weight
+                free += weight * (used + sizes[k] <= capacity)
+        return float(1 - free / total)
+
+    got = multirate_engset(capacity, [float(a) for a in loads], sizes, sources)
+    assert got.time == pytest.approx([refused(sources, k) for k in (0, 1)], rel=1e-13, abs=1e-300)
+    less = [(sources[0] - 1, sources[1]), (sources[0], sources[1] - 1)]
+    assert got.call == pytest.approx([refused(less[k], k) for k in (0, 1)], rel=1e-13, abs=1e-300)
+
+
+def test_multirate_engset_limits():
+    """One class of unit size is Engset; ever more, ever quieter sources are Kaufman–Roberts."""
+    alone, known = multirate_engset(5, [0.4], [1], [9]), engset(5, 9, 0.4)
+    assert [alone.time[0], alone.call[0]] == pytest.approx([known.time, known.call], rel=1e-14)
+    quiet = multirate_engset(20, [4e-7, 2e-7], [1, 4], [10**7, 10**7]).call
+    assert quiet == pytest.approx(kaufman_roberts(20, (4, 2), (1, 4)), rel=1e-6)
+    with pytest.raises(OverflowError, match="overloaded"):
+        multirate_engset(1000, [1e9, 1e9], [1, 1], [10**6, 10**6])
 
 
 # The watermark ladder.
@@ -285,8 +323,8 @@ def test_reduced_load_of_two_pools_in_series():
 
 
 def test_reduced_load_under_heavy_load_converges():
-    """Plain substitution oscillates here, however damped: up to 9 units of a pool per request, five times the
-    capacity offered."""
+    """Substitution oscillates here even with steps of a thousandth: up to 9 units of a pool per request, five times
+    the capacity offered."""
     got = reduced_load([100, 80, 60], [50, 40, 30], [[8, 8, 0], [0, 5, 5], [3, 0, 9]])
     use, offered = np.array([[8, 8, 0], [0, 5, 5], [3, 0, 9]]), np.array([50, 40, 30])
     carried = offered * np.prod((1 - got.pools) ** use, axis=1)

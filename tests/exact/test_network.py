@@ -10,7 +10,7 @@ import pytest
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, buzen, knee, mva, solve
 
 # Published values. Keys of an example: demands, population, servers, think, visits; then what the source prints, and
-# half a unit of its last digit.
+# its number of decimals.
 # "queueing" is mmarzolla/queueing at 5de78ea4, whose tests quote the books; "libmva" is libmva/regression of the
 # layered queueing solver.
 PUBLISHED = [
@@ -68,7 +68,7 @@ def test_published_networks(example):
         "response_times": got.residence_times / visits,
         "station_throughputs": got.throughput * visits,
     }
-    # the books round the other way now and then: 1.2174 as 1.218, 0.5697 as 0.570
+    # one unit, not half a unit: the books compute with rounded intermediate values (1.2175 is printed as 1.218)
     tolerance = 10.0 ** -example["digits"]
     checked = [name for name in values if name in example]
     assert checked
@@ -76,24 +76,21 @@ def test_published_networks(example):
         assert values[name] == pytest.approx(example[name], abs=tolerance), name
 
 
-def test_bolch_example_8_1_and_its_slip():
-    """Bolch et al., example 8.1, p. 318 (queueing: qncsconv.m): visits 1, 0.667, 0.2, rates 0.8, 0.6, 0.4, servers 2,
-    3, 1, three requests.
+def test_bolch_example_8_1():
+    """Bolch et al., example 8.1, p. 318 (queueing: qncsconv.m): rates 0.8, 0.6, 0.4, servers 2, 3, 1, three requests.
 
-    Printed: G = 2.861, 4.218, 4.465 and X = 0.945. Exact with these inputs: 2.8617, 4.2196, 4.4679 and 0.9444; the
-    book's G(3) is 0.06 % low, and that carries to X, whose third digit is wrong. Its utilisations and queue lengths
-    stand."""
-    demands = [Fraction(10, 8), Fraction(667, 600), Fraction(2, 4)]
-    got = buzen(demands, 3, servers=[2, 3, 1], exact=True)
-    assert [float(g) for g in got.G[1:3]] == pytest.approx([2.861, 4.218], abs=2e-3)
-    assert float(got.G[3]) == pytest.approx(4.465, abs=3e-3)
-    assert abs(float(got.G[3]) - 4.465) > 2.8e-3
-    assert float(got.X[2]) == pytest.approx(0.945, abs=1e-3)
-    assert round(float(got.X[2]), 3) == 0.944
-    solved = solve(demands, 3, servers=[2, 3, 1])
+    The visits are quoted as 1, 0.667, 0.2. With 2/3 every printed digit comes out (G(3) = 4.4656 is cut to 4.465);
+    with 0.667 they do not (2.862, 4.220, 4.468 and X = 0.944), and queueing has to allow 5e-3."""
+    demands, servers = [Fraction(5, 4), Fraction(10, 9), Fraction(1, 2)], [2, 3, 1]
+    got = buzen(demands, 3, servers=servers, exact=True)
+    assert [float(g) for g in got.G] == pytest.approx([1, 2.861, 4.218, 4.465], abs=6e-4)
+    rounded = buzen([Fraction(5, 4), Fraction(667, 600), Fraction(1, 2)], 3, servers=servers, exact=True)
+    assert [round(float(x), 3) for x in (got.X[2], rounded.X[2])] == [0.945, 0.944]
+    solved, visits = solve(demands, 3, servers=servers), np.array([1, 2 / 3, 0.2])
+    assert solved.throughput * visits == pytest.approx([0.945, 0.630, 0.189], abs=5e-4)
     assert solved.utilisations == pytest.approx([0.590, 0.350, 0.473], abs=1e-3)
-    assert solved.queue_lengths == pytest.approx([1.290, 1.050, 0.660], abs=1e-3)
-    assert solved.residence_times / [1, 0.667, 0.2] == pytest.approx([1.366, 1.667, 3.496], abs=1e-3)
+    assert solved.queue_lengths == pytest.approx([1.290, 1.050, 0.660], abs=5e-4)
+    assert solved.residence_times / visits == pytest.approx([1.366, 1.667, 3.496], abs=5e-4)
 
 
 def test_published_bounds_enclose_the_exact_value():
@@ -125,6 +122,17 @@ def test_vector_of_the_design():
     exact = mva((1, Fraction(1, 5), Fraction(1, 10)), 4, exact=True)
     assert list(exact) == [Fraction(10, 13), Fraction(130, 137), Fraction(274, 277), Fraction(13850, 13881)]
     assert knee((1, 0.2, 0.1)) == pytest.approx(1.3)
+
+
+def test_knee_is_where_the_upper_bounds_cross():
+    demands, think, servers = [1.0, 0.6, 2.0], 4.0, [2, 1, None]
+    at = knee(demands, think, servers)
+    assert at == pytest.approx((1 + 0.6 + 2 + 4) / 0.6)
+    capacity = 1 / 0.6
+    for population in (0.9 * at, at, 1.1 * at):
+        _, high = asymptotic_bounds(demands, population, think, servers)
+        assert high == pytest.approx(capacity * min(1, population / at))
+    assert knee([1.0, 2.0], 3, [None, None]) == np.inf
 
 
 # One loop for every way to the number: MVA, convolution and the Markov chain in Fractions, between the bounds.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmmodel.exact.network import solve
-from mmmodel.exact.occupancy import chernoff_tail, independent_law, reserve_law, saddlepoint_tail
+from mmmodel.exact.occupancy import chernoff_tail, independent_law, reserve_law, saddlepoint_tail, sum_of
 
 
 def by_states(demands, holdings, population, think, servers):
@@ -116,6 +116,17 @@ def test_reserve_for_a_probability():
     assert law.reserve_for(200) == 32 * 10460
 
 
+def test_two_devices_on_one_reserve():
+    """Independent uses add: 20 and 30 requests of one kind are 50 of it. Granules of 6 and 4 meet on 2."""
+    together = sum_of([independent_law([1, 4], [0, 6], n) for n in (20, 30)])
+    assert together.probabilities == pytest.approx(independent_law([1, 4], [0, 6], 50).probabilities, rel=1e-12, abs=0)
+    pair = sum_of([independent_law([1, 1], [0, 6], 1, exact=True), independent_law([1, 3], [0, 4], 1, exact=True)])
+    assert pair.granule == 2
+    assert list(pair.probabilities) == [Fraction(k, 8) for k in (1, 0, 3, 1, 0, 3)]
+    with pytest.raises(ValueError, match="laws must not be empty"):
+        sum_of([])
+
+
 def test_a_coarse_granule_rounds_up():
     fine = reserve_law([1, 2], [190, 5300], 20, servers=[1, None])
     coarse = reserve_law([1, 2], [190, 5300], 20, servers=[1, None], granule=64)
@@ -147,6 +158,10 @@ def test_tail_bounds_and_approximations(weights, holdings, population):
 def test_saddlepoint_at_the_mean_and_at_the_ends():
     # symmetric: P(U > 24.5) = 1/2 for 49 fair coins, where 1/u - 1/w is 0/0
     assert saddlepoint_tail([1, 1], [0, 1], 49, 24) == pytest.approx(0.5, abs=1e-12)
+    # skew: 202 coins of probability 1/4, mean 50.5
+    exact = independent_law([3, 1], [0, 1], 202).tail(50)
+    assert saddlepoint_tail([3, 1], [0, 1], 202, 50) == pytest.approx(exact, rel=1e-4)
+    assert abs(exact - 0.5) > 5e-3
     near = [saddlepoint_tail([1000 + d, 1000 - d], [0, 1], 49, 24) for d in (-2, -1, 0, 1, 2)]
     assert np.all(np.diff(near) < 0)
     assert np.diff(near, 2) == pytest.approx(0, abs=1e-6)
