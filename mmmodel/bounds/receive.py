@@ -159,7 +159,7 @@ def many_servers() -> Entry:
         (a < n,),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda a, n: poisson_tail(float(a), n),
-        Tight("Not tight.", gap="a factor of about √(2πn)(1 − a/n) at most; the exponent is exact (tests/bounds/test_receive.py)"),
+        Tight("Not tight.", gap="a factor of at most √(2πn) e^(1/(12n)) (Stirling), since P(N ≥ n) ≥ P(N = n)"),
         identities=identities,
         exhausted="tests/bounds/test_receive.py::test_poisson_tail_above_the_exact_one",
     )

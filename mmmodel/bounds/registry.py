@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import sympy
     import z3
 
-SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split")
+SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split", "occupancy", "hitting")
 PROOF_TIMEOUT_MS = 20_000
 
 
@@ -515,7 +515,7 @@ def _is_zero(expression: Any) -> bool:
         return True
     return any(
         sympy.simplify(form) == 0
-        for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(sympy.expand(expression), force=True))
+        for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(expression, force=True))
     )
 
 
