@@ -1,12 +1,14 @@
 """How long until the reserve is exhausted, or the stack deadlocked (HIT-*).
 
-Definitions. A birth–death reserve: with i places in use, the next is taken at rate λ_i and one is given back at rate μ_i.
-T_n is the mean time from empty until n are in use; g_i the mean time from i to i + 1, so that T_n = g_0 + … + g_{n−1} and
-g_i = 1/λ_i + (μ_i/λ_i) g_{i−1}. The two-request two-step stack: two requests, chunks 1 and 1, a reserve of 2, one server per step.
+Definitions. A birth–death reserve: with i places in use, the next is taken at rate λ_i and one is given back at rate
+μ_i. T_n is the mean time from empty until n are in use; g_i the mean time from i to i + 1, so that T_n = g_0 + … +
+g_{n−1} and g_i = 1/λ_i + (μ_i/λ_i) g_{i−1}. The two-request two-step stack: two requests, chunks 1 and 1, a reserve
+of 2, one server per step.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,11 +20,14 @@ from mmmodel.bounds.smallchain import SmallChain
 if TYPE_CHECKING:
     import sympy
 
-KEILSON = "J. Keilson, Markov Chain Models: Rarity and Exponentiality, 1979; J. G. Kemeny and J. L. Snell, Finite Markov Chains, 1960"
+KEILSON = (
+    "J. Keilson, Markov Chain Models: Rarity and Exponentiality, 1979; J. G. Kemeny and J. L. Snell, "
+    "Finite Markov Chains, 1960"
+)
 HERE = "this project: proof below"
 
 
-# --- birth and death ---------------------------------------------------------------------------------------------------
+# --- birth and death -------------------------------------------------------------------------------------------------
 
 
 def passage_steps(births: Sequence[Any], deaths: Sequence[Any]) -> list[Any]:
@@ -46,7 +51,7 @@ def first_passage(births: Sequence[Any], deaths: Sequence[Any]) -> Any:
 
 def first_passage_bounds(births: Sequence[Any], deaths: Sequence[Any]) -> tuple[Any, Any]:
     """g_{n−1} ≤ T_n ≤ n·g_{n−1} (HIT-2), for λ that never grow and μ that never fall; ValueError otherwise."""
-    if any(b > a for a, b in zip(births, births[1:])) or any(b < a for a, b in zip(deaths, deaths[1:])):
+    if any(b > a for a, b in itertools.pairwise(births)) or any(b < a for a, b in itertools.pairwise(deaths)):
         raise ValueError("births: λ must never grow and μ never fall for these bounds")
     last = passage_steps(births, deaths)[-1]
     return last, len(births) * last
@@ -78,16 +83,19 @@ def growth_per_place(arrival: float, service: float) -> float:
 
 
 def growth_when_load_scales(share: float) -> float:
-    """lim (1/n) ln T_n when the load is the given part α of the n places (λ = αnμ, μ_i = iμ): α − 1 − ln α per place (HIT-6)."""
+    """lim (1/n) ln T_n when the load is the given part α of the n places (λ = αnμ, μ_i = iμ): α − 1 − ln α per place
+    (HIT-6)."""
     if not share > 0:
         raise ValueError(f"share: {share!r} of the places; more than 0 is needed")
     return share - 1 - math.log(share) if share < 1 else 0.0
 
 
-# --- the smallest stack that deadlocks ---------------------------------------------------------------------------------
+# --- the smallest stack that deadlocks -------------------------------------------------------------------------------
 
 
-def deadlock_time(chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int) -> Any:
+def deadlock_time(
+    chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int
+) -> Any:
     """Mean seconds from empty to the first deadlock of a small one-class stack, exact in fractions (HIT-7, HIT-8)."""
     return SmallChain(chunks, [Fraction(rate) for rate in rates], servers, depth, reserve).time_to_deadlock()
 
@@ -95,7 +103,8 @@ def deadlock_time(chunks: Sequence[int], rates: Sequence[Any], servers: Sequence
 def symbolic_deadlock_time(
     chunks: Sequence[int], servers: Sequence[int | None], depth: int, reserve: int
 ) -> tuple[sympy.Expr, tuple[sympy.Symbol, ...]]:
-    """Mean time to deadlock as a rational function of the rates r_1 … r_m, and those rates; by fraction-free SymPy domains."""
+    """Mean time to deadlock as a rational function of the rates r_1 … r_m, and those rates; by fraction-free SymPy
+    domains."""
     import sympy
     from sympy.polys.matrices import DomainMatrix
 
@@ -104,17 +113,36 @@ def symbolic_deadlock_time(
     size = len(alive)
     matrix = sympy.Matrix(size, size, lambda i, j: sympy.sympify(rows[i].get(j, 0)))
     field = sympy.QQ.frac_field(*rates)
-    mean = DomainMatrix.from_Matrix(matrix).convert_to(field).lu_solve(DomainMatrix.from_Matrix(sympy.ones(size, 1)).convert_to(field))
-    total = sum((field.from_sympy(sympy.Rational(part.numerator, part.denominator)) * mean[i, 0].element for i, part in start.items()), field.zero)
+    mean = (
+        DomainMatrix.from_Matrix(matrix)
+        .convert_to(field)
+        .lu_solve(DomainMatrix.from_Matrix(sympy.ones(size, 1)).convert_to(field))
+    )
+    total = sum(
+        (
+            field.from_sympy(sympy.Rational(part.numerator, part.denominator)) * mean[i, 0].element
+            for i, part in start.items()
+        ),
+        field.zero,
+    )
     return field.to_sympy(total), rates
 
 
-# --- theorems ----------------------------------------------------------------------------------------------------------
+# --- theorems --------------------------------------------------------------------------------------------------------
 
 
 def entries() -> list[Entry]:
     """HIT-1 … HIT-8."""
-    return [exact_sum(), two_sides(), constant_rates(), many_servers(), growth_constant(), growth_scaled(), two_by_two(), three_steps()]
+    return [
+        exact_sum(),
+        two_sides(),
+        constant_rates(),
+        many_servers(),
+        growth_constant(),
+        growth_scaled(),
+        two_by_two(),
+        three_steps(),
+    ]
 
 
 def exact_sum() -> Entry:
@@ -151,7 +179,8 @@ def exact_sum() -> Entry:
         Tight("An equality.", {"lambda_0": 5, "lambda_1": 5, "lambda_2": 5, "mu_1": 1, "mu_2": 2}),
         steps,
         identities=steps,
-        latex=r"T_n = \sum_{i<n} \frac{1}{\lambda_i \pi_i} \sum_{j \le i} \pi_j, \qquad \pi_j = \prod_{k=1}^{j} \frac{\lambda_{k-1}}{\mu_k}",
+        latex=r"T_n = \sum_{i<n} \frac{1}{\lambda_i \pi_i} \sum_{j \le i} \pi_j, \qquad \pi_j = \prod_{k=1}^{j} "
+        r"\frac{\lambda_{k-1}}{\mu_k}",
         shown_for="n = 3; solved symbolically for n = 1 to 3",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_against_the_linear_system",
     )
@@ -176,7 +205,17 @@ def two_sides() -> Entry:
 
     def step(coefficient: int = 1) -> Claim:
         a, b, c, b1, b2, d1, d2 = sp.symbols("g0 g1 g2 l1 l2 m1 m2", real=True)
-        premises = (a > 0, b >= a, b1 > 0, b2 > 0, b2 <= b1, d1 >= 0, d2 >= d1, sp.Eq(b * b1, 1 + d1 * a), sp.Eq(c * b2, 1 + d2 * b))
+        premises = (
+            a > 0,
+            b >= a,
+            b1 > 0,
+            b2 > 0,
+            b2 <= b1,
+            d1 >= 0,
+            d2 >= d1,
+            sp.Eq(b * b1, 1 + d1 * a),
+            sp.Eq(c * b2, 1 + d2 * b),
+        )
         return Claim("g_{i} ≥ g_{i−1} implies g_{i+1} ≥ g_i", premises, c >= coefficient * b)
 
     return Entry(
@@ -186,13 +225,18 @@ def two_sides() -> Entry:
         tuple(Quantity(rate, "1/s", "rate", 1, 9, "rational") for rate in (*births, *deaths)),
         (births[1] <= births[0], births[2] <= births[1], deaths[0] <= deaths[1]),
         HERE,
-        lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage_bounds([lambda_0, lambda_1, lambda_2], [mu_1, mu_2])[1],
-        Tight("The upper side at n = 1; the lower side as the event becomes rare: T_n/g_{n−1} → 1.",
-              test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds"),
+        lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage_bounds(
+            [lambda_0, lambda_1, lambda_2], [mu_1, mu_2]
+        )[1],
+        Tight(
+            "The upper side at n = 1; the lower side as the event becomes rare: T_n/g_{n−1} → 1.",
+            test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
+        ),
         claims=(step().against(step(2)), *(claim(n).against(claim(n, sp.Rational(1, 3))) for n in (1, 2))),
         latex=r"g_{n-1} \le T_n \le n\, g_{n-1} \quad (\lambda_i \text{ not growing}, \mu_i \text{ not falling})",
         shown_for="n = 3 (upper side)",
-        argument="The g_i never fall: g_1 ≥ 1/λ_1 ≥ g_0, and the step is proved; a sum of n terms lies between its last and n times it.",
+        argument="The g_i never fall: g_1 ≥ 1/λ_1 ≥ g_0, and the step is proved; a sum of n terms lies between its "
+        "last and n times it.",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
     )
 
@@ -209,12 +253,15 @@ def constant_rates() -> Entry:
     (total,) = sp.solve(sp.Eq(summed * (x - 1), x ** (n + 1) - x), summed)
     steps = (
         Step(
-            "T_n = Σ (x^(i+1) − 1)/((x − 1) λ) over i < n = (S − n)/((x − 1) λ), where S = Σ x^(i+1) solves S (x − 1) = x^(n+1) − x",
+            "T_n = Σ (x^(i+1) − 1)/((x − 1) λ) over i < n = (S − n)/((x − 1) λ), where S = Σ x^(i+1) solves S (x − "
+            "1) = x^(n+1) − x",
             ((summed - n) / ((x - 1) * lam)).subs(summed, total),
             closed,
         ),
     )
-    recursion = Step("g_i solves the recursion g_i = 1/λ + x g_{i−1}", inner - 1 - x * inner.subs(i, i - 1), sp.Integer(0))
+    recursion = Step(
+        "g_i solves the recursion g_i = 1/λ + x g_{i−1}", inner - 1 - x * inner.subs(i, i - 1), sp.Integer(0)
+    )
     telescope = Step("T_{n+1} − T_n = g_n", closed.subs(n, n + 1) - closed, (x ** (n + 1) - 1) / ((x - 1) * lam))
     start = Step("T_1 = 1/λ", closed.subs(n, 1), 1 / lam)
     return Entry(
@@ -232,7 +279,8 @@ def constant_rates() -> Entry:
         Tight("An equality.", {"n": 10, "lambda": 1, "x": 2}),
         steps,
         identities=(start, telescope, recursion),
-        latex=r"T_n = \frac{1}{\lambda (x - 1)} \left( \frac{x (x^n - 1)}{x - 1} - n \right), \qquad x = \mu/\lambda \ne 1",
+        latex=r"T_n = \frac{1}{\lambda (x - 1)} \left( \frac{x (x^n - 1)}{x - 1} - n \right), \qquad x = "
+        r"\mu/\lambda \ne 1",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_against_the_linear_system",
     )
 
@@ -272,11 +320,15 @@ def many_servers() -> Entry:
         (),
         HERE + ": T_n = (1/λ) Σ_{i<n} 1/B(i, a), with OCC-5, OCC-6 and HIT-2",
         lambda n, mu, **other: many_servers_passage_bounds(other["lambda"], mu, n)[1],
-        Tight("Equal at n = 1.", test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
-              gap="the upper side by up to n·(n/a)^n·a^n/n! ≈ n eⁿ/√(2πn); the recursion of HIT-1 is exact and cheap"),
+        Tight(
+            "Equal at n = 1.",
+            test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
+            gap="the upper side by up to n·(n/a)^n·a^n/n! ≈ n eⁿ/√(2πn); the recursion of HIT-1 is exact and cheap",
+        ),
         claims=tuple(claim(m).against(claim(m, sp.Rational(1, 2) / m)) for m in range(1, 6)),
         identities=tuple(recursion),
-        latex=r"\frac{1}{\lambda}\Big(1 + \tfrac{m}{a} + \tfrac{m(m-1)}{a^2} + \tfrac{m!}{a^m}\Big) \le T_n \le \frac{n}{\lambda} \sum_{k \le m} \Big(\frac{m}{a}\Big)^k, \quad m = n - 1 \ge 3",
+        latex=r"\frac{1}{\lambda}\Big(1 + \tfrac{m}{a} + \tfrac{m(m-1)}{a^2} + \tfrac{m!}{a^m}\Big) \le T_n \le "
+        r"\frac{n}{\lambda} \sum_{k \le m} \Big(\frac{m}{a}\Big)^k, \quad m = n - 1 \ge 3",
         shown_for="the upper side; z3 for n = 1 to 5",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
     )
@@ -289,7 +341,11 @@ def growth_constant() -> Entry:
     x, lam, t = sp.symbols("x lambda t", positive=True)
     closed = (x * (x**n - 1) / (x - 1) - n) / ((x - 1) * lam)
     ratio = [
-        Step(f"T_n λ (x − 1)²/x^(n+1) → 1, at x = {value}", sp.Limit((closed * lam * (x - 1) ** 2 / x ** (n + 1)).subs(x, value), n, sp.oo), sp.Integer(1))
+        Step(
+            f"T_n λ (x − 1)²/x^(n+1) → 1, at x = {value}",
+            sp.Limit((closed * lam * (x - 1) ** 2 / x ** (n + 1)).subs(x, value), n, sp.oo),
+            sp.Integer(1),
+        )
         for value in (2, 3, sp.Rational(3, 2))
     ]
     d = Derivation(sp.Limit((t * sp.log(x) + sp.log(x / (lam * (x - 1) ** 2))) / t, t, sp.oo)).equals(
@@ -316,7 +372,9 @@ def growth_scaled() -> Entry:
     alpha, n = sp.Symbol("alpha", real=True), sp.Symbol("n", positive=True)
     stirling = n * sp.log(n) - n + sp.log(2 * sp.pi * n) / 2
     # ln g_n ≈ ln(n!/a^n · e^a) with a = αn, up to terms that vanish per place
-    d = Derivation(sp.Limit(sp.expand_log(sp.expand((stirling - n * (sp.log(alpha) + sp.log(n)) + alpha * n) / n)), n, sp.oo)).equals(
+    d = Derivation(
+        sp.Limit(sp.expand_log(sp.expand((stirling - n * (sp.log(alpha) + sp.log(n)) + alpha * n) / n)), n, sp.oo)
+    ).equals(
         "ln T_n is ln(n! e^a/a^n) but for terms that vanish per place; Stirling, a = αn", alpha - 1 - sp.log(alpha)
     )
     zero = Step("no growth at α = 1", (alpha - 1 - sp.log(alpha)).subs(alpha, 1), sp.Integer(0))
@@ -357,7 +415,8 @@ def three_steps() -> Entry:
 
 
 def _deadlock_entry(identifier: str, title: str, chunks: tuple[int, ...], reserve: int, how: str) -> Entry:
-    """Two requests; SymPy's rational function against exact fractions of the same chain and, in the tests, of another one."""
+    """Two requests; SymPy's rational function against exact fractions of the same chain and, in the tests, of
+    another one."""
     import sympy as sp
 
     servers = (1,) * len(chunks)
@@ -379,7 +438,9 @@ def _deadlock_entry(identifier: str, title: str, chunks: tuple[int, ...], reserv
         (),
         "this project: SymPy on the absorbing chain; such networks: Palmer, Harper and Knight, EJOR 266, 2018, 609",
         lambda **given: deadlock_time(chunks, [given[rate.name] for rate in rates], servers, 2, reserve),
-        Tight(how, {rate.name: 1 for rate in rates}, "tests/bounds/test_hitting.py::test_symbolic_time_against_fractions"),
+        Tight(
+            how, {rate.name: 1 for rate in rates}, "tests/bounds/test_hitting.py::test_symbolic_time_against_fractions"
+        ),
         (step,),
         identities=(step,),
         exhausted="tests/bounds/test_hitting.py::test_symbolic_time_against_fractions",

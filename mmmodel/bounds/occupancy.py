@@ -1,9 +1,9 @@
 """How much of the reserve is in use (OCC-*). None of these bounds excludes a deadlock; RES-* do.
 
-Definitions. U = H_1 + … + H_K, the memory in use when K requests hold independent amounts H_i, 0 ≤ H_i ≤ F. Open arrivals:
-rate λ, mean holding time τ, offered load a = λτ, n places: B(n, a) is the part that is refused (Erlang B). The watermark ladder is
-trunk reservation: ordinary arrivals are admitted while more than min places are free, atomic ones while more than 3/8 min are, and
-memalloc while any is.
+Definitions. U = H_1 + … + H_K, the memory in use when K requests hold independent amounts H_i, 0 ≤ H_i ≤ F. Open
+arrivals: rate λ, mean holding time τ, offered load a = λτ, n places: B(n, a) is the part that is refused (Erlang B).
+The watermark ladder is trunk reservation: ordinary arrivals are admitted while more than min places are free, atomic
+ones while more than 3/8 min are, and memalloc while any is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Ti
 HERE = "this project: proof below"
 
 
-# --- sums of holdings --------------------------------------------------------------------------------------------------
+# --- sums of holdings ------------------------------------------------------------------------------------------------
 
 
 def two_point_tail(population: int, probability: float, share: float) -> float:
@@ -36,7 +36,8 @@ def two_point_tail(population: int, probability: float, share: float) -> float:
 
 
 def hoeffding_reserve(population: int, mean: float, footprint: float, digits: float) -> float:
-    """Bytes R with P(U ≥ R) ≤ 10^−digits for any holdings between 0 and F with that mean: Kμ + F √(K ln(1/ε)/2) (OCC-2)."""
+    """Bytes R with P(U ≥ R) ≤ 10^−digits for any holdings between 0 and F with that mean: Kμ + F √(K ln(1/ε)/2)
+    (OCC-2)."""
     return population * mean + footprint * math.sqrt(population * digits * math.log(10) / 2)
 
 
@@ -78,12 +79,15 @@ def effective_bandwidth(holdings: Mapping[int, float], s: float) -> float:
     return _tilted(holdings, s)[0] / s
 
 
-def fits_by_bandwidth(classes: Sequence[tuple[int, Mapping[int, float]]], reserve: float, digits: float, s: float) -> bool:
-    """Whether Σ K_k α_k(s) ≤ R − digits·ln 10/s, which is enough for P(U ≥ R) ≤ 10^−digits (OCC-4): a linear test per s."""
+def fits_by_bandwidth(
+    classes: Sequence[tuple[int, Mapping[int, float]]], reserve: float, digits: float, s: float
+) -> bool:
+    """Whether Σ K_k α_k(s) ≤ R − digits·ln 10/s, which is enough for P(U ≥ R) ≤ 10^−digits (OCC-4): a linear test
+    per s."""
     return sum(k * effective_bandwidth(law, s) for k, law in classes) <= reserve - digits * math.log(10) / s
 
 
-# --- open arrivals -----------------------------------------------------------------------------------------------------
+# --- open arrivals ---------------------------------------------------------------------------------------------------
 
 
 def erlang_b(servers: int, load: Any) -> Any:
@@ -106,9 +110,11 @@ def erlang_b_bounds(servers: int, load: Any) -> tuple[Any, Any]:
 def ladder_failure(
     capacity: int, ordinary_floor: int, atomic_floor: int, ordinary: Any, atomic: Any, memalloc: Any
 ) -> Any:
-    """P(memalloc is refused) with a watermark ladder of `capacity` places (OCC-7). Loads in erlang, one mean holding time.
+    """P(memalloc is refused) with a watermark ladder of `capacity` places (OCC-7). Loads in erlang, one mean holding
+    time.
 
-    Birth and death with Λ(i) = memalloc + atomic·[free > atomic_floor] + ordinary·[free > ordinary_floor], free = capacity − i."""
+    Birth and death with Λ(i) = memalloc + atomic·[free > atomic_floor] + ordinary·[free > ordinary_floor], free =
+    capacity − i."""
     weight, total = 1, 1
     if isinstance(memalloc, int | Fraction):
         weight = total = Fraction(1)
@@ -125,7 +131,7 @@ def ladder_failure_bounds(capacity: int, ordinary: Any, atomic: Any, memalloc: A
     return erlang_b(capacity, memalloc), erlang_b(capacity, memalloc + atomic + ordinary)
 
 
-# --- theorems ----------------------------------------------------------------------------------------------------------
+# --- theorems --------------------------------------------------------------------------------------------------------
 
 
 def entries() -> list[Entry]:
@@ -151,13 +157,23 @@ def two_points() -> Entry:
     (best,) = sp.solve(sp.Eq(sp.diff(sp.log(mean(x)) - a * sp.log(x), x), 0), x)
     exponent = K * ((1 - a) * sp.log((1 - p) / (1 - a)) + a * sp.log(p / a))
     steps = (
-        Step("Markov: E x^(U/h) = (1 − p + p x)^K; the exponent per request is stationary at x = a(1 − p)/(p(1 − a))",
-             sp.diff(sp.log(mean(x)) - a * sp.log(x), x).subs(x, best), sp.Integer(0)),
+        Step(
+            "Markov: E x^(U/h) = (1 − p + p x)^K; the exponent per request is stationary at x = a(1 − p)/(p(1 − a))",
+            sp.diff(sp.log(mean(x)) - a * sp.log(x), x).subs(x, best),
+            sp.Integer(0),
+        ),
         Step("where 1 − p + p x is", mean(best), (1 - p) / (1 - a)),
-        Step("so that the logarithm of the bound is", K * (sp.log((1 - p) / (1 - a)) - a * sp.log(a * (1 - p) / (p * (1 - a)))), exponent),
+        Step(
+            "so that the logarithm of the bound is",
+            K * (sp.log((1 - p) / (1 - a)) - a * sp.log(a * (1 - p) / (p * (1 - a)))),
+            exponent,
+        ),
     )
-    convex = Step("the exponent is convex in s = ln x: its second derivative is a variance",
-                  sp.diff(sp.log(mean(sp.exp(x))), x, 2), p * (1 - p) * sp.exp(x) / mean(sp.exp(x)) ** 2)
+    convex = Step(
+        "the exponent is convex in s = ln x: its second derivative is a variance",
+        sp.diff(sp.log(mean(sp.exp(x))), x, 2),
+        p * (1 - p) * sp.exp(x) / mean(sp.exp(x)) ** 2,
+    )
     return Entry(
         "OCC-1",
         "Chernoff bound, each of K requests holds h with probability p (best s in closed form)",
@@ -170,7 +186,9 @@ def two_points() -> Entry:
         (p > 0, p < a, a < 1),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda K, p, a: two_point_tail(K, p, a),
-        Tight("Not tight.", gap="a factor of at most √(8 K a(1 − a)) where K·a is whole (tests/bounds/test_occupancy.py)"),
+        Tight(
+            "Not tight.", gap="a factor of at most √(8 K a(1 − a)) where K·a is whole (tests/bounds/test_occupancy.py)"
+        ),
         identities=(*steps, convex),
         exhausted="tests/bounds/test_occupancy.py::test_two_point_tail_on_both_sides",
     )
@@ -182,7 +200,9 @@ def hoeffding() -> Entry:
     K = sp.Symbol("K", integer=True, positive=True)
     F, L, x, mu = sp.symbols("F L x mu", positive=True)
     d = Derivation(2 * x**2 / (K * F**2)).solve(
-        "Hoeffding: P(U ≥ Kμ + x) ≤ exp(−2x²/(K F²)); the x at which the exponent is L = ln(1/ε)", sp.Eq(2 * x**2 / (K * F**2), L), x
+        "Hoeffding: P(U ≥ Kμ + x) ≤ exp(−2x²/(K F²)); the x at which the exponent is L = ln(1/ε)",
+        sp.Eq(2 * x**2 / (K * F**2), L),
+        x,
     )
     start = d.result
     steps = (*d.steps, Step("on top of the mean", K * mu + start, K * mu + F * sp.sqrt(K * L / 2)))
@@ -201,10 +221,18 @@ def hoeffding() -> Entry:
         (),
         "W. Hoeffding, Journal of the American Statistical Association 58(301), 1963, Theorem 2",
         lambda K, mu, F, L: hoeffding_reserve(K, mu, F, L / math.log(10)),
-        Tight("Not tight.", gap="ignores the variance: of order 1/√(4·variance/F²) in the distance from the mean; OCC-3 is never larger"),
+        Tight(
+            "Not tight.",
+            gap="ignores the variance: of order 1/√(4·variance/F²) in the distance from the mean; OCC-3 is "
+            "never larger",
+        ),
         steps,
         identities=(
-            Step("the variance of a holding in [0, 1] is at most 1/4, the constant of the bound", sp.Rational(1, 4) - variance, (u - sp.Rational(1, 2)) ** 2),
+            Step(
+                "the variance of a holding in [0, 1] is at most 1/4, the constant of the bound",
+                sp.Rational(1, 4) - variance,
+                (u - sp.Rational(1, 2)) ** 2,
+            ),
         ),
         exhausted="tests/bounds/test_occupancy.py::test_chernoff_reserve_covers_the_exact_law",
     )
@@ -232,7 +260,11 @@ def chernoff() -> Entry:
         Tight("Not tight.", gap="polynomial in K; the exponent is exact (Cramér)"),
         identities=(
             Step("the slope in s is the tilted mean", sp.diff(one, x), p * sp.exp(x) / (p * sp.exp(x) + q)),
-            Step("the curvature is the tilted variance, so that bisection finds the only root", sp.diff(one, x, 2), p * q * sp.exp(x) / (p * sp.exp(x) + q) ** 2),
+            Step(
+                "the curvature is the tilted variance, so that bisection finds the only root",
+                sp.diff(one, x, 2),
+                p * q * sp.exp(x) / (p * sp.exp(x) + q) ** 2,
+            ),
         ),
         latex=r"P(U \ge R) \le \inf_{s \ge 0} e^{-sR} \left(E e^{sH}\right)^K",
         shown_for="the two-point law, where the infimum is known (OCC-1)",
@@ -260,10 +292,14 @@ def bandwidth() -> Entry:
         Tight("Not tight.", gap="as OCC-3: the linear test keeps the exponent exact at the s chosen"),
         identities=(
             Step("at s → 0 it is the mean", sp.Limit(value, s, 0), p * h),
-            Step("Chernoff's exponent is its linear test", s * (sp.Symbol("R") - sp.Symbol("K") * value),
-                 s * sp.Symbol("R") - sp.Symbol("K") * sp.log(1 - p + p * sp.exp(s * h))),
+            Step(
+                "Chernoff's exponent is its linear test",
+                s * (sp.Symbol("R") - sp.Symbol("K") * value),
+                s * sp.Symbol("R") - sp.Symbol("K") * sp.log(1 - p + p * sp.exp(s * h)),
+            ),
         ),
-        latex=r"\alpha(s) = \tfrac1s \ln E e^{sH}, \qquad \sum_k K_k \alpha_k(s) \le R - \tfrac{1}{s}\ln\tfrac{1}{\varepsilon} \;\Rightarrow\; P(U \ge R) \le \varepsilon",
+        latex=r"\alpha(s) = \tfrac1s \ln E e^{sH}, \qquad \sum_k K_k \alpha_k(s) \le R - "
+        r"\tfrac{1}{s}\ln\tfrac{1}{\varepsilon} \;\Rightarrow\; P(U \ge R) \le \varepsilon",
         shown_for="the two-point law",
         exhausted="tests/bounds/test_occupancy.py::test_bandwidths_are_sufficient",
     )
@@ -294,7 +330,11 @@ def erlang_low() -> Entry:
         (),
         HERE,
         lambda n, a: erlang_b_bounds(n, a)[0],
-        Tight("Equal at n = 1; as a grows the ratio goes to 1.", {"n": 1, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"),
+        Tight(
+            "Equal at n = 1; as a grows the ratio goes to 1.",
+            {"n": 1, "a": 3},
+            "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
+        ),
         claims=tuple(claim(m).against(claim(m, sp.Rational(1, 2))) for m in range(1, 7)),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
         shown_for="all n; the proof for n = 1 to 6, term by term n!/(n − k)! ≤ nᵏ for any",
@@ -325,7 +365,9 @@ def erlang_high() -> Entry:
         (),
         HERE,
         lambda n, a: erlang_b_bounds(n, a)[1],
-        Tight("Equal at n = 1 and n = 2.", {"n": 2, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"),
+        Tight(
+            "Equal at n = 1 and n = 2.", {"n": 2, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"
+        ),
         claims=tuple(claim(m).against(claim(m, 2)) for m in range(1, 7)),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
         shown_for="all n; the proof for n = 1 to 6, the terms left out are positive for any",
@@ -357,7 +399,8 @@ def ladder() -> Entry:
         Tight("An equality, with one mean holding time for all.", {"a_m": 1, "a_t": 2, "a_o": 3}),
         (step,),
         identities=(step,),
-        latex=r"P_{fail} = p(R), \quad p(n) \propto \prod_{i<n} \frac{\Lambda(i)}{i+1}, \quad \Lambda(i) = a_{mem} + a_{atomic}[R - i > \tfrac38 min] + a_{ord}[R - i > min]",
+        latex=r"P_{fail} = p(R), \quad p(n) \propto \prod_{i<n} \frac{\Lambda(i)}{i+1}, \quad \Lambda(i) = a_{mem} "
+        r"+ a_{atomic}[R - i > \tfrac38 min] + a_{ord}[R - i > min]",
         shown_for="three places, floors 2 and 1",
         exhausted="tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations",
     )
@@ -381,11 +424,17 @@ def ladder_between() -> Entry:
                 terms.append(sp.Mul(*rates[:n]) * sp.Mul(*range(n + 1, places + 1)))
             return terms[-1], sum(terms)
 
-        (top, bottom), (top_low, bottom_low), (top_high, bottom_high) = parts(rate), parts([low] * places), parts([high] * places)
+        (top, bottom), (top_low, bottom_low), (top_high, bottom_high) = (
+            parts(rate),
+            parts([low] * places),
+            parts([high] * places),
+        )
         return Claim(
             f"{places} places, any rates between",
             premises,
-            sp.And(top_low * bottom <= coefficient * top * bottom_low, top * bottom_high <= coefficient * top_high * bottom),
+            sp.And(
+                top_low * bottom <= coefficient * top * bottom_low, top * bottom_high <= coefficient * top_high * bottom
+            ),
         )
 
     return Entry(
@@ -396,7 +445,11 @@ def ladder_between() -> Entry:
         (),
         HERE,
         lambda a_m, a_t, a_o: ladder_failure_bounds(3, a_o, a_t, a_m)[1],
-        Tight("Attained without floors; the lower bound B(R, a_mem) with floors of R.", {"a_m": 1, "a_t": 2, "a_o": 3}, "tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations"),
+        Tight(
+            "Attained without floors; the lower bound B(R, a_mem) with floors of R.",
+            {"a_m": 1, "a_t": 2, "a_o": 3},
+            "tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations",
+        ),
         claims=tuple(claim(n).against(claim(n, sp.Rational(1, 2))) for n in range(1, 4)),
         latex=r"B(R, a_{mem}) \le P_{fail} \le B(R, a_{mem} + a_{atomic} + a_{ord})",
         shown_for="three places; the proof for 1 to 3",
@@ -405,7 +458,7 @@ def ladder_between() -> Entry:
     )
 
 
-# --- helpers -----------------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def _erlang_inverse(servers: int) -> Step:

@@ -1,4 +1,5 @@
-"""CYC-*: Kundu and Akyildiz against every state of small networks with blocking after service; the dirty limit page by page."""
+"""CYC-*: Kundu and Akyildiz against every state of small networks with blocking after service; the dirty limit page
+by page."""
 
 import itertools
 import math
@@ -11,7 +12,8 @@ from mmmodel.bounds import cycles
 
 
 def _deadlock_reachable(rooms, arcs, population):
-    """Single servers. A node is (requests, target of a served head that found no room, or None). Any start without blocking."""
+    """Single servers. A node is (requests, target of a served head that found no room, or None). Any start without
+    blocking."""
     nodes = sorted(rooms)
     targets = {node: sorted({t for s, t in arcs if s == node}) for node in nodes}
     starts = (
@@ -35,7 +37,8 @@ def _deadlock_reachable(rooms, arcs, population):
 
 
 def _served(state, nodes, rooms, i, target):
-    """The head of node i is done and goes to `target`, or blocks; a place that becomes free lets blocked heads move in turn."""
+    """The head of node i is done and goes to `target`, or blocks; a place that becomes free lets blocked heads move
+    in turn."""
     state = list(state)
     if state[target][0] >= rooms[nodes[target]]:
         state[i] = (state[i][0], target)

@@ -1,4 +1,5 @@
-"""HIT-*: sums and closed forms against linear systems in fractions; symbolic times against a chain of labelled requests."""
+"""HIT-*: sums and closed forms against linear systems in fractions; symbolic times against a chain of labelled
+requests."""
 
 import math
 import random
@@ -58,11 +59,11 @@ def test_first_passage_between_its_bounds():
         assert low <= hitting.first_passage([arrival] * n, [i * service for i in range(1, n)]) <= high
     steps = hitting.passage_steps([Fraction(1)] * 30, [Fraction(i) for i in range(1, 30)])
     assert sum(steps) / steps[-1] < Fraction(21, 20)  # the last step is nearly all of a rare passage
-    with pytest.raises(ValueError, match="^births"):
+    with pytest.raises(ValueError, match=r"^births"):
         hitting.first_passage_bounds([1, 2], [1])
-    with pytest.raises(ValueError, match="^deaths"):
+    with pytest.raises(ValueError, match=r"^deaths"):
         hitting.first_passage([1, 2], [1, 2])
-    with pytest.raises(ValueError, match="^births"):
+    with pytest.raises(ValueError, match=r"^births"):
         hitting.first_passage([1, 0], [1])
 
 
@@ -74,7 +75,12 @@ def test_growth_rates():
         # the polynomial factor of T_n shrinks like ln(n)/n: a doubling cancels most of it
         logs = [_log_passage(n, share) for n in (4000, 8000)]
         assert (logs[1] - logs[0]) / 4000 == pytest.approx(hitting.growth_when_load_scales(share), abs=1e-3)
-    assert hitting.growth_when_load_scales(1.0) == hitting.growth_when_load_scales(3.0) == hitting.growth_per_place(3.0, 1.0) == 0
+    assert (
+        hitting.growth_when_load_scales(1.0)
+        == hitting.growth_when_load_scales(3.0)
+        == hitting.growth_per_place(3.0, 1.0)
+        == 0
+    )
 
 
 def _log_passage(n, share):
@@ -92,7 +98,12 @@ def _log_sum(x, y):
     return high + math.log1p(math.exp(low - high))
 
 
-STACKS = [((1, 1), (1, 1), 2, 2), ((1, 1), (None, None), 2, 2), ((1, 1, 1), (1, 1, 1), 2, 4), ((2, 1, 1), (1, None, 1), 2, 4)]
+STACKS = [
+    ((1, 1), (1, 1), 2, 2),
+    ((1, 1), (None, None), 2, 2),
+    ((1, 1, 1), (1, 1, 1), 2, 4),
+    ((2, 1, 1), (1, None, 1), 2, 4),
+]
 
 
 @pytest.mark.parametrize(("chunks", "servers", "depth", "reserve"), STACKS)
@@ -113,5 +124,5 @@ def test_deadlock_vectors():
     assert hitting.deadlock_time(*case, 24) == Fraction(131, 51)
     assert hitting.deadlock_time(*case, 30) == Fraction(785297, 190944)
     assert hitting.deadlock_time((1, 1), (1, 1), (1, 1), 2, 2) == 2
-    with pytest.raises(ValueError, match="^reserve: with 3 bytes no deadlock"):
+    with pytest.raises(ValueError, match=r"^reserve: with 3 bytes no deadlock"):
         hitting.deadlock_time((1, 1), (1, 1), (1, 1), 2, 3)

@@ -12,7 +12,11 @@ from mmmodel.bounds import receive
 def test_backlog_and_delay_against_a_slotted_queue():
     """Burst at 0, then rate r; nothing served until T, then C: the bounds hold in every slot and are reached."""
     slot = Fraction(1, 20)
-    for burst, rate, latency, capacity in ((3000, 500, Fraction(1, 2), 600), (0, 100, Fraction(1, 4), 100), (700, 50, Fraction(0), 90)):
+    for burst, rate, latency, capacity in (
+        (3000, 500, Fraction(1, 2), 600),
+        (0, 100, Fraction(1, 4), 100),
+        (700, 50, Fraction(0), 90),
+    ):
         bound, wait = receive.backlog(burst, rate, latency), receive.classification_delay(burst, capacity, latency)
         arrived = [burst + rate * slot * i for i in range(400)]
         served = [min(capacity * max(Fraction(0), slot * i - latency), arrived[i]) for i in range(400)]
@@ -37,9 +41,9 @@ def test_poisson_tail_above_the_exact_one():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="^burst"):
+    with pytest.raises(ValueError, match=r"^burst"):
         receive.backlog(-1, 1, 1)
-    with pytest.raises(ValueError, match="^latency"):
+    with pytest.raises(ValueError, match=r"^latency"):
         receive.backlog(1, 1, math.nan)
-    with pytest.raises(ValueError, match="^capacity"):
+    with pytest.raises(ValueError, match=r"^capacity"):
         receive.classification_delay(1, 0, 1)
