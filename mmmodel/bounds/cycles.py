@@ -1,8 +1,8 @@
 """Deadlock without a shortage of memory: cycles of finite rooms (CYC-*).
 
-Definitions. Nodes j with room for B_j requests each, the one in service included; a request that has been served stays, and blocks,
-until its next node has room. An arc s → t means that work at s may have to wait for room at t. K requests circulate.
-The dirty limit is such a room: a daemon that must dirty pages to clean pages waits for itself.
+Definitions. Nodes j with room for B_j requests each, the one in service included; a request that has been served
+stays, and blocks, until its next node has room. An arc s → t means that work at s may have to wait for room at t. K
+requests circulate. The dirty limit is such a room: a daemon that must dirty pages to clean pages waits for itself.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from fractions import Fraction
 from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, reals
 from mmmodel.bounds.reserve import dirty_limit_ok
 
-KUNDU = "S. Kundu and I. F. Akyildiz, Deadlock free buffer allocation in closed queueing networks, Queueing Systems 4, 1989, 47-56"
+KUNDU = (
+    "S. Kundu and I. F. Akyildiz, Deadlock free buffer allocation in closed queueing networks, Queueing "
+    "Systems 4, 1989, 47-56"
+)
 
 __all__ = ["deadlock_free_population", "dirty_limit_depth", "dirty_limit_ok", "entries", "tightest_cycle"]
 
 
 def tightest_cycle(rooms: Mapping[str, int], arcs: Sequence[tuple[str, str]]) -> tuple[int | float, list[str]]:
-    """(Σ B_j, nodes) of the directed cycle with least room; (math.inf, []) if there is none. Arcs from a node to itself do not count:
-    a request that comes back to its own node gives up its place first.
+    """(Σ B_j, nodes) of the directed cycle with least room; (math.inf, []) if there is none. Arcs from a node to
+    itself do not count: a request that comes back to its own node gives up its place first.
 
     Dijkstra's algorithm from every node: a cycle through it is a path back to it."""
     for source, target in arcs:
         for node in (source, target):
             if node not in rooms:
-                raise ValueError(f"arcs: {source} -> {target}: no room is given for node {node!r}; known: {', '.join(rooms)}")
+                raise ValueError(
+                    f"arcs: {source} -> {target}: no room is given for node {node!r}; known: {', '.join(rooms)}"
+                )
     best: tuple[int | float, list[str]] = (math.inf, [])
     for start in rooms:
         distance, path, done = {start: rooms[start]}, {start: [start]}, set()
@@ -50,8 +55,11 @@ def deadlock_free_population(rooms: Mapping[str, int], arcs: Sequence[tuple[str,
     return tightest_cycle(rooms, arcs)[0] - 1
 
 
-def dirty_limit_depth(threshold: int, pages_per_request: int, margin: int = 0, exemption: Fraction = Fraction(1, 4)) -> int | float:
-    """Greatest depth at which an exempt daemon is never stopped by the dirty limit: ⌊(⌊x·T⌋ − margin)/d⌋ (CYC-2), at least 0."""
+def dirty_limit_depth(
+    threshold: int, pages_per_request: int, margin: int = 0, exemption: Fraction = Fraction(1, 4)
+) -> int | float:
+    """Greatest depth at which an exempt daemon is never stopped by the dirty limit: ⌊(⌊x·T⌋ − margin)/d⌋ (CYC-2), at
+    least 0."""
     headroom = math.floor(threshold * exemption) - margin
     return math.inf if not pages_per_request else max(0, headroom // pages_per_request)
 
@@ -73,7 +81,11 @@ def ring() -> Entry:
 
     def sufficient(n: int, coefficient: int = 1) -> Claim:
         count, room, k = reals("x", n), reals("B", n), sp.Symbol("K", real=True)
-        premises = [*(b >= 1 for b in room), *(sp.Or(sp.Eq(x, 0), x >= 1) for x in count), *(x <= b for x, b in zip(count, room))]
+        premises = [
+            *(b >= 1 for b in room),
+            *(sp.Or(sp.Eq(x, 0), x >= 1) for x in count),
+            *(x <= b for x, b in zip(count, room)),
+        ]
         premises += [sp.Eq(sum(count), k), k >= 1, k < coefficient * sum(room)]
         return Claim(f"somebody moves if K < ΣB, ring of {n}", tuple(premises), sp.Not(blocked(count, room)))
 
@@ -82,7 +94,9 @@ def ring() -> Entry:
         count = [room[0] - below, *room[1:]]
         return Claim(f"at K = ΣB a full ring is stuck, ring of {n}", tuple(b >= 1 for b in room), blocked(count, room))
 
-    claims = [sufficient(n).against(sufficient(n, 2)) for n in range(2, 8)] + [tight(n).against(tight(n, 1)) for n in range(2, 8)]
+    claims = [sufficient(n).against(sufficient(n, 2)) for n in range(2, 8)] + [
+        tight(n).against(tight(n, 1)) for n in range(2, 8)
+    ]
 
     def numeric(K: int, B_1: int, B_2: int, B_3: int) -> bool:
         rooms = {"a": B_1, "b": B_2, "c": B_3}
@@ -91,7 +105,7 @@ def ring() -> Entry:
     return Entry(
         "CYC-1",
         "Closed network with blocking: free of deadlock iff every directed cycle has more room than there are requests",
-        sp.Equivalent(sp.Symbol("Safe"), K < sum(B)),
+        sp.Equivalent(sp.Symbol("Safe"), sum(B) > K),
         (
             Quantity(K, "requests", "requests that circulate", 1, 40),
             *(Quantity(b, "requests", "room at a node, service included", 1, 12) for b in B),
@@ -105,11 +119,13 @@ def ring() -> Entry:
             "tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
         ),
         claims=tuple(claims),
-        value=K < sum(B),
+        value=sum(B) > K,
         latex=r"\text{safe} \iff \sum_{j \in C} B_j > K \text{ for every directed cycle } C",
         shown_for="a ring of three; the proof for rings of 2 to 7",
-        argument="In a deadlock every blocked node waits for a full blocked node; following the arcs closes a cycle that is full, "
-        "hence holds ΣB ≤ K requests. Conversely a cycle with room for at most K can be filled, and all its heads choose to go round.",
+        argument="In a deadlock every blocked node waits for a full blocked node; following the arcs closes a cycle "
+        "that is full, "
+        "hence holds ΣB ≤ K requests. Conversely a cycle with room for at most K can be filled, and all its heads "
+        "choose to go round.",
         exhausted="tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
     )
 
@@ -119,19 +135,33 @@ def dirty_limit() -> Entry:
 
     T, d, K, m = sp.symbols("T d K m", integer=True, nonnegative=True)
     share = sp.Rational(1, 4)
-    steps = Derivation(T + share * T - T).equals("what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", share * T)
+    steps = Derivation(T + share * T - T).equals(
+        "what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", share * T
+    )
     condition = d * K + m <= sp.floor(steps.result)
 
     def claim(coefficient: int = 1) -> Claim:
         limit, per, depth, margin, others, own = sp.symbols("T d K m O o", real=True)
-        premises = (limit > 0, per >= 0, depth >= 1, margin >= 0, others >= 0, others <= limit, own <= per * depth + margin)
+        premises = (
+            limit > 0,
+            per >= 0,
+            depth >= 1,
+            margin >= 0,
+            others >= 0,
+            others <= limit,
+            own <= per * depth + margin,
+        )
         enough = per * depth + margin <= coefficient * share * limit
-        return Claim("the daemon stays below its own threshold", (*premises, enough), others + own <= limit + share * limit)
+        return Claim(
+            "the daemon stays below its own threshold", (*premises, enough), others + own <= limit + share * limit
+        )
 
     def tight(over: int = 1) -> Claim:
         limit, need, others = sp.symbols("T n O", real=True)
         premises = (limit > 0, sp.Eq(others, limit), need >= share * limit + over)
-        return Claim("a page more, and others at their threshold stop it", premises, others + need > limit + share * limit)
+        return Claim(
+            "a page more, and others at their threshold stop it", premises, others + need > limit + share * limit
+        )
 
     return Entry(
         "CYC-2",
@@ -144,10 +174,12 @@ def dirty_limit() -> Entry:
             Quantity(m, "pages", "margin (rate-limit slack)", 0, 200),
         ),
         (),
-        "mm/page-writeback.c of 2007 (dirty += dirty/4 under PF_LESS_THROTTLE), quoted by M. Snitzer, 18 September 2007; this project: proof below",
+        "mm/page-writeback.c of 2007 (dirty += dirty/4 under PF_LESS_THROTTLE), quoted by M. Snitzer, 18 September "
+        "2007; this project: proof below",
         lambda T, d, K, m: dirty_limit_ok(T, T, d, K, m),
         Tight(
-            "Others at T and one page more than a quarter: the daemon waits for itself. A margin taken on another base than the "
+            "Others at T and one page more than a quarter: the daemon waits for itself. A margin taken on another "
+            "base than the "
             "quarter did hang (a53eaff8c119).",
             {"T": 400, "d": 2, "K": 50, "m": 0},
             "tests/bounds/test_cycles.py::test_dirty_limit_against_every_state",

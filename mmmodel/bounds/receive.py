@@ -1,8 +1,8 @@
 """The receive path before classification (RX-*).
 
 Definitions. Packets arrive with at most b + r·s bytes in any s seconds (token bucket) and are looked at with at least
-C·(s − T) bytes in s seconds of work (rate C, latency T, rate-latency service), C ≥ r. What belongs to nobody who may use the
-reserve is dropped there: memory is *used*, for a bounded time. If nobody drops, it is *consumed*.
+C·(s − T) bytes in s seconds of work (rate C, latency T, rate-latency service), C ≥ r. What belongs to nobody who may
+use the reserve is dropped there: memory is *used*, for a bounded time. If nobody drops, it is *consumed*.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Any
 
 from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight
 
-CALCULUS = "J.-Y. Le Boudec and P. Thiran, Network Calculus, 2001, Theorem 1.4.1; R. L. Cruz, IEEE Trans. Information Theory 37(1), 1991"
+CALCULUS = (
+    "J.-Y. Le Boudec and P. Thiran, Network Calculus, 2001, Theorem 1.4.1; R. L. Cruz, IEEE Trans. "
+    "Information Theory 37(1), 1991"
+)
 HERE = "this project: proof below"
 
 
@@ -31,11 +34,14 @@ def classification_delay(burst: Any, capacity: Any, latency: Any) -> Any:
     """Longest wait in seconds until classified: T + b/C (RX-3)."""
     if not capacity > 0:
         raise ValueError(f"capacity: {capacity!r} bytes/s; more than 0 is needed")
-    return _from_zero("latency", latency) + (Fraction(burst) / capacity if isinstance(burst, int | Fraction) else burst / capacity)
+    return _from_zero("latency", latency) + (
+        Fraction(burst) / capacity if isinstance(burst, int | Fraction) else burst / capacity
+    )
 
 
 def poisson_tail(load: float, packets: int) -> float:
-    """Bound on P(N ≥ n) of an M/G/∞ receive path with `load` = rate × mean holding time: e^(n − a) (a/n)ⁿ for n > a, else 1 (RX-4)."""
+    """Bound on P(N ≥ n) of an M/G/∞ receive path with `load` = rate × mean holding time: e^(n − a) (a/n)ⁿ for n > a,
+    else 1 (RX-4)."""
     if packets <= load:
         return 1.0
     return math.exp(packets - load + packets * math.log(load / packets)) if load else 0.0
@@ -73,7 +79,11 @@ def token_bucket() -> Entry:
         (),
         CALCULUS,
         lambda b, r, T: backlog(b, r, T),
-        Tight("Attained at s = T by a greedy source.", {"b": 3000, "r": 500, "T": Fraction(1, 10)}, "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue"),
+        Tight(
+            "Attained at s = T by a greedy source.",
+            {"b": 3000, "r": 500, "T": Fraction(1, 10)},
+            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        ),
         tuple(d.steps),
         (claim().against(claim(sp.Rational(1, 2))),),
         exhausted="tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
@@ -93,11 +103,20 @@ def with_the_ring() -> Entry:
         "RX-2",
         "Reserve of the receive path: the smaller of ring and backlog",
         sp.Le(sp.Symbol("used"), sp.Min(ring, b + r * T)),
-        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification"), _bytes(ring, "bytes of the posted buffers")),
+        (
+            _bytes(b, "burst"),
+            _rate(r, "arrival rate"),
+            _seconds(T, "latency of classification"),
+            _bytes(ring, "bytes of the posted buffers"),
+        ),
         (),
         CALCULUS + "; a driver holds no more than its posted buffers",
         lambda b, r, T, G: receive_reserve(b, r, T, G),
-        Tight("Each side is attained.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "G": 3050}, "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue"),
+        Tight(
+            "Each side is attained.",
+            {"b": 3000, "r": 500, "T": Fraction(1, 10), "G": 3050},
+            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        ),
         claims=(claim().against(claim(sp.Rational(1, 2))),),
     )
 
@@ -114,7 +133,9 @@ def delay() -> Entry:
         wait = sp.Symbol("w", real=True)
         served = capacity * (time + wait - latency) < burst + rate * time  # still not served after w
         return Claim(
-            "what arrived until s is served by s + w", (*premises, wait >= coefficient * (latency + burst / capacity)), sp.Not(served)
+            "what arrived until s is served by s + w",
+            (*premises, wait >= coefficient * (latency + burst / capacity)),
+            sp.Not(served),
         )
 
     return Entry(
@@ -125,7 +146,11 @@ def delay() -> Entry:
         (),
         CALCULUS,
         lambda b, C, T: classification_delay(b, C, T),
-        Tight("Attained by the last byte of the burst.", {"b": 3000, "C": 500, "T": Fraction(1, 10)}, "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue"),
+        Tight(
+            "Attained by the last byte of the burst.",
+            {"b": 3000, "C": 500, "T": Fraction(1, 10)},
+            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        ),
         tuple(d.steps),
         (claim().against(claim(sp.Rational(1, 2))),),
         exhausted="tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
@@ -144,7 +169,11 @@ def many_servers() -> Entry:
     x = sp.Symbol("x", positive=True)
     moments = sp.Sum(sp.exp(-a) * (a * x) ** i / sp.factorial(i), (i, 0, sp.oo))
     identities = (
-        Step("E x^N of a Poisson number is e^(a(x − 1)), whatever the holding-time law (M/G/∞)", moments, sp.exp(a * (x - 1))),
+        Step(
+            "E x^N of a Poisson number is e^(a(x − 1)), whatever the holding-time law (M/G/∞)",
+            moments,
+            sp.exp(a * (x - 1)),
+        ),
         Step("the exponent is stationary there", sp.diff(exponent, s).subs(s, best), sp.Integer(0)),
         *d.steps,
     )
@@ -159,7 +188,7 @@ def many_servers() -> Entry:
         (a < n,),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda a, n: poisson_tail(float(a), n),
-        Tight("Not tight.", gap="a factor of about √(2πn)(1 − a/n) at most; the exponent is exact (tests/bounds/test_receive.py)"),
+        Tight("Not tight.", gap="a factor of at most √(2πn) e^(1/(12n)) (Stirling), since P(N ≥ n) ≥ P(N = n)"),
         identities=identities,
         exhausted="tests/bounds/test_receive.py::test_poisson_tail_above_the_exact_one",
     )
@@ -170,12 +199,17 @@ def consumed() -> Entry:
 
     n, i = sp.symbols("n i", positive=True, integer=True)
     rate = sp.Symbol("lambda", positive=True)
-    d = Derivation(sp.Sum(1 / rate, (i, 1, n))).equals("nothing is given back: each packet takes one of the n for good", n / rate)
+    d = Derivation(sp.Sum(1 / rate, (i, 1, n))).equals(
+        "nothing is given back: each packet takes one of the n for good", n / rate
+    )
     return Entry(
         "RX-5",
         "Memory that is consumed is lost with probability one",
         sp.Eq(sp.Symbol("T_lost"), d.result),
-        (Quantity(n, "packets", "packets that the reserve holds", 1, 5000), Quantity(rate, "1/s", "arrivals that nobody drops", 1, 900, "rational")),
+        (
+            Quantity(n, "packets", "packets that the reserve holds", 1, 5000),
+            Quantity(rate, "1/s", "arrivals that nobody drops", 1, 900, "rational"),
+        ),
         (),
         "P. Zijlstra, 10 September 2007, <1189454145.21778.48.camel@twins> (use against consume); " + HERE,
         lambda n, **other: time_to_consume(n, other["lambda"]),

@@ -8,9 +8,9 @@ An entry climbs as many rungs as it can, each of which can be run again:
     exhausted  a named test tries every small instance, or an exact solver      entry.exhausted
     tight      a witness attains the bound, or the gap is stated                entry.tight
 
-Statements are written once, in SymPy; `to_z3` is the only way to z3, so that the two cannot diverge. Proof variables are real
-unless said otherwise: what holds for reals holds for bytes. SymPy and z3 are imported when an entry is built or proved, never by
-the numeric functions.
+Statements are written once, in SymPy; `to_z3` is the only way to z3, so that the two cannot diverge. Proof variables
+are real unless said otherwise: what holds for reals holds for bytes. SymPy and z3 are imported when an entry is
+built or proved, never by the numeric functions.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
     import sympy
     import z3
 
-SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split")
+SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split", "occupancy", "hitting")
 PROOF_TIMEOUT_MS = 20_000
 
 
-# --- the parts of an entry ---------------------------------------------------------------------------------------------
+# --- the parts of an entry -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A symbol of a statement: its unit, its meaning, and the range that tests sample (`domain`: integer or rational)."""
+    """A symbol of a statement: its unit, its meaning, and the range that tests sample (`domain`: integer or
+    rational)."""
 
     symbol: sympy.Symbol
     unit: str
@@ -80,7 +81,9 @@ class Step:
             equation = self.before.subs(self.unknown, self.after)
             return equation == sympy.true or _is_zero(equation.lhs - equation.rhs)
         relation = sympy.Le if self.relation == "<=" else sympy.Ge
-        claim = Claim(self.why, tuple(_over_reals(p) for p in self.premises), _over_reals(relation(self.before, self.after)))
+        claim = Claim(
+            self.why, tuple(_over_reals(p) for p in self.premises), _over_reals(relation(self.before, self.after))
+        )
         return claim.prove() == "proved"
 
 
@@ -149,7 +152,8 @@ class Derivation:
 
 @dataclass(frozen=True)
 class Tight:
-    """`witness`: values inside the assumptions at which the bound is attained, or a test that shows it; `gap` where it is not."""
+    """`witness`: values inside the assumptions at which the bound is attained, or a test that shows it; `gap` where
+    it is not."""
 
     how: str
     witness: dict[str, Any] = field(default_factory=dict)
@@ -157,12 +161,13 @@ class Tight:
     gap: str = ""
 
 
-# --- the entry ---------------------------------------------------------------------------------------------------------
+# --- the entry -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A bound that can be trusted without reading code. `value` is what `numeric` computes (default: the right-hand side)."""
+    """A bound that can be trusted without reading code. `value` is what `numeric` computes (default: the right-hand
+    side)."""
 
     id: str
     title: str
@@ -250,10 +255,27 @@ class Entry:
     def _holds(self, assumption: Any, point: dict[str, Any]) -> bool:
         values = {quantity.symbol: point[quantity.name] for quantity in self.quantities}
         if unknown := assumption.free_symbols - set(values):
-            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry")
+            raise ValueError(
+                f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry"
+            )
         return bool(evaluate(assumption, values))
 
-    # --- display -------------------------------------------------------------------------------------------------------
+    # --- display ------------------------------------------------------------------------------------------------------
+    #     # --- display ------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # -------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # --------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # ---------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # ----------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # -----------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # ------------------------------------------------------------------------------------------------------
+    #     #     # --- display
+    # -------------------------------------------------------------------------------------------------------
 
     def statement_latex(self) -> str:
         import sympy
@@ -267,10 +289,12 @@ class Entry:
         return _card(self)
 
     def __str__(self) -> str:
-        return f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
+        return (
+            f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
+        )
 
 
-# --- the registry ------------------------------------------------------------------------------------------------------
+# --- the registry ----------------------------------------------------------------------------------------------------
 
 
 def collect(groups: Iterable[Iterable[Entry]]) -> dict[str, Entry]:
@@ -279,7 +303,8 @@ def collect(groups: Iterable[Iterable[Entry]]) -> dict[str, Entry]:
     for entry in (entry for group in groups for entry in group):
         if entry.id in registry:
             raise ValueError(
-                f"id: {entry.id} is taken by {registry[entry.id].title!r} and by {entry.title!r}; IDs are permanent, take a new one"
+                f"id: {entry.id} is taken by {registry[entry.id].title!r} and by {entry.title!r}; IDs are "
+                f"permanent, take a new one"
             )
         registry[entry.id] = entry
     return registry
@@ -329,7 +354,8 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{_cell(record[name])}</td>" for name in self.COLUMNS) + "</tr>" for record in self.records
+            "<tr>" + "".join(f"<td>{_cell(record[name])}</td>" for name in self.COLUMNS) + "</tr>"
+            for record in self.records
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
@@ -339,7 +365,7 @@ def table(subject: str | None = None) -> Table:
     return Table(entry for entry in entries().values() if subject is None or entry.id.startswith(subject))
 
 
-# --- SymPy to z3 -------------------------------------------------------------------------------------------------------
+# --- SymPy to z3 -----------------------------------------------------------------------------------------------------
 
 
 def to_z3(expression: Any) -> z3.ExprRef:
@@ -365,7 +391,7 @@ def to_z3(expression: Any) -> z3.ExprRef:
                 return z3.Sum(arguments)
             case sympy.Mul():
                 return z3.Product(arguments)
-            case sympy.Pow() if node.exp.is_Integer and 0 < node.exp:
+            case sympy.Pow() if node.exp.is_Integer and node.exp > 0:
                 return z3.Product([arguments[0]] * int(node.exp))
             case sympy.Pow() if node.exp.is_Integer:
                 return z3.RealVal(1) / z3.Product([_real(arguments[0])] * -int(node.exp))
@@ -426,7 +452,8 @@ def _extreme(terms: list, largest: bool) -> Any:
 
 
 def evaluate(expression: Any, values: dict) -> Any:
-    """Value of a SymPy tree at `values` (symbol -> int or Fraction): int, Fraction or bool; SymPy's evaluation where it is not arithmetic."""
+    """Value of a SymPy tree at `values` (symbol -> int or Fraction): int, Fraction or bool; SymPy's evaluation where
+    it is not arithmetic."""
     import math
 
     import sympy
@@ -482,13 +509,17 @@ def reals(name: str, size: int) -> list:
     return [sympy.Symbol(f"{name}{i}", real=True) for i in range(size)]
 
 
-# --- helpers -----------------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def _exact(value: Any) -> Any:
     import sympy
 
-    return sympy.Rational(value.numerator, value.denominator) if isinstance(value, int | Fraction) else sympy.sympify(value)
+    return (
+        sympy.Rational(value.numerator, value.denominator)
+        if isinstance(value, int | Fraction)
+        else sympy.sympify(value)
+    )
 
 
 def _worst(expression: Any, cases: Iterable[dict]) -> Any:
@@ -515,7 +546,7 @@ def _is_zero(expression: Any) -> bool:
         return True
     return any(
         sympy.simplify(form) == 0
-        for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(sympy.expand(expression), force=True))
+        for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(expression, force=True))
     )
 
 
@@ -537,7 +568,13 @@ def _cell(value: Any) -> str:
 
 
 BADGE = "display:inline-block;padding:0 .5em;margin-right:.4em;border-radius:.6em;font-size:85%;color:#fff;background:"
-COLOURS = {"derived": "#31688e", "proved": "#1f7a4d", "exhausted": "#7a5195", "tight": "#8a6d00", "conjecture": "#b03a2e"}
+COLOURS = {
+    "derived": "#31688e",
+    "proved": "#1f7a4d",
+    "exhausted": "#7a5195",
+    "tight": "#8a6d00",
+    "conjecture": "#b03a2e",
+}
 
 
 def _card(entry: Entry) -> str:
@@ -574,7 +611,8 @@ def _badge(name: str) -> str:
 def _quantity_line(quantity: Quantity) -> str:
     import sympy
 
-    return f"<li>${html.escape(sympy.latex(quantity.symbol))}$ ({html.escape(quantity.unit)}): {html.escape(quantity.meaning)}</li>"
+    symbol, unit, meaning = map(html.escape, (sympy.latex(quantity.symbol), quantity.unit, quantity.meaning))
+    return f"<li>${symbol}$ ({unit}): {meaning}</li>"
 
 
 def _step_line(step: Step) -> str:

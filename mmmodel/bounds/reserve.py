@@ -1,9 +1,10 @@
 """How large the reserve must be (RES-*), and how deep the throttle may be.
 
-Definitions. A request takes chunks c_1 .. c_m from one reserve of R bytes, in order, each as a whole, and gives everything back
-when it is done. H(j) = c_1 + .. + c_(j-1) is what it holds while it waits for chunk j; F = c_1 + .. + c_m is its footprint; K is the
-depth of the throttle. A step with floor f may take only what leaves at least f bytes free, so that it waits for need(j) = c_j + f_j.
-A *stuck state* is a set of waiting requests whose needs all exceed what is free: nobody in it can move, whoever else finishes.
+Definitions. A request takes chunks c_1 .. c_m from one reserve of R bytes, in order, each as a whole, and gives
+everything back when it is done. H(j) = c_1 + .. + c_(j-1) is what it holds while it waits for chunk j; F = c_1 + ..
++ c_m is its footprint; K is the depth of the throttle. A step with floor f may take only what leaves at least f
+bytes free, so that it waits for need(j) = c_j + f_j. A *stuck state* is a set of waiting requests whose needs all
+exceed what is free: nobody in it can move, whoever else finishes.
 
     one request alone     R_one  = F
     safe                  R_safe = K (F - c_m) + c_m          no stuck state
@@ -23,7 +24,7 @@ Class = tuple[Sequence[int], Sequence[int] | None, int]  # chunks, floors (None:
 Positions = list[tuple[int, int]]  # (held, need) at each step where a request can wait
 
 
-# --- one class ---------------------------------------------------------------------------------------------------------------
+# --- one class -------------------------------------------------------------------------------------------------------
 
 
 def wait_free_reserve_chunks(chunks: Sequence[int], depth: int) -> int:
@@ -56,14 +57,16 @@ def safe_depth_chunks(chunks: Sequence[int], reserve: int) -> int | float:
 
 
 def wait_free_depth_chunks(chunks: Sequence[int], reserve: int) -> int | float:
-    """Greatest depth at which nobody waits with `reserve` bytes: ⌊R/F⌋ (RES-4); math.inf if the request takes nothing."""
+    """Greatest depth at which nobody waits with `reserve` bytes: ⌊R/F⌋ (RES-4); math.inf if the request takes
+    nothing."""
     footprint = sum(_chunks(chunks))
     reserve = _reserve(reserve)
     return reserve // footprint if footprint else math.inf
 
 
 def best_order(chunks: Sequence[int]) -> tuple[int, ...]:
-    """The chunks in an order of least R_safe: the biggest last, the others as they were (RES-6; also per class, RES-7)."""
+    """The chunks in an order of least R_safe: the biggest last, the others as they were (RES-6; also per class,
+    RES-7)."""
     rest = _chunks(chunks)
     if not rest:
         return ()
@@ -74,7 +77,7 @@ def best_order(chunks: Sequence[int]) -> tuple[int, ...]:
     return (*rest, biggest)
 
 
-# --- several classes ---------------------------------------------------------------------------------------------------------
+# --- several classes -------------------------------------------------------------------------------------------------
 
 
 def safe_reserve_classes(classes: Iterable[Class]) -> int:
@@ -83,7 +86,9 @@ def safe_reserve_classes(classes: Iterable[Class]) -> int:
     `classes`: (chunks, floors, depth) each; floors None means all 0. With t over every need,
     R_safe = max_t [ t + Σ_k K_k · max{ H_k(j) : need_k(j) ≥ t } ]. Exact without floors (chunks held to completion);
     with floors sufficient, not always tight: the stuck state may be unreachable."""
-    return safe_reserve_positions([(_positions(chunks, floors), _reserve(depth, "depth")) for chunks, floors, depth in classes])
+    return safe_reserve_positions(
+        [(_positions(chunks, floors), _reserve(depth, "depth")) for chunks, floors, depth in classes]
+    )
 
 
 def safe_reserve_positions(classes: Iterable[tuple[Positions, int]]) -> int:
@@ -101,13 +106,18 @@ def held_at_least(positions: Positions, threshold: int) -> int:
     return max((held for held, need in positions if need >= threshold), default=0)
 
 
-def knapsack_safe_reserve(classes: Iterable[tuple[Sequence[int], Sequence[int] | None, int, int | None]], capacity: int) -> int:
+def knapsack_safe_reserve(
+    classes: Iterable[tuple[Sequence[int], Sequence[int] | None, int, int | None]], capacity: int
+) -> int:
     """Least safe reserve (bytes) when the classes share one throttle of `capacity` units (RES-9).
 
-    `classes`: (chunks, floors, weight, depth or None). A request takes its whole weight from the throttle first. For each need t
-    the most that waiting requests can hold is a knapsack: max Σ n_k h_k(t) with Σ n_k w_k ≤ capacity, n_k ≤ depth_k."""
+    `classes`: (chunks, floors, weight, depth or None). A request takes its whole weight from the throttle first. For
+    each need t the most that waiting requests can hold is a knapsack: max Σ n_k h_k(t) with Σ n_k w_k ≤ capacity,
+    n_k ≤ depth_k."""
     items = _weighted(classes, capacity)
-    return max((t + _knapsack([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0)
+    return max(
+        (t + _knapsack([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0
+    )
 
 
 def knapsack_safe_reserve_relaxed(
@@ -115,14 +125,17 @@ def knapsack_safe_reserve_relaxed(
 ) -> int:
     """Linear relaxation of `knapsack_safe_reserve`: never below it, computed by sorting (RES-10; Dantzig 1957)."""
     items = _weighted(classes, capacity)
-    return max((t + _relaxed([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0)
+    return max(
+        (t + _relaxed([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0
+    )
 
 
-# --- other throttles ---------------------------------------------------------------------------------------------------------
+# --- other throttles -------------------------------------------------------------------------------------------------
 
 
 def unit_by_unit_safe(claims: Sequence[int], capacity: int) -> bool:
-    """Whether processes that take `claims` units one at a time, all held to the end, cannot deadlock: Σ(m_i − 1) < R (RES-11; Holt 1972)."""
+    """Whether processes that take `claims` units one at a time, all held to the end, cannot deadlock: Σ(m_i − 1) < R
+    (RES-11; Holt 1972)."""
     claims = _chunks(claims, "claims")
     return not claims or sum(m - 1 for m in claims) < _reserve(capacity, "capacity")
 
@@ -134,9 +147,11 @@ def racy_capacity(capacity: int, submitters: int, largest_need: int) -> int:
 
 
 def private_pools(classes: Iterable[Sequence[int]]) -> list[int]:
-    """Sizes (bytes) of private pools, one per level, that are deadlock-free at any depth (RES-13; Merlin & Schweitzer 1980).
+    """Sizes (bytes) of private pools, one per level, that are deadlock-free at any depth (RES-13; Merlin &
+    Schweitzer 1980).
 
-    Level j's pool holds one request's j-th chunk, the largest of all classes; chunks stand in the order in which they are taken."""
+    Level j's pool holds one request's j-th chunk, the largest of all classes; chunks stand in the order in which
+    they are taken."""
     levels: list[int] = []
     for chunks in classes:
         levels += [0] * (len(chunks) - len(levels))
@@ -145,11 +160,12 @@ def private_pools(classes: Iterable[Sequence[int]]) -> list[int]:
     return levels
 
 
-# --- the ladder of rights ----------------------------------------------------------------------------------------------------
+# --- the ladder of rights --------------------------------------------------------------------------------------------
 
 
 def atomic_floor(minimum: int) -> int:
-    """What GFP_ATOMIC must leave of a zone's min watermark, in the kernel's integers (mm/page_alloc.c, Linux 6.12): 3/8 of it."""
+    """What GFP_ATOMIC must leave of a zone's min watermark, in the kernel's integers (mm/page_alloc.c, Linux 6.12):
+    3/8 of it."""
     half = _reserve(minimum, "minimum") - minimum // 2
     return half - half // 4
 
@@ -173,7 +189,8 @@ def floor_reserve_three_eighths(depth: int, held: int, chunk: int) -> int:
 
 
 def swap_bios_bytes(count: int = 2048, bio_bytes: int = 4096) -> int:
-    """Bytes of cipher-text pages that dm's swap_bios semaphore admits: it counts bios, not pages (RES-17; drivers/md/dm.c, 6.12).
+    """Bytes of cipher-text pages that dm's swap_bios semaphore admits: it counts bios, not pages (RES-17;
+    drivers/md/dm.c, 6.12).
 
     8 MiB are meant (2048 bios of 4 KiB); dm-crypt splits at 128 KiB, so that 256 MiB are possible with large folios."""
     return _reserve(count, "count") * _reserve(bio_bytes, "bio_bytes")
@@ -184,8 +201,8 @@ def dirty_limit_ok(
 ) -> bool:
     """Whether a daemon that dirties pages to clean pages is never stopped by the dirty limit (CYC-2; all in pages).
 
-    The others stop at the threshold T; the daemon may go on to T + exemption·T (PF_LESS_THROTTLE: a quarter, the default):
-    D_others ≤ T and ⌊exemption·T⌋ ≥ d·K + margin."""
+    The others stop at the threshold T; the daemon may go on to T + exemption·T (PF_LESS_THROTTLE: a quarter, the
+    default): D_others ≤ T and ⌊exemption·T⌋ ≥ d·K + margin."""
     share = Fraction(1, 4) if exemption is None else Fraction(exemption)
     headroom = math.floor(_reserve(threshold, "threshold") * share)
     need = _reserve(pages_per_request, "pages_per_request") * _depth(depth) + _reserve(margin, "margin")
@@ -193,7 +210,8 @@ def dirty_limit_ok(
 
 
 def stuck_interval(waiting: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Closed interval of the reserves (bytes) at which requests waiting as (held, need) are stuck: [U, U + t − 1] (RES-19).
+    """Closed interval of the reserves (bytes) at which requests waiting as (held, need) are stuck: [U, U + t − 1]
+    (RES-19).
 
     U is what they hold, t their least need. Empty (low > high) if t is 0."""
     if not waiting:
@@ -203,10 +221,11 @@ def stuck_interval(waiting: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def two_pools_deadlock_depth(pool_a: int, pool_b: int, first_a: int = 1, b: int = 1, second_a: int = 1) -> int | float:
-    """Least depth at which a deadlock is reachable: take a of A; take b of B, give A back; take a' of A, give B back (RES-18).
+    """Least depth at which a deadlock is reachable: take a of A; take b of B, give A back; take a' of A, give B back
+    (RES-18).
 
-    Phase 1 holds a and waits for B; phase 2 holds b and waits for A. Stuck iff A − a' < n_1·a ≤ A and B − b < n_2·b ≤ B.
-    With unit amounts: A + B. math.inf if no n_1 fits (a' < a can leave a remainder that always serves a')."""
+    Phase 1 holds a and waits for B; phase 2 holds b and waits for A. Stuck iff A − a' < n_1·a ≤ A and B − b < n_2·b
+    ≤ B. With unit amounts: A + B. math.inf if no n_1 fits (a' < a can leave a remainder that always serves a')."""
     pool_a, pool_b = _reserve(pool_a, "pool_a"), _reserve(pool_b, "pool_b")
     first_a, b, second_a = _depth(first_a, "first_a"), _depth(b, "b"), _depth(second_a, "second_a")
     if max(first_a, second_a) > pool_a or b > pool_b:
@@ -215,7 +234,7 @@ def two_pools_deadlock_depth(pool_a: int, pool_b: int, first_a: int = 1, b: int 
     return waiting_b + pool_b // b if waiting_b * first_a <= pool_a else math.inf
 
 
-# --- helpers -----------------------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def _positions(chunks: Sequence[int], floors: Sequence[int] | None) -> Positions:
@@ -241,9 +260,13 @@ def _weighted(classes: Iterable, capacity: int) -> list[Item]:
     for chunks, floors, weight, depth in classes:
         weight = _reserve(weight, "weight")
         if weight > capacity:
-            raise ValueError(f"weight: {weight} units exceed the throttle's {capacity}: such a request would wait for ever")
+            raise ValueError(
+                f"weight: {weight} units exceed the throttle's {capacity}: such a request would wait for ever"
+            )
         if weight == 0 and depth is None:
-            raise ValueError("weight: 0 units without a depth of its own leaves the number of requests unbounded; give a depth")
+            raise ValueError(
+                "weight: 0 units without a depth of its own leaves the number of requests unbounded; give a depth"
+            )
         items.append((_positions(chunks, floors), weight, depth if depth is None else _reserve(depth, "depth")))
     return items
 
@@ -253,7 +276,8 @@ def _needs(items: list[Item]) -> set[int]:
 
 
 def _knapsack(items: list[tuple[int, int, int | None]], capacity: int) -> int:
-    """max Σ n·value with Σ n·weight ≤ capacity, n ≤ most: dynamic programme over the capacity, counts split in powers of two."""
+    """max Σ n·value with Σ n·weight ≤ capacity, n ≤ most: dynamic programme over the capacity, counts split in
+    powers of two."""
     free = sum(value * (most or 0) for value, weight, most in items if weight == 0)
     best = [0] * (capacity + 1)
     for value, weight, most in items:

@@ -1,7 +1,7 @@
 """The theorems behind `reserve` (RES-*): statements, derivations and proofs. Definitions stand at the top of `reserve`.
 
-In the z3 claims the chunks, depths and counts are real numbers (counts: 0 or at least 1), which proves more than is needed: all
-byte sizes, all depths, all reserves, for a given number m of chunks (1..7) or of waiting positions.
+In the z3 claims the chunks, depths and counts are real numbers (counts: 0 or at least 1), which proves more than is
+needed: all byte sizes, all depths, all reserves, for a given number m of chunks (1..7) or of waiting positions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from fractions import Fraction
 from mmmodel.bounds import reserve
 from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, reals
 
-PHILLIPS = "D. Phillips, LKML, 17 September 2007, <200709171728.26180.phillips@phunq.net>: throttle to a known depth, then reserve for it"
+PHILLIPS = (
+    "D. Phillips, LKML, 17 September 2007, <200709171728.26180.phillips@phunq.net>: throttle to a known "
+    "depth, then reserve for it"
+)
 HERE = "this project: proof below"
 MAX_CHUNKS = 7
 
@@ -42,19 +45,29 @@ def entries() -> list[Entry]:
     ]
 
 
-# --- one class ---------------------------------------------------------------------------------------------------------
+# --- one class -------------------------------------------------------------------------------------------------------
 
 
 def wait_free() -> Entry:
     import sympy as sp
 
-    K, F, R, i = sp.symbols("K F R i", integer=True, positive=True)
+    K, F, _R, i = sp.symbols("K F R i", integer=True, positive=True)
     d = Derivation(sp.Sum(F, (i, 1, K))).equals("each of the K requests in flight holds at most its footprint", K * F)
 
     def claim(coefficient: int = 1) -> Claim:
         k, f, r, others, hold, chunk = sp.symbols("K F R U h c", real=True)
-        premises = (k >= 1, f > 0, hold >= 0, chunk > 0, hold + chunk <= f, others <= (k - 1) * f, r >= coefficient * k * f)
-        return Claim("what K − 1 others leave serves any next chunk, any number of chunks", premises, r - others - hold >= chunk)
+        premises = (
+            k >= 1,
+            f > 0,
+            hold >= 0,
+            chunk > 0,
+            hold + chunk <= f,
+            others <= (k - 1) * f,
+            r >= coefficient * k * f,
+        )
+        return Claim(
+            "what K − 1 others leave serves any next chunk, any number of chunks", premises, r - others - hold >= chunk
+        )
 
     return Entry(
         "RES-1",
@@ -65,7 +78,8 @@ def wait_free() -> Entry:
         PHILLIPS,
         lambda K, F: reserve.wait_free_reserve_chunks([F], K),
         Tight(
-            "At K·F − 1 the last of K requests waits for its last byte while the others are served.", {"K": 4, "F": 11},
+            "At K·F − 1 the last of K requests waits for its last byte while the others are served.",
+            {"K": 4, "F": 11},
             "tests/bounds/test_reserve.py::test_below_the_wait_free_reserve_somebody_waits",
         ),
         tuple(d.steps),
@@ -125,7 +139,8 @@ def safe() -> Entry:
         ),
         tuple(d.steps),
         tuple(claims),
-        argument="A request that holds all its chunks finishes by itself, so a deadlock is a stuck state. States are reached by "
+        argument="A request that holds all its chunks finishes by itself, so a deadlock is a stuck state. States "
+        "are reached by "
         "bringing requests one by one: nothing is given back before completion, hence the sum of holdings is the peak.",
         exhausted="tests/bounds/test_reserve.py::test_safe_reserve_is_the_least_above_every_deadlock",
     )
@@ -143,7 +158,7 @@ def order_of_the_three() -> Entry:
         premises = (k >= 1, c > 0, c <= f)
         return Claim("one ≤ safe ≤ wait-free", premises, sp.And(f <= bound, bound <= coefficient * k * f))
 
-    statement = sp.And(F <= K * (F - last) + last, K * (F - last) + last <= K * F)
+    statement = sp.And(K * (F - last) + last >= F, K * (F - last) + last <= K * F)
 
     def numeric(K: int, F: int, c_m: int) -> bool:
         chunks = [F - c_m, c_m]
@@ -161,7 +176,10 @@ def order_of_the_three() -> Entry:
         (last <= F,),
         HERE,
         numeric,
-        Tight("All three are equal at K = 1; safe equals one request when it has a single chunk.", {"K": 1, "F": 11, "c_m": 3}),
+        Tight(
+            "All three are equal at K = 1; safe equals one request when it has a single chunk.",
+            {"K": 1, "F": 11, "c_m": 3},
+        ),
         claims=(claim().against(claim(sp.Rational(1, 2))),),
         value=statement,
         latex=r"R_{one} = F \le R_{safe} = K(F - c_m) + c_m \le R_{free} = K F",
@@ -251,7 +269,9 @@ def biggest_last() -> Entry:
         (c <= b, r <= b),
         HERE,
         lambda K, b, c, r: reserve.safe_reserve_chunks(reserve.best_order([b, c, r]), K),
-        Tight("No order needs less: the safe reserve depends on the last chunk only.", {"K": 4, "b": 4, "c": 4, "r": 3}),
+        Tight(
+            "No order needs less: the safe reserve depends on the last chunk only.", {"K": 4, "b": 4, "c": 4, "r": 3}
+        ),
         tuple(d.steps),
         (claim().against(claim(4)),),
         latex=r"\min_{\text{orders}} R_{safe} = K(F - \max_j c_j) + \max_j c_j",
@@ -259,7 +279,7 @@ def biggest_last() -> Entry:
     )
 
 
-# --- several classes ---------------------------------------------------------------------------------------------------
+# --- several classes -------------------------------------------------------------------------------------------------
 
 
 def biggest_last_per_class() -> Entry:
@@ -274,7 +294,8 @@ def biggest_last_per_class() -> Entry:
         reached = sp.Piecewise((t + k * (f - last) + held_t, t <= last), (last + k * (f - last) + held_last, True))
         premises = (k >= 1, last > 0, big >= last, f >= big + last, t > 0, t <= big, held_t >= 0, held_last >= held_t)
         return Claim(
-            "at every threshold t the order with the biggest chunk last is reached by the other order at t or at its last chunk",
+            "at every threshold t the order with the biggest chunk last is reached by the other order at t or at "
+            "its last chunk",
             premises,
             coefficient * t + k * (f - big) + held_t <= reached,
         )
@@ -302,10 +323,13 @@ def biggest_last_per_class() -> Entry:
         Tight("Equal when the chunks are equal.", {"K_1": 3, "K_2": 2, "a": 4, "b": 4, "p": 1, "q": 2}),
         claims=(claim().against(claim(2)),),
         value=sp.Le(best, other),
-        latex=r"R_{safe}(\ldots, \text{biggest last in class } k, \ldots) \le R_{safe}(\ldots, \text{any order in class } k, \ldots)",
+        latex=r"R_{safe}(\ldots, \text{biggest last in class } k, \ldots) \le R_{safe}(\ldots, \text{any order in "
+        r"class } k, \ldots)",
         shown_for="two classes of two chunks",
-        argument="The other classes enter through h(t), what they hold at a threshold t, which never grows with t. Above the "
-        "biggest chunk the class holds nothing in either order that matters: its threshold term is 0 when the biggest is last.",
+        argument="The other classes enter through h(t), what they hold at a threshold t, which never grows with t. "
+        "Above the "
+        "biggest chunk the class holds nothing in either order that matters: its threshold term is 0 when the "
+        "biggest is last.",
         exhausted="tests/bounds/test_reserve.py::test_biggest_last_is_the_best_order",
     )
 
@@ -340,13 +364,23 @@ def several_classes() -> Entry:
         r, t_ = sp.symbols("R t", real=True)
         premises = [t_ > 0, *(s <= k * x for s, k, x in zip(hold, depth, most)), *(k >= 1 for k in depth)]
         premises += [*(x >= 0 for x in most), r >= coefficient * t_ + sum(k * x for k, x in zip(depth, most))]
-        return Claim(f"what is free serves the one with the least need t, {classes_} classes", tuple(premises), r - sum(hold) >= t_)
+        return Claim(
+            f"what is free serves the one with the least need t, {classes_} classes",
+            tuple(premises),
+            r - sum(hold) >= t_,
+        )
 
     def tight(classes_: int, below: int = 1) -> Claim:
         depth, hold, need = reals("K", classes_), reals("h", classes_), reals("c", classes_)
         r, t_ = sp.symbols("R t", real=True)
         total = sum(x * y for x, y in zip(depth, hold))
-        premises = [*(k >= 1 for k in depth), *(h >= 0 for h in hold), t_ >= 1, *(c >= t_ for c in need), sp.Eq(need[0], t_)]
+        premises = [
+            *(k >= 1 for k in depth),
+            *(h >= 0 for h in hold),
+            t_ >= 1,
+            *(c >= t_ for c in need),
+            sp.Eq(need[0], t_),
+        ]
         premises.append(sp.Eq(r, t_ + total - below))
         return Claim(
             f"one below, the worst threshold's requests fit and are stuck, {classes_} classes",
@@ -384,8 +418,10 @@ def several_classes() -> Entry:
         tuple(claims),
         latex=r"R_{safe} = \max_t \Big[ t + \sum_k K_k \max\{ H_k(j) : c_{k,j} + f_{k,j} \ge t \} \Big]",
         shown_for="two classes of two chunks without floors; the proof takes any holdings and needs",
-        argument="In a stuck state let t be the least need. Every class holds at most K_k·M_k with M_k = max{H_k(j) : need_k(j) ≥ t} "
-        "(first claims), so what is free serves t (second claims): contradiction. The last claims show the state one byte below.",
+        argument="In a stuck state let t be the least need. Every class holds at most K_k·M_k with M_k = max{H_k(j) "
+        ": need_k(j) ≥ t} "
+        "(first claims), so what is free serves t (second claims): contradiction. The last claims show the state "
+        "one byte below.",
         exhausted="tests/bounds/test_reserve.py::test_several_classes_against_every_state",
     )
 
@@ -396,9 +432,7 @@ def shared_throttle() -> Entry:
     W, w1, w2, t = sp.symbols("W w_1 w_2 t", integer=True, positive=True)
     h1, h2 = sp.symbols("h_1 h_2", integer=True, nonnegative=True)
     most = 6
-    fill = [
-        sp.Piecewise((n * h1 + sp.floor((W - n * w1) / w2) * h2, n * w1 <= W), (0, True)) for n in range(most + 1)
-    ]
+    fill = [sp.Piecewise((n * h1 + sp.floor((W - n * w1) / w2) * h2, n * w1 <= W), (0, True)) for n in range(most + 1)]
 
     def claim(classes: int, coefficient: int = 1) -> Claim:
         n, w, h = reals("n", classes), reals("w", classes), reals("h", classes)
@@ -407,7 +441,9 @@ def shared_throttle() -> Entry:
         within = sum(x * y for x, y in zip(n, w)) <= capacity
         premises = [*_counts(n), *_positive(w), *(x >= 0 for x in h), t_ > 0, within]
         premises += [sp.Implies(within, value >= held), r >= coefficient * t_ + value]
-        return Claim(f"what is free serves the one that waits for t, {classes} classes", tuple(premises), r - held >= t_)
+        return Claim(
+            f"what is free serves the one that waits for t, {classes} classes", tuple(premises), r - held >= t_
+        )
 
     def numeric(W: int, w_1: int, w_2: int, t: int, h_1: int, h_2: int) -> int:
         return reserve.knapsack_safe_reserve([([h_1, t], None, w_1, None), ([h_2, t], None, w_2, None)], W)
@@ -417,7 +453,7 @@ def shared_throttle() -> Entry:
         "Safe reserve behind one weighted throttle: a knapsack",
         sp.Eq(sp.Symbol("R_safe"), t + sp.Max(*fill, evaluate=False)),
         _throttle_quantities(W, w1, w2, t, h1, h2),
-        (w1 <= W, w2 <= W, W <= most * w1, h1 <= t, h2 <= t),
+        (w1 <= W, w2 <= W, most * w1 >= W, h1 <= t, h2 <= t),
         HERE,
         numeric,
         Tight(
@@ -444,7 +480,9 @@ def shared_throttle_relaxed() -> Entry:
         premises = [*(x >= 0 for x in n), *_positive(w), *(x >= 0 for x in h)]
         premises += [*(x <= density * y for x, y in zip(h, w)), sum(x * y for x, y in zip(n, w)) <= capacity]
         held = sum(x * y for x, y in zip(n, h))
-        return Claim(f"no filling holds more, {classes} classes", tuple(premises), held <= coefficient * density * capacity)
+        return Claim(
+            f"no filling holds more, {classes} classes", tuple(premises), held <= coefficient * density * capacity
+        )
 
     def numeric(W: int, w_1: int, w_2: int, t: int, h_1: int, h_2: int) -> int:
         return reserve.knapsack_safe_reserve_relaxed([([h_1, t], None, w_1, None), ([h_2, t], None, w_2, None)], W)
@@ -455,9 +493,13 @@ def shared_throttle_relaxed() -> Entry:
         sp.Le(sp.Symbol("R_safe"), t + sp.floor(W * sp.Max(h1 / w1, h2 / w2))),
         _throttle_quantities(W, w1, w2, t, h1, h2),
         (w1 <= W, w2 <= W, h1 <= t, h2 <= t),
-        HERE + "; the relaxation of a knapsack is solved by value per weight (G. B. Dantzig, Operations Research 5, 1957)",
+        HERE
+        + "; the relaxation of a knapsack is solved by value per weight (G. B. Dantzig, Operations Research 5, 1957)",
         numeric,
-        Tight("Equal to RES-9 when the best class's weight divides W.", {"W": 6, "w_1": 2, "w_2": 3, "t": 5, "h_1": 3, "h_2": 4}),
+        Tight(
+            "Equal to RES-9 when the best class's weight divides W.",
+            {"W": 6, "w_1": 2, "w_2": 3, "t": 5, "h_1": 3, "h_2": 4},
+        ),
         claims=tuple(claim(n).against(claim(n, sp.Rational(1, 2))) for n in range(1, 5)),
         latex=r"R_{safe} \le \max_t \Big[ t + \Big\lfloor W \max_k \frac{h_k(t)}{w_k} \Big\rfloor \Big]",
         shown_for="two classes that wait for the same chunk t, without depths of their own",
@@ -498,10 +540,12 @@ def unit_by_unit() -> Entry:
         sp.Equivalent(sp.Symbol("Safe"), total < R),
         (_q(R, "units", "capacity", 1, 30), *(_q(x, "units", "claim of a process", 1, 12) for x in m)),
         (),
-        "R. C. Holt, Some deadlock properties of computer systems, ACM Computing Surveys 4(3), 1972; A. N. Habermann, CACM 12(7), 1969",
+        "R. C. Holt, Some deadlock properties of computer systems, ACM Computing Surveys 4(3), 1972; A. N. "
+        "Habermann, CACM 12(7), 1969",
         numeric,
         Tight(
-            "At Σ(m_i − 1) = R every process holds all but one of its units. ddsnap: 4 × 251 vecs of 1000 deadlock, 4 × 250 do not.",
+            "At Σ(m_i − 1) = R every process holds all but one of its units. ddsnap: 4 × 251 vecs of 1000 deadlock, "
+            "4 × 250 do not.",
             {"R": 9, "m_1": 4, "m_2": 4, "m_3": 4},
             "tests/bounds/test_reserve.py::test_unit_by_unit_against_every_state",
         ),
@@ -520,14 +564,24 @@ def racy_throttle() -> Entry:
     i = sp.Symbol("i", integer=True)
     d = Derivation(R - n + n + sp.Sum(n, (i, 1, S - 1)))
     d.equals(
-        "the last one to pass the check saw R − n or less in use; it adds n, and so may each of the S − 1 that had passed before it",
+        "the last one to pass the check saw R − n or less in use; it adds n, and so may each of the S − 1 that had "
+        "passed before it",
         R + (S - 1) * n,
     )
 
     def claim(coefficient: int = 1) -> Claim:
         capacity, submitters, need, own, used, late = sp.symbols("R S n x u a", real=True)
-        premises = (submitters >= 1, own >= 0, own <= need, used >= 0, used + own <= capacity, late <= (submitters - 1) * need)
-        return Claim("no more is in flight", premises, used + own + late <= capacity + coefficient * (submitters - 1) * need)
+        premises = (
+            submitters >= 1,
+            own >= 0,
+            own <= need,
+            used >= 0,
+            used + own <= capacity,
+            late <= (submitters - 1) * need,
+        )
+        return Claim(
+            "no more is in flight", premises, used + own + late <= capacity + coefficient * (submitters - 1) * need
+        )
 
     return Entry(
         "RES-12",
@@ -580,10 +634,12 @@ def private_pools() -> Entry:
         sp.Eq(sp.Symbol("R_live"), sum(c)),
         tuple(_q(x, "bytes", "chunk at a level", 1, 5000) for x in c),
         (),
-        "P. M. Merlin and P. J. Schweitzer, IEEE Trans. Communications COM-28(3), 1980, part I (loop-free buffer graph)",
+        "P. M. Merlin and P. J. Schweitzer, IEEE Trans. Communications COM-28(3), 1980, part I (loop-free "
+        "buffer graph)",
         lambda c_1, c_2, c_3: sum(reserve.private_pools([[c_1, c_2, c_3]])),
         Tight(
-            "One byte less at any level and no request can pass it.", {"c_1": 4, "c_2": 4, "c_3": 3},
+            "One byte less at any level and no request can pass it.",
+            {"c_1": 4, "c_2": 4, "c_3": 3},
             "tests/bounds/test_reserve.py::test_private_pools_are_free_of_deadlock_at_any_depth",
         ),
         claims=tuple(claim(m, k).against(claim(m, k, sp.Rational(1, 2))) for m, k in shapes),
@@ -594,7 +650,7 @@ def private_pools() -> Entry:
     )
 
 
-# --- the ladder of rights ----------------------------------------------------------------------------------------------
+# --- the ladder of rights --------------------------------------------------------------------------------------------
 
 
 def floors() -> Entry:
@@ -617,7 +673,14 @@ def floors() -> Entry:
 
     def tight(below: int = 1) -> Claim:
         k, hold, chunk, floor, floor_h, m = sp.symbols("K h c f_r f_h M", real=True)
-        premises = (k >= 1, hold >= 1, chunk >= 1, floor_h >= 0, floor >= floor_h, sp.Eq(m, floor + k * hold + chunk - below))
+        premises = (
+            k >= 1,
+            hold >= 1,
+            chunk >= 1,
+            floor_h >= 0,
+            floor >= floor_h,
+            sp.Eq(m, floor + k * hold + chunk - below),
+        )
         return Claim(
             "one below, K requests can hold h and none gets its chunk",
             premises,
@@ -737,7 +800,7 @@ def swap_bios() -> Entry:
     )
 
 
-# --- two pools, and the anomaly ----------------------------------------------------------------------------------------
+# --- two pools, and the anomaly --------------------------------------------------------------------------------------
 
 
 def two_pools() -> Entry:
@@ -750,7 +813,11 @@ def two_pools() -> Entry:
         pool_a, pool_b, depth, n1, n2 = sp.symbols("A B K n1 n2", integer=True)
         premises = (pool_a >= 1, pool_b >= 1, n1 >= 0, n2 >= 0, n1 + n2 >= 1, n1 + n2 <= depth)
         stuck = sp.And(sp.Implies(n1 >= 1, pool_b - n2 < 1), sp.Implies(n2 >= 1, pool_a - n1 < 1))
-        return Claim("unit amounts: no stuck state if K < A + B", (*premises, depth < coefficient * (pool_a + pool_b)), sp.Not(stuck))
+        return Claim(
+            "unit amounts: no stuck state if K < A + B",
+            (*premises, depth < coefficient * (pool_a + pool_b)),
+            sp.Not(stuck),
+        )
 
     def unit_tight(over: int = 0) -> Claim:
         pool_a, pool_b, n1, n2 = sp.symbols("A B n1 n2", integer=True)
@@ -763,7 +830,9 @@ def two_pools() -> Entry:
         premises += [q1 * x <= pool_a - x2, pool_a - x2 < (q1 + 1) * x, sp.Or(n1 <= q1, n1 >= q1 + 1)]
         premises += [q2 * y <= pool_b, pool_b < (q2 + 1) * y, sp.Or(n2 <= q2 - 1, n2 >= q2)]
         premises += [pool_a - n1 * x < x2, pool_b - n2 * y < y]
-        return Claim("any amounts: a stuck state has at least that many", tuple(premises), n1 + n2 >= coefficient * (q1 + 1) + q2)
+        return Claim(
+            "any amounts: a stuck state has at least that many", tuple(premises), n1 + n2 >= coefficient * (q1 + 1) + q2
+        )
 
     return Entry(
         "RES-18",
@@ -780,7 +849,8 @@ def two_pools() -> Entry:
         HERE + "; unit amounts are the two-node cycle of S. Kundu and I. F. Akyildiz, Queueing Systems 4, 1989",
         lambda A, B, a, b, a_2: reserve.two_pools_deadlock_depth(A, B, a, b, a_2),
         Tight(
-            "Safe iff K < A + B holds for unit amounts only. A = B = 2, a = b = 1, a' = 2 deadlocks at K = 3; A = 3, a = 2, a' = 1 never.",
+            "Safe iff K < A + B holds for unit amounts only. A = B = 2, a = b = 1, a' = 2 deadlocks at K = 3; A = "
+            "3, a = 2, a' = 1 never.",
             {"A": 2, "B": 2, "a": 1, "b": 1, "a_2": 2},
             "tests/bounds/test_reserve.py::test_two_pools_against_every_state",
         ),
@@ -789,8 +859,10 @@ def two_pools() -> Entry:
             unit_tight().against(unit_tight(1)),
             general().against(general(2)),
         ),
-        latex=r"K_{dead} = \lfloor (A - a')/a \rfloor + 1 + \lfloor B/b \rfloor \quad (a \le a'); \qquad = A + B \text{ if } a = a' = b = 1",
-        argument="Whoever has taken a' finishes, so a deadlock has n_1 requests that hold a and wait for b, and n_2 that hold b and "
+        latex=r"K_{dead} = \lfloor (A - a')/a \rfloor + 1 + \lfloor B/b \rfloor \quad (a \le a'); \qquad = A + B "
+        r"\text{ if } a = a' = b = 1",
+        argument="Whoever has taken a' finishes, so a deadlock has n_1 requests that hold a and wait for b, and n_2 "
+        "that hold b and "
         "wait for a'. They are brought there one by one, those of the second kind first.",
         exhausted="tests/bounds/test_reserve.py::test_two_pools_against_every_state",
     )
@@ -810,7 +882,7 @@ def stuck_interval() -> Entry:
         interval = sp.And(held <= r, r <= held + sp.Min(*need) - over)
         return Claim(f"{n} waiting requests", (held >= 0, *(c >= 1 for c in need)), sp.Equivalent(stuck, interval))
 
-    statement = sp.And(U <= R, R <= U + t - 1)
+    statement = sp.And(U <= R, U + t - 1 >= R)
 
     def numeric(R: int, U: int, t: int) -> bool:
         low, high = reserve.stuck_interval([(U, t)])
@@ -856,7 +928,9 @@ def pooling() -> Entry:
             sp.And(first >= t + x, sp.Eq(y, 0)),
             sp.And(sp.Eq(x, 0), second >= t + y),
         )
-        return Claim("at every threshold that one of them reaches", (*premises, waits), coefficient * t + x + y <= first + second)
+        return Claim(
+            "at every threshold that one of them reaches", (*premises, waits), coefficient * t + x + y <= first + second
+        )
 
     def numeric(K_1: int, K_2: int, a: int, b: int, p: int, q: int) -> bool:
         first, second = ([a, b], None, K_1), ([p, q], None, K_2)
@@ -886,7 +960,7 @@ def pooling() -> Entry:
     )
 
 
-# --- helpers -----------------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def _q(symbol, unit: str, meaning: str, low: int, high: int) -> Quantity:
@@ -951,6 +1025,8 @@ def _inverse(name: str, slope, offset) -> Claim:
     def claim(extra: int) -> Claim:
         whole = sp.Or(k <= q, k >= q + 1)
         premises = (f > 0, s > 0, *([o > 0] if o != 0 else []), q * s <= r - o, r - o < (q + 1) * s, whole)
-        return Claim("K is deep enough iff it is at most the floor", premises, sp.Equivalent(k * s + o <= r, k <= q + extra))
+        return Claim(
+            "K is deep enough iff it is at most the floor", premises, sp.Equivalent(k * s + o <= r, k <= q + extra)
+        )
 
     return claim(0).against(claim(1))

@@ -1,8 +1,8 @@
 """A small exact Markov chain for certified witnesses: one class, exponential services, grants at random.
 
 A state counts, for every step j, the requests that wait for chunk j and those that hold it at station j:
-(w_0, s_0, w_1, s_1, ..). Rates may be fractions, floats or SymPy expressions. This is for a few hundred states; it exists so that
-a counterexample can be recomputed from its parameters instead of being believed.
+(w_0, s_0, w_1, s_1, ..). Rates may be fractions, floats or SymPy expressions. This is for a few hundred states; it
+exists so that a counterexample can be recomputed from its parameters instead of being believed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ State = tuple[int, ...]
 class SmallChain:
     """Chunks (bytes), rates (per second and server), servers (None: infinitely many), depth, reserve (bytes)."""
 
-    def __init__(self, chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int):
+    def __init__(
+        self, chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int
+    ):
         if not len(chunks) == len(rates) == len(servers):
-            raise ValueError(f"chunks, rates, servers: {len(chunks)}, {len(rates)}, {len(servers)} of them; one per step")
+            raise ValueError(
+                f"chunks, rates, servers: {len(chunks)}, {len(rates)}, {len(servers)} of them; one per step"
+            )
         if reserve < sum(chunks):
             raise ValueError(f"reserve: {reserve} bytes are less than one request's {sum(chunks)}")
         self.chunks, self.rates, self.servers = tuple(chunks), tuple(rates), tuple(servers)
@@ -90,10 +94,13 @@ class SmallChain:
 
     def _free(self, state: State) -> int:
         prefix = [sum(self.chunks[:j]) for j in range(len(self.chunks) + 1)]
-        return self.reserve - sum(state[2 * j] * prefix[j] + state[2 * j + 1] * prefix[j + 1] for j in range(len(self.chunks)))
+        return self.reserve - sum(
+            state[2 * j] * prefix[j] + state[2 * j + 1] * prefix[j + 1] for j in range(len(self.chunks))
+        )
 
     def _grant(self, state: State) -> dict[State, Fraction]:
-        """Distribution after one request after another that fits has been granted, chosen uniformly among the requests."""
+        """Distribution after one request after another that fits has been granted, chosen uniformly among the
+        requests."""
         free = self._free(state)
         fitting = [j for j, chunk in enumerate(self.chunks) if state[2 * j] and chunk <= free]
         total = sum(state[2 * j] for j in fitting)

@@ -1,11 +1,13 @@
 """Several devices on one reserve (SPL-*).
 
-Definitions. Device d reaches throughput X_d(k) with k requests in flight and needs F_d bytes for each; X_d is concave if its
-increments X_d(k) − X_d(k − 1) never grow. A split gives k_d requests to each device within Σ F_d k_d ≤ R.
+Definitions. Device d reaches throughput X_d(k) with k requests in flight and needs F_d bytes for each; X_d is
+concave if its increments X_d(k) − X_d(k − 1) never grow. A split gives k_d requests to each device within Σ F_d k_d
+≤ R.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -14,9 +16,11 @@ from mmmodel.bounds.registry import Claim, Entry, Quantity, Tight, reals
 
 
 def greedy_split(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reserve: int) -> list[int]:
-    """Requests per device: again and again one more to the device with most extra throughput per byte among those that fit.
+    """Requests per device: again and again one more to the device with most extra throughput per byte among those
+    that fit.
 
-    `curves[d][k]` = X_d(k) with X_d(0) first. Optimal for concave curves and equal footprints (SPL-1), not otherwise (SPL-2, SPL-3)."""
+    `curves[d][k]` = X_d(k) with X_d(0) first. Optimal for concave curves and equal footprints (SPL-1), not otherwise
+    (SPL-2, SPL-3)."""
     _check(curves, footprints, reserve)
     split = [0] * len(curves)
     while True:
@@ -33,7 +37,8 @@ def greedy_split(curves: Sequence[Sequence[Any]], footprints: Sequence[int], res
 
 
 def best_split(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reserve: int) -> list[int]:
-    """An optimal split for any curves and footprints, by dynamic programming over the bytes in use (only sums that occur)."""
+    """An optimal split for any curves and footprints, by dynamic programming over the bytes in use (only sums that
+    occur)."""
     _check(curves, footprints, reserve)
     best: dict[int, tuple[Any, list[int]]] = {0: (0, [])}
     for curve, footprint in zip(curves, footprints):
@@ -49,8 +54,8 @@ def best_split(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reser
 
 def is_concave(curve: Sequence[Any]) -> bool:
     """Whether the increments never grow."""
-    steps = [after - before for before, after in zip(curve, curve[1:])]
-    return all(later <= earlier for earlier, later in zip(steps, steps[1:]))
+    steps = [after - before for before, after in itertools.pairwise(curve)]
+    return all(later <= earlier for earlier, later in itertools.pairwise(steps))
 
 
 def entries() -> list[Entry]:
@@ -66,17 +71,22 @@ def greedy_is_best() -> Entry:
 
     def exchange(coefficient: int = 1) -> Claim:
         last, following, other_last, other_next = sp.symbols("g n g' n'", real=True)
-        # the split differs from greedy's: it has one unit less here (its next gain n) and one more there (its last gain g')
+        # the split differs from greedy's: it has one unit less here (its next gain n) and one more there (its last
+        # gain g')
         premises = (last >= 0, following >= last, other_next >= other_last, other_last >= 0, last >= other_next)
-        return Claim("moving a unit towards greedy's choice loses nothing", premises, following - coefficient * other_last >= 0)
+        return Claim(
+            "moving a unit towards greedy's choice loses nothing", premises, following - coefficient * other_last >= 0
+        )
 
     def units(n: int, coefficient: int = 1) -> Claim:
         first, second = reals("d", n), reals("e", n)
-        premises = [*(x >= y for x, y in zip(first, first[1:])), *(x >= y for x, y in zip(second, second[1:]))]
+        premises = [*(x >= y for x, y in itertools.pairwise(first)), *(x >= y for x, y in itertools.pairwise(second))]
         premises += [first[-1] >= 0, second[-1] >= 0]
         merged = _greedy_total(first, second, n)
         splits = [sum(first[:k]) + sum(second[: n - k]) for k in range(n + 1)]
-        return Claim(f"{n} units on two devices", tuple(premises), sp.And(*(merged >= coefficient * total for total in splits)))
+        return Claim(
+            f"{n} units on two devices", tuple(premises), sp.And(*(merged >= coefficient * total for total in splits))
+        )
 
     def numeric(d_1: Any, d_2: Any, e_1: Any, e_2: Any) -> Any:
         curves = [0, d_1, d_1 + d_2], [0, e_1, e_1 + e_2]
@@ -88,16 +98,27 @@ def greedy_is_best() -> Entry:
         sp.Eq(sp.Symbol("X_greedy"), best),
         tuple(
             Quantity(symbol, "requests/s", meaning, 0, 9, "rational")
-            for symbol, meaning in ((d1, "first gain, device 1"), (d2, "second"), (e1, "first gain, device 2"), (e2, "second"))
+            for symbol, meaning in (
+                (d1, "first gain, device 1"),
+                (d2, "second"),
+                (e1, "first gain, device 2"),
+                (e2, "second"),
+            )
         ),
         (d2 <= d1, e2 <= e1),
-        "B. Fox, Discrete optimization via marginal analysis, Management Science 13(3), 1966; this project: proof below",
+        "B. Fox, Discrete optimization via marginal analysis, Management Science 13(3), 1966; this project: "
+        "proof below",
         numeric,
-        Tight("An equality.", {"d_1": 3, "d_2": 1, "e_1": 2, "e_2": 2}, "tests/bounds/test_split.py::test_greedy_against_every_split"),
+        Tight(
+            "An equality.",
+            {"d_1": 3, "d_2": 1, "e_1": 2, "e_2": 2},
+            "tests/bounds/test_split.py::test_greedy_against_every_split",
+        ),
         claims=(exchange().against(exchange(2)), *(units(n).against(units(n, 2)) for n in range(1, 5))),
         latex=r"X_{greedy} = \max_{\sum k_d = K} \sum_d X_d(k_d) \quad \text{if every } X_d \text{ is concave}",
         shown_for="two devices, two units; the proof for 1 to 4 units, and the exchange step for any",
-        argument="Any split is turned into greedy's by moving one unit at a time towards a device to which greedy gave more.",
+        argument="Any split is turned into greedy's by moving one unit at a time towards a device to which greedy "
+        "gave more.",
         exhausted="tests/bounds/test_split.py::test_greedy_against_every_split",
     )
 
@@ -117,14 +138,17 @@ def not_with_unequal_footprints() -> Entry:
     """Most throughput per byte first leaves bytes that serve nobody: 3.5 instead of 2 + 2."""
     return _counterexample(
         "SPL-3",
-        "Greedy is not optimal with unequal footprints, even for concave curves: a knapsack (4 bytes, footprints 3 and 2, gains 7/2 and 2, 2)",
+        "Greedy is not optimal with unequal footprints, even for concave curves: a knapsack (4 bytes, footprints 3 "
+        "and 2, gains 7/2 and 2, 2)",
         ([0, Fraction(7, 2)], [0, 2, 4]),
         (3, 2),
         4,
     )
 
 
-def _counterexample(identifier: str, title: str, curves: tuple, footprints: tuple, reserve: int, source: str = "") -> Entry:
+def _counterexample(
+    identifier: str, title: str, curves: tuple, footprints: tuple, reserve: int, source: str = ""
+) -> Entry:
     import sympy as sp
 
     low = sum(c[k] for c, k in zip(curves, greedy_split(curves, footprints, reserve)))
@@ -142,7 +166,11 @@ def _counterexample(identifier: str, title: str, curves: tuple, footprints: tupl
         (),
         source or "this project: recomputed from the curves given in the title",
         lambda X_greedy, X_best: X_greedy < X_best,
-        Tight("A counterexample.", {"X_greedy": low, "X_best": high}, "tests/bounds/test_split.py::test_where_greedy_fails"),
+        Tight(
+            "A counterexample.",
+            {"X_greedy": low, "X_best": high},
+            "tests/bounds/test_split.py::test_where_greedy_fails",
+        ),
         claims=(claim.against(Claim("reversed", claim.premises, best < greedy)),),
         value=sp.Lt(greedy, best),
         exhausted="tests/bounds/test_split.py::test_where_greedy_fails",
@@ -164,7 +192,9 @@ def _greedy_total(first: list, second: list, units: int):
 
 def _check(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reserve: int) -> None:
     if len(curves) != len(footprints) or not curves:
-        raise ValueError(f"footprints: {len(footprints)} of them for {len(curves)} curves; one per device, at least one")
+        raise ValueError(
+            f"footprints: {len(footprints)} of them for {len(curves)} curves; one per device, at least one"
+        )
     for footprint in footprints:
         if footprint < 1:
             raise ValueError(f"footprints: {footprint} bytes; at least 1 per request is needed")

@@ -1,9 +1,10 @@
 """Throughput against depth and reserve (THR-*).
 
-Definitions. A closed network of stations with service demands D_1 .. D_M (seconds per request, single servers unless said
-otherwise) and a think time Z (seconds without queueing: stations with infinitely many servers); K requests are always present.
-D = Σ D_i, D_max the largest, D_avg = D/M. X(K) is the throughput in requests per second when nobody waits for memory, X(K, R)
-when the reserve has R bytes. Little's law: K = X · (time in system); utilisation law: X · D_i ≤ 1.
+Definitions. A closed network of stations with service demands D_1 .. D_M (seconds per request, single servers unless
+said otherwise) and a think time Z (seconds without queueing: stations with infinitely many servers); K requests are
+always present. D = Σ D_i, D_max the largest, D_avg = D/M. X(K) is the throughput in requests per second when nobody
+waits for memory, X(K, R) when the reserve has R bytes. Little's law: K = X · (time in system); utilisation law: X ·
+D_i ≤ 1.
 
 The functions take numbers (fractions stay exact) and import neither SymPy nor z3.
 """
@@ -23,7 +24,7 @@ LAZOWSKA = "E. D. Lazowska et al., Quantitative System Performance, 1984, chapte
 HERE = "this project: proof below"
 
 
-# --- bounds ------------------------------------------------------------------------------------------------------------
+# --- bounds ----------------------------------------------------------------------------------------------------------
 
 
 def throughput_bounds(
@@ -31,15 +32,18 @@ def throughput_bounds(
 ) -> tuple[Any, Any]:
     """(low, high) in requests per second: the best of THR-1 to THR-4, wait-free, product form.
 
-    `demands`: seconds per request and station; `servers`: 1, n or None (infinitely many) per station. An n-server station lies
-    between one server of the same demand and one that is n times as fast, which keeps both sides valid."""
+    `demands`: seconds per request and station; `servers`: 1, n or None (infinitely many) per station. An n-server
+    station lies between one server of the same demand and one that is n times as fast, which keeps both sides valid."""
     demands, servers, think = _stations(demands, servers, think)
     slow = [demand for demand, n in zip(demands, servers) if n is not None]
     think = think + sum(demand for demand, n in zip(demands, servers) if n is None)
     population = _population(population)
     fast = [_over(demand, n) for demand, n in zip(demands, servers) if n is not None]
     low = balanced_job_bounds(slow, population, think)[0]
-    high = min(asymptotic_upper(sum(slow) + think, max(fast, default=0), population), balanced_job_bounds(fast, population, think)[1])
+    high = min(
+        asymptotic_upper(sum(slow) + think, max(fast, default=0), population),
+        balanced_job_bounds(fast, population, think)[1],
+    )
     return low, high
 
 
@@ -47,7 +51,11 @@ def asymptotic_upper(total: Any, largest: Any, population: int) -> Any:
     """min(K/(D + Z), 1/D_max) (THR-1); `total` is D + Z."""
     if total == 0:
         return math.inf
-    return min(_over(_population(population), total), _over(1, largest)) if largest else _over(_population(population), total)
+    return (
+        min(_over(_population(population), total), _over(1, largest))
+        if largest
+        else _over(_population(population), total)
+    )
 
 
 def asymptotic_lower(demand: Any, think: Any, population: int) -> Any:
@@ -98,11 +106,14 @@ def network_throughput(demands: Sequence[Any], population: int) -> Any:
     return _over(constants[population - 1], constants[population])
 
 
-# --- with a reserve ----------------------------------------------------------------------------------------------------
+# --- with a reserve --------------------------------------------------------------------------------------------------
 
 
-def constrained_bounds(demands: Sequence[Any], depth: int, think: Any = 0, servers: Sequence[int | None] | None = None) -> tuple[Any, Any]:
-    """(low, high) of X(K, R) at any safe R, one class with a station per step: 1/(D + Z) ≤ X(K, R) ≤ X(K) (THR-9, THR-8)."""
+def constrained_bounds(
+    demands: Sequence[Any], depth: int, think: Any = 0, servers: Sequence[int | None] | None = None
+) -> tuple[Any, Any]:
+    """(low, high) of X(K, R) at any safe R, one class with a station per step: 1/(D + Z) ≤ X(K, R) ≤ X(K) (THR-9,
+    THR-8)."""
     demands, servers, think = _stations(demands, servers, think)
     return _over(1, sum(demands) + think), throughput_bounds(demands, depth, think, servers)[1]
 
@@ -113,16 +124,19 @@ def reserve_for_loss(chunks: Sequence[int], demands: Sequence[Any], loss: Any) -
 
 
 def safe_reserve_for_loss(chunks: Sequence[int], demands: Sequence[Any], loss: Any) -> int:
-    """Safe reserve (bytes) at that depth (THR-13): no deadlock, but the throughput is only bounded by THR-8 and THR-9."""
+    """Safe reserve (bytes) at that depth (THR-13): no deadlock, but the throughput is only bounded by THR-8 and
+    THR-9."""
     return reserves.safe_reserve_chunks(chunks, depth_for_loss(demands, loss))
 
 
-def constrained_throughput(chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int) -> Any:
+def constrained_throughput(
+    chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int
+) -> Any:
     """Exact X(K, R) of a small stack, as a fraction; for the counterexamples THR-10 and THR-11."""
     return SmallChain(chunks, [Fraction(rate) for rate in rates], servers, depth, reserve).throughput()
 
 
-# --- theorems ----------------------------------------------------------------------------------------------------------
+# --- theorems --------------------------------------------------------------------------------------------------------
 
 
 def entries() -> list[Entry]:
@@ -149,10 +163,15 @@ def asymptotic_high() -> Entry:
 
     K, D, Z, D_max = _symbols("K D Z D_max")
     W = sp.Symbol("W", positive=True)
-    reals = sp.symbols("K D Z D_max W", real=True)
-    d = Derivation(K / W).at_most("Little's law K = X·W; the time in system W is at least D + Z", K / (D + Z), _reals(reals))
+    symbols = sp.symbols("K D Z D_max W", real=True)
+    d = Derivation(K / W).at_most(
+        "Little's law K = X·W; the time in system W is at least D + Z", K / (D + Z), _reals(symbols)
+    )
     one = d.result
-    d.equals("the utilisation law X·D_max ≤ 1 gives the other side; both hold", sp.Min(one, 1 / D_max) + (one - sp.Min(one, 1 / D_max)))
+    d.equals(
+        "the utilisation law X·D_max ≤ 1 gives the other side; both hold",
+        sp.Min(one, 1 / D_max) + (one - sp.Min(one, 1 / D_max)),
+    )
     value = sp.Min(one, 1 / D_max)
 
     def claim(m: int, coefficient: int = 1) -> Claim:
@@ -171,7 +190,11 @@ def asymptotic_high() -> Entry:
         (D_max <= D,),
         f"P. J. Denning and J. P. Buzen, ACM Computing Surveys 10(3), 1978; {LAZOWSKA}",
         lambda K, D, Z, D_max: asymptotic_upper(D + Z, D_max, K),
-        Tight("Attained at K = 1, and as K grows.", {"K": 1, "D": 3, "Z": 0, "D_max": 2}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
+        Tight(
+            "Attained at K = 1, and as K grows.",
+            {"K": 1, "D": 3, "Z": 0, "D_max": 2},
+            "tests/bounds/test_throughput.py::test_lower_exact_upper",
+        ),
         (),
         tuple(_mutated(claim, m, 2) for m in range(1, 6)),
         identities=(d.steps[0],),
@@ -183,11 +206,21 @@ def asymptotic_low() -> Entry:
     import sympy as sp
 
     K, D, Z = _symbols("K D Z")
-    d = Derivation(K / (Z + D + (K - 1) * D)).equals("all K − 1 others stand in front at every station", K / (K * D + Z))
+    d = Derivation(K / (Z + D + (K - 1) * D)).equals(
+        "all K − 1 others stand in front at every station", K / (K * D + Z)
+    )
 
     def claim(coefficient: int = 1) -> Claim:
         k, z, w, total, queues, wait = sp.symbols("K Z W D q S", real=True)
-        premises = (k >= 1, z >= 0, total > 0, queues >= 0, queues <= k - 1, wait <= total * queues, sp.Eq(w, z + total + wait))
+        premises = (
+            k >= 1,
+            z >= 0,
+            total > 0,
+            queues >= 0,
+            queues <= k - 1,
+            wait <= total * queues,
+            sp.Eq(w, z + total + wait),
+        )
         return Claim("time in system, any number of stations", premises, w <= z + coefficient * k * total)
 
     return Entry(
@@ -198,10 +231,15 @@ def asymptotic_low() -> Entry:
         (),
         LAZOWSKA,
         lambda K, D, Z: asymptotic_lower(D, Z, K),
-        Tight("Attained by a single station.", {"K": 4, "D": 3, "Z": 0}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
+        Tight(
+            "Attained by a single station.",
+            {"K": 4, "D": 3, "Z": 0},
+            "tests/bounds/test_throughput.py::test_lower_exact_upper",
+        ),
         tuple(d.steps),
         (_station_wait(), claim().against(claim(sp.Rational(1, 2)))),
-        argument="Arrival theorem: an arrival sees the queues of the network with K − 1 requests. S = Σ D_i Q_i ≤ D·Σ Q_i term by term.",
+        argument="Arrival theorem: an arrival sees the queues of the network with K − 1 requests. S = Σ D_i Q_i ≤ "
+        "D·Σ Q_i term by term.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
 
@@ -211,7 +249,9 @@ def balanced_low() -> Entry:
 
     K, D, Z, D_max = _symbols("K D Z D_max")
     W = D + Z + (K - 1) * D_max * K * D / (K * D + Z)
-    d = Derivation(K / W).equals("Little's law with the longest time in system", K / (D + Z + (K - 1) * D_max / (1 + Z / (K * D))))
+    d = Derivation(K / W).equals(
+        "Little's law with the longest time in system", K / (D + Z + (K - 1) * D_max / (1 + Z / (K * D)))
+    )
 
     def claim(coefficient: int = 1) -> Claim:
         k, z, w, total, queues, wait, longest, share = sp.symbols("K Z W D q S D_max s", real=True)
@@ -232,12 +272,20 @@ def balanced_low() -> Entry:
         (_k(K), _d(D, "total demand"), _z(Z), _d(D_max, "largest demand")),
         (D_max <= D,),
         f"J. Zahorjan, K. C. Sevcik, D. L. Eager and B. Galler, CACM 25(2), 1982; {LAZOWSKA}",
-        lambda K, D, Z, D_max: balanced_job_bounds([D_max, *([D - D_max] if D > D_max else [])] if 2 * D_max >= D else _spread(D, D_max), K, Z)[0],
-        Tight("Attained by equal stations without think time.", {"K": 4, "D": 3, "Z": 0, "D_max": 1}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
+        lambda K, D, Z, D_max: balanced_job_bounds(
+            [D_max, *([D - D_max] if D_max < D else [])] if 2 * D_max >= D else _spread(D, D_max), K, Z
+        )[0],
+        Tight(
+            "Attained by equal stations without think time.",
+            {"K": 4, "D": 3, "Z": 0, "D_max": 1},
+            "tests/bounds/test_throughput.py::test_lower_exact_upper",
+        ),
         tuple(d.steps),
         (_station_wait(), claim().against(claim(sp.Rational(1, 2))), thinking().against(thinking(2))),
-        argument="Arrival theorem: an arrival sees the network with K − 1 requests, of which X(K − 1)·Z think. THR-2 gives "
-        "X(K − 1) Z ≥ (K − 1) Z/(Z + K D), so that at most (K − 1)(1 − s) queue, with s ≥ Z/(Z + K D); each of them costs at most D_max.",
+        argument="Arrival theorem: an arrival sees the network with K − 1 requests, of which X(K − 1)·Z think. "
+        "THR-2 gives "
+        "X(K − 1) Z ≥ (K − 1) Z/(Z + K D), so that at most (K − 1)(1 − s) queue, with s ≥ Z/(Z + K D); each of them "
+        "costs at most D_max.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
 
@@ -248,7 +296,9 @@ def balanced_high() -> Entry:
     K, D, Z, M = _symbols("K D Z M")
     D_max = sp.Symbol("D_max", positive=True)
     W = D + Z + (K - 1) * D / M * D / (D + Z)
-    d = Derivation(K / W).equals("Little's law with the shortest time in system", K / (D + Z + (K - 1) * (D / M) / (1 + Z / D)))
+    d = Derivation(K / W).equals(
+        "Little's law with the shortest time in system", K / (D + Z + (K - 1) * (D / M) / (1 + Z / D))
+    )
 
     def claim(coefficient: int = 1) -> Claim:
         k, z, w, total, queues, wait, mean, share = sp.symbols("K Z W D q S D_avg s", real=True)
@@ -281,13 +331,18 @@ def balanced_high() -> Entry:
         "Balanced-job upper bound",
         sp.Le(sp.Symbol("X"), value),
         (_k(K), _d(D, "total demand"), _z(Z), Quantity(M, "stations", "stations", 2, 5), _d(D_max, "largest demand")),
-        (D_max <= D, D <= M * D_max),
+        (D_max <= D, M * D_max >= D),
         f"J. Zahorjan, K. C. Sevcik, D. L. Eager and B. Galler, CACM 25(2), 1982; {LAZOWSKA}",
         lambda K, D, Z, M, D_max: balanced_job_bounds([D_max] + [_over(D - D_max, M - 1)] * (M - 1), K, Z)[1],
-        Tight("Attained by equal stations without think time.", {"K": 4, "D": 3, "Z": 0, "M": 3, "D_max": 1}, "tests/bounds/test_throughput.py::test_lower_exact_upper"),
+        Tight(
+            "Attained by equal stations without think time.",
+            {"K": 4, "D": 3, "Z": 0, "M": 3, "D_max": 1},
+            "tests/bounds/test_throughput.py::test_lower_exact_upper",
+        ),
         claims=(claim().against(claim(2)), ordered().against(ordered(2))),
         identities=(*d.steps, *(chebyshev(m) for m in range(2, 6))),
-        argument="The arrival sees at least (K − 1)(1 − s) requests queueing, s = Z/(D + Z) (THR-1 at K − 1). Queues are ordered as the "
+        argument="The arrival sees at least (K − 1)(1 − s) requests queueing, s = Z/(D + Z) (THR-1 at K − 1). "
+        "Queues are ordered as the "
         "demands, so Σ D_i Q_i ≥ D_avg Σ Q_i.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
@@ -302,7 +357,11 @@ def knee_of_the_asymptotes() -> Entry:
     def claim(coefficient: int = 1) -> Claim:
         k, total, longest = sp.symbols("K W D_max", real=True)
         premises = (k > 0, total > 0, longest > 0)
-        return Claim("below it K/(D + Z) binds, above it 1/D_max", premises, sp.Equivalent(k / total <= 1 / longest, k <= coefficient * total / longest))
+        return Claim(
+            "below it K/(D + Z) binds, above it 1/D_max",
+            premises,
+            sp.Equivalent(k / total <= 1 / longest, k <= coefficient * total / longest),
+        )
 
     return Entry(
         "THR-5",
@@ -324,7 +383,8 @@ def balanced_exact() -> Entry:
     K, M, d_ = _symbols("K M d")
     G = lambda n: sp.binomial(n + M - 1, n) * d_**n  # noqa: E731
     d = Derivation(G(K - 1) / G(K)).equals(
-        "Buzen's constant of M equal stations counts the ways to place n requests: G(n) = C(n + M − 1, n) dⁿ, X = G(K − 1)/G(K)",
+        "Buzen's constant of M equal stations counts the ways to place n requests: G(n) = C(n + M − 1, n) dⁿ, X = "
+        "G(K − 1)/G(K)",
         K / (d_ * (K + M - 1)),
     )
     j = sp.Symbol("j", integer=True, nonnegative=True)
@@ -366,7 +426,9 @@ def least_depth() -> Entry:
         premises = (k >= 1, longest > 0, total >= longest, e > 0, e < 1)
         enough = k * longest >= (1 - e) * (total + (k - 1) * longest)
         return Claim(
-            "K is enough iff it is at least that", premises, sp.Equivalent(enough, k * e * longest >= coefficient * (1 - e) * (total - longest))
+            "K is enough iff it is at least that",
+            premises,
+            sp.Equivalent(enough, k * e * longest >= coefficient * (1 - e) * (total - longest)),
         )
 
     return Entry(
@@ -404,13 +466,17 @@ def memory_never_helps() -> Entry:
         free, late, arrival, arrival_late, service = sp.symbols("f f' a a' s", real=True)
         premises = (free >= 0, late >= free, arrival >= 0, arrival_late >= arrival, service > 0)
         conclusion = sp.Max(late, arrival_late) + service >= coefficient * (sp.Max(free, arrival) + service)
-        return Claim("one server: a later arrival and a later free server end the n-th service later", premises, conclusion)
+        return Claim(
+            "one server: a later arrival and a later free server end the n-th service later", premises, conclusion
+        )
 
     def several(n: int, servers: int, coefficient: int = 1) -> Claim:
         early, late = reals("e", n), reals("l", n)
         premises = [*(x >= 0 for x in early), *(y >= x for x, y in zip(early, late))]
         conclusion = _smallest(late, servers) >= coefficient * _smallest(early, servers) + (coefficient - 1)
-        return Claim(f"several servers: the {servers}-th of {n} completions is later if each is", tuple(premises), conclusion)
+        return Claim(
+            f"several servers: the {servers}-th of {n} completions is later if each is", tuple(premises), conclusion
+        )
 
     def unrolled(steps: int, depth: int, requests: int, coefficient: int = 1) -> Claim:
         premises = []
@@ -419,13 +485,16 @@ def memory_never_helps() -> Entry:
             for j in range(steps):
                 service = sp.Symbol(f"s{n}_{j}", real=True)
                 free[n, j], late[n, j] = sp.Symbol(f"f{n}_{j}", real=True), sp.Symbol(f"l{n}_{j}", real=True)
-                before = lambda t, n=n, j=j: t[n, j - 1] if j else t.get((n - depth, steps - 1), sp.Integer(0))  # noqa: E731
+                def before(t, n=n, j=j):
+                    return t[n, j - 1] if j else t.get((n - depth, steps - 1), sp.Integer(0))
                 last = lambda t, n=n, j=j: t.get((n - 1, j), sp.Integer(0))  # noqa: E731
                 premises += [service > 0, sp.Eq(free[n, j], sp.Max(before(free), last(free)) + service)]
                 premises.append(late[n, j] >= sp.Max(before(late), last(late)) + service)
         end = requests - 1, steps - 1
         return Claim(
-            f"{requests} requests, {steps} steps, depth {depth}, unrolled", tuple(premises), late[end] >= coefficient * free[end]
+            f"{requests} requests, {steps} steps, depth {depth}, unrolled",
+            tuple(premises),
+            late[end] >= coefficient * free[end],
         )
 
     def numeric(K: int, D_1: Any, D_2: Any) -> Any:
@@ -435,24 +504,39 @@ def memory_never_helps() -> Entry:
         "THR-8",
         "Waiting for memory never makes a stack faster: X(K, R) ≤ X(K, R_free)",
         sp.Le(sp.Symbol("X_KR"), G(K - 1) / G(K)),
-        (Quantity(K, "requests", "depth", 1, 12), _d(a, "demand of the first step"), _d(b, "demand of the second step")),
+        (
+            Quantity(K, "requests", "depth", 1, 12),
+            _d(a, "demand of the first step"),
+            _d(b, "demand of the second step"),
+        ),
         (),
         HERE + ", a coupling; any service distribution, any rule of granting, early release allowed",
         numeric,
-        Tight("Equal at R ≥ R_free.", {"K": 4, "D_1": 1, "D_2": 2}, "tests/bounds/test_throughput.py::test_memory_never_helps"),
+        Tight(
+            "Equal at R ≥ R_free.",
+            {"K": 4, "D_1": 1, "D_2": 2},
+            "tests/bounds/test_throughput.py::test_memory_never_helps",
+        ),
         claims=(
             single().against(single(2)),
             *(several(n, c).against(several(n, c, 2)) for n, c in ((2, 1), (3, 2), (4, 2))),
             *(unrolled(*shape).against(unrolled(*shape, 2)) for shape in ((2, 2, 4), (3, 2, 3))),
         ),
-        latex=r"X(K, R) \le X(K, R_{free}) \quad \text{for every } R,\ \text{one class, a station of its own per step, FCFS}",
+        latex=r"X(K, R) \le X(K, R_{free}) \quad \text{for every } R,\ \text{one class, a station of its own per "
+        r"step, FCFS}",
         shown_for="two single servers (right-hand side)",
-        argument="Give the n-th service begun at station j the same length in both systems. Let the counts of admissions, grants and "
-        "completions of the system with memory first exceed those without at time t. A completion cannot be first: its service "
-        "began earlier in the system with memory, hence a start exceeded before t. A start cannot: the n-th arrival at a station is "
-        "never before the n-th completion of the step before (a grant needs one), which has happened without memory, and its "
-        "servers are free no later. An admission cannot: it needs a completion. So the counts never exceed, and X is their rate. "
-        "The same argument shows that X(K) grows with K, with servers and with speed. It needs one class and a station per step: "
+        argument="Give the n-th service begun at station j the same length in both systems. Let the counts of "
+        "admissions, grants and "
+        "completions of the system with memory first exceed those without at time t. A completion cannot be first: "
+        "its service "
+        "began earlier in the system with memory, hence a start exceeded before t. A start cannot: the n-th arrival "
+        "at a station is "
+        "never before the n-th completion of the step before (a grant needs one), which has happened without "
+        "memory, and its "
+        "servers are free no later. An admission cannot: it needs a completion. So the counts never exceed, and X "
+        "is their rate. "
+        "The same argument shows that X(K) grows with K, with servers and with speed. It needs one class and a "
+        "station per step: "
         "with stations shared by steps the waiting can act as a priority, and the statement is then a conjecture.",
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
@@ -462,9 +546,10 @@ def never_slower_than_one() -> Entry:
     import sympy as sp
 
     D, Z = _symbols("D Z")
-    x, busy = sp.symbols("X B", positive=True)
+    x = sp.Symbol("X", positive=True)
     d = Derivation(x * (D + Z)).solve(
-        "Little's law over the services: X(D + Z) requests are in service on average; in a safe stack always at least one",
+        "Little's law over the services: X(D + Z) requests are in service on average; in a safe stack always at "
+        "least one",
         sp.Eq(x * (D + Z), 1),
         x,
     )
@@ -485,7 +570,8 @@ def never_slower_than_one() -> Entry:
         Tight("Attained at K = 1.", {"D": 3, "Z": 0}, "tests/bounds/test_throughput.py::test_memory_never_helps"),
         tuple(d.steps),
         (claim().against(claim(2)),),
-        argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R excludes.",
+        argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R "
+        "excludes.",
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
 
@@ -524,22 +610,28 @@ def more_reserve_can_be_slower() -> Entry:
 
 def reserve_against_throughput() -> Entry:
     return _reserve_entry(
-        "THR-12", "Least wait-free reserve for (1 − ε) of the greatest throughput, equal stations", lambda k, f, c: k * f,
+        "THR-12",
+        "Least wait-free reserve for (1 − ε) of the greatest throughput, equal stations",
+        lambda k, f, c: k * f,
         lambda M, F, c_m, epsilon: reserve_for_loss([F - c_m, c_m], [1] * M, epsilon),
     )
 
 
 def safe_reserve_against_throughput() -> Entry:
     return _reserve_entry(
-        "THR-13", "Safe reserve at the depth for (1 − ε) of the greatest throughput, equal stations", lambda k, f, c: k * (f - c) + c,
+        "THR-13",
+        "Safe reserve at the depth for (1 − ε) of the greatest throughput, equal stations",
+        lambda k, f, c: k * (f - c) + c,
         lambda M, F, c_m, epsilon: safe_reserve_for_loss([F - c_m, c_m], [1] * M, epsilon),
     )
 
 
-# --- helpers -----------------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
-def _counterexample(identifier: str, title: str, small: Any, large: Any, low: Fraction, high: Fraction, test: str) -> Entry:
+def _counterexample(
+    identifier: str, title: str, small: Any, large: Any, low: Fraction, high: Fraction, test: str
+) -> Entry:
     """small < large where common sense says otherwise; both recomputed from the parameters by an exact chain."""
     import sympy as sp
 
@@ -571,7 +663,9 @@ def _reserve_entry(identifier: str, title: str, formula, numeric) -> Entry:
     K = sp.Symbol("K", integer=True, positive=True)
     depth = sp.ceiling((1 - loss) * (M - 1) / loss)
     total, longest = M, sp.Integer(1)
-    d = Derivation(sp.ceiling((1 - loss) * (total - longest) / (loss * longest))).equals("THR-7 at M equal stations", depth)
+    d = Derivation(sp.ceiling((1 - loss) * (total - longest) / (loss * longest))).equals(
+        "THR-7 at M equal stations", depth
+    )
     steps = [*d.steps, Step("the reserve of that depth", formula(K, F, last).subs(K, depth), formula(depth, F, last))]
     return Entry(
         identifier,
@@ -609,7 +703,10 @@ def _symbols(names: str) -> tuple:
 
     whole = {"K", "M", "F", "c_m"}
     kinds = {
-        name: sp.Symbol(name, integer=True, positive=True) if name in whole else sp.Symbol(name, nonnegative=True) if name == "Z"
+        name: sp.Symbol(name, integer=True, positive=True)
+        if name in whole
+        else sp.Symbol(name, nonnegative=True)
+        if name == "Z"
         else sp.Symbol(name, positive=True)
         for name in names.split()
     }
@@ -660,7 +757,9 @@ def _stations(demands: Sequence[Any], servers: Sequence[int | None] | None, thin
     demands = list(demands)
     servers = [1] * len(demands) if servers is None else list(servers)
     if len(servers) != len(demands):
-        raise ValueError(f"servers: {len(servers)} of them for {len(demands)} demands; one per station, None for infinitely many")
+        raise ValueError(
+            f"servers: {len(servers)} of them for {len(demands)} demands; one per station, None for infinitely many"
+        )
     for name, values in (("demands", demands), ("think", [think])):
         for value in values:
             if not value >= 0 or value == math.inf:

@@ -1,8 +1,9 @@
-"""Plain slow twins for the bounds: every state of small instances, labelled requests, exact fractions. Shares no code with mmmodel.
+"""Plain slow twins for the bounds: every state of small instances, labelled requests, exact fractions. Shares no
+code with mmmodel.
 
-A class is a list of steps; a step is (take, give): `take` maps a pool to (amount, floor), `give` maps a pool to an amount given
-back once the step is done. What is still held after the last step is given back. Serving takes no time here: a served request
-is one that waits for its next step.
+A class is a list of steps; a step is (take, give): `take` maps a pool to (amount, floor), `give` maps a pool to an
+amount given back once the step is done. What is still held after the last step is given back. Serving takes no time
+here: a served request is one that waits for its next step.
 """
 
 from collections import deque
@@ -16,7 +17,8 @@ def held_chunks(chunks, floors=None):
 
 
 def reachable(classes, depths, pools):
-    """All states: per class the tuple of counts of requests that wait for step 0 (admitted), 1, .., m - 1; plus None of the rest."""
+    """All states: per class the tuple of counts of requests that wait for step 0 (admitted), 1, .., m - 1; plus None
+    of the rest."""
     start = tuple((0,) * len(steps) for steps in classes)
     seen, queue = {start}, deque([start])
     while queue:
@@ -29,7 +31,8 @@ def reachable(classes, depths, pools):
 
 
 def deadlock_reachable(classes, depths, pools):
-    """Whether some reachable state has waiting requests that hold something and cannot go on even if all others finish."""
+    """Whether some reachable state has waiting requests that hold something and cannot go on even if all others
+    finish."""
     return any(_deadlocked(state, classes, pools) for state in reachable(classes, depths, pools))
 
 
@@ -100,13 +103,14 @@ def _deadlocked(state, classes, pools):
     )
 
 
-# --- exact chains of one class, requests told apart ---------------------------------------------------------------------
+# --- exact chains of one class, requests told apart ------------------------------------------------------------------
 
 
 class Chain:
     """A saturated one-class stack: K labelled requests, exponential services, grants at random, all in fractions.
 
-    A request is ("w", j), waiting for chunk j, or ("s", j), holding chunks 0..j at station j. States are sorted tuples."""
+    A request is ("w", j), waiting for chunk j, or ("s", j), holding chunks 0..j at station j. States are sorted
+    tuples."""
 
     def __init__(self, chunks, rates, servers, depth, reserve):
         self.chunks, self.rates, self.servers, self.depth = chunks, [Fraction(rate) for rate in rates], servers, depth

@@ -28,13 +28,17 @@ def test_safe_reserve_is_the_least_above_every_deadlock(chunks, depth):
 @pytest.mark.parametrize(("chunks", "depth"), [case for case in ONE_CLASS if case[1] > 1])
 def test_below_the_wait_free_reserve_somebody_waits(chunks, depth):
     """With labelled services: in some state a request waits at K F - 1, in none at K F."""
-    for reserve_, expected in ((reserve.wait_free_reserve_chunks(chunks, depth), False), (sum(chunks) * depth - 1, True)):
+    for reserve_, expected in (
+        (reserve.wait_free_reserve_chunks(chunks, depth), False),
+        (sum(chunks) * depth - 1, True),
+    ):
         chain = brute.Chain(chunks, [1] * len(chunks), [None] * len(chunks), depth, reserve_)
         assert any(kind == "w" for state in chain.explore() for kind, _ in state) == expected
 
 
 def test_more_reserve_can_bring_deadlock_back():
-    """K = 4, chunks 4, 4, 3: 23 is safe, 24 is not, 35 and up are (design.md section 4.3); the intervals are unions of RES-19."""
+    """K = 4, chunks 4, 4, 3: 23 is safe, 24 is not, 35 and up are (design.md section 4.3); the intervals are unions
+    of RES-19."""
     dead = {r for r in range(11, 45) if brute.reserve_deadlocks((4, 4, 3), 4, r)}
     assert dead == {*range(11, 23), *range(24, 27), *range(28, 31), *range(32, 35)}
     positions = [(0, 4), (4, 4), (8, 3)]
@@ -98,7 +102,8 @@ def test_several_classes_against_every_state():
 
 
 def test_early_release_makes_thresholds_sufficient_not_exact():
-    """Chunks 2 (given back), 3, 3: holdings are running sums; never a deadlock from the bound on, and sometimes none below it."""
+    """Chunks 2 (given back), 3, 3: holdings are running sums; never a deadlock from the bound on, and sometimes none
+    below it."""
     slack = 0
     for first, give, second, third in itertools.product((1, 2, 3), (1, 2), (1, 2, 3), (1, 2)):
         if give > first:
@@ -144,7 +149,8 @@ def test_weighted_throttle_against_every_state():
     for _ in range(12):
         capacity = generator.randint(2, 5)
         classes = [
-            ([generator.randint(1, 4) for _ in range(generator.randint(1, 3))], generator.randint(1, 2)) for _ in range(2)
+            ([generator.randint(1, 4) for _ in range(generator.randint(1, 3))], generator.randint(1, 2))
+            for _ in range(2)
         ]
         safe = reserve.knapsack_safe_reserve([(chunks, None, weight, None) for chunks, weight in classes], capacity)
         steps = [[({"t": (weight, 0)}, {}), *brute.held_chunks(chunks)] for chunks, weight in classes]

@@ -70,7 +70,9 @@ def test_published_vector():
 
 def test_equal_stations_are_exact():
     for stations, population in itertools.product(range(1, 7), range(1, 12)):
-        assert throughput.balanced_throughput(stations, Fraction(2), population) == mva([Fraction(2)] * stations, population)
+        assert throughput.balanced_throughput(stations, Fraction(2), population) == mva(
+            [Fraction(2)] * stations, population
+        )
     for stations, loss in itertools.product(range(2, 7), (Fraction(1, 20), Fraction(1, 7), Fraction(1, 4))):
         demands = [Fraction(1)] * stations
         depth = throughput.depth_for_loss(demands, loss)
@@ -94,7 +96,8 @@ def _random_stack(generator):
 
 
 def test_memory_never_helps():
-    """1/sum(D) <= X(K, R) <= X(K): 60 random stacks, every safe R; the anomalies below X(R/F) and among reserves occur as well."""
+    """1/sum(D) <= X(K, R) <= X(K): 60 random stacks, every safe R; the anomalies below X(R/F) and among reserves
+    occur as well."""
     generator = random.Random(10)
     compared = 0
     for _ in range(60):
