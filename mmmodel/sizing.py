@@ -18,7 +18,7 @@ from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
 from mmmodel.exact.stuck import Chains, StuckStates
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
-from mmmodel.transitions import LEAVES, Move, Relation
+from mmmodel.transitions import LEAVES, Move, Position, Relation
 from mmmodel.units import format_bytes
 
 DEEPEST = 2**40  # a depth that is safe here is safe at every depth
@@ -422,6 +422,7 @@ def _most_in_use(system: System, pool: int) -> int | float:
     others = [p for p, capacity in enumerate(system.capacity) if p != pool and capacity is not None]
     reachable = Chains(relation)
     places = [(at, position) for at, position in enumerate(relation.positions) if at in reachable]
+    places += [(~at, _taken(position)) for at, position in places if position.waits]
     most = [max((p.holds[pool] for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
     takes = [max((_needed(p, pool) for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
     if any(population is None and m for population, m in zip(relation.population, most)) and not others:
@@ -433,7 +434,13 @@ def _most_in_use(system: System, pool: int) -> int | float:
     return _most_by_solver(relation, places, pool, others)
 
 
-def _needed(position, pool: int) -> int:
+def _taken(position: Position) -> Position:
+    """The place of a request that has just taken: a step done at once holds its take too, if only for a moment."""
+    during = tuple(h + t for h, t in zip(position.holds, position.take))
+    return replace(position, waits=False, holds=during)
+
+
+def _needed(position: Position, pool: int) -> int:
     """What one request needs of the pool to make its next move: at least what it holds."""
     if not position.waits or not position.take[pool]:
         return position.holds[pool]

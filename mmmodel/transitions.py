@@ -25,7 +25,8 @@ State = tuple[int, ...]
 class Position:
     """Where a request of class `cls` can stand. `holds`, `take` and `floor` are vectors over the pools.
 
-    Waiting (`waits`): it moves to `then` when `take` fits above `floor`; where it does not fit, to `refused` (if not LEAVES).
+    Waiting (`waits`): it moves to `then` when `take` fits above `floor`; where it does not fit, to `refused` if it has a
+    `way_round` (LEAVES: its fallback takes nothing and was the last), else it stays.
     Served: it moves to `then` at any time, except when `never`. `then == LEAVES` means that it is done and gives all back.
     """
 
@@ -40,6 +41,7 @@ class Position:
     never: bool = False
     lose: float | None = None
     service: Service | None = None
+    way_round: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Relation:
                     yield self._step(state, Move("finish", at, position.then))
             elif self.fits(position, free):
                 yield self._step(state, Move("take", at, position.then))
-            elif position.refused != LEAVES:
+            elif position.way_round:
                 yield self._step(state, Move("refuse", at, position.refused))
 
     def apply(self, state: State, move: Move) -> State:
@@ -120,7 +122,7 @@ class Relation:
                 raise ValueError(f"{move}: {position.take} does not fit into {free} above {position.floor}")
         elif move.action == "finish" and (position.waits or position.never or position.then != move.to):
             raise ValueError(f"{move}: no service ends there")
-        elif move.action == "refuse" and (position.refused != move.to or self.fits(position, free)):
+        elif move.action == "refuse" and (not position.way_round or position.refused != move.to or self.fits(position, free)):
             raise ValueError(f"{move}: nothing is refused there")
         return self._step(state, move)[1]
 
@@ -135,7 +137,7 @@ class Relation:
         for at, (count, position) in enumerate(zip(state, self.positions)):
             if count and position.never:
                 kept = [k + count * h for k, h in zip(kept, position.holds)]
-            elif count and position.waits and any(position.holds) and position.refused == LEAVES:
+            elif count and position.waits and any(position.holds) and not position.way_round:
                 stuck.add(at)
         while stuck:
             held = list(kept)
@@ -272,7 +274,8 @@ class _Walk:
         if not any(step.take):
             return then
         refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
-        positions.append(Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose))
+        position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
+        positions.append(replace(position, way_round=bool(step.fallback)))
         return len(positions) - 1
 
     def _known(self, place: tuple[int, ...] | None, holds: tuple[int, ...]) -> int:

@@ -89,6 +89,8 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             c = np.int64((states[at, word[p]] >> shift[p]) & mask[p])
             counts[p] = c
             if c > 0:
+                if kind[p] == NEVER:
+                    return CONSUMED, count, at, parents, labels
                 inside[cls[p]] += c
                 for pool in range(pools):
                     free[pool] -= c * holds[p, pool]
@@ -151,10 +153,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             slots[slot] = count
             parents[count] = at
             labels[count] = r
-            target = rows[r, 2]
             count += 1
-            if target >= 0 and kind[target] == NEVER:
-                return CONSUMED, count, count - 1, parents, labels
             if 2 * count > slots.size:
                 slots = _rehash(states, count, 2 * slots.size)
                 slot_mask = np.uint64(slots.size - 1)

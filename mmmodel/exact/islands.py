@@ -14,7 +14,7 @@ import numpy as np
 
 from mmmodel.exact.stuck import StuckStates
 from mmmodel.stack import System
-from mmmodel.transitions import Relation
+from mmmodel.transitions import LEAVES, Relation
 
 Interval = tuple[int, float]
 MOST_INTERVALS = 5_000
@@ -82,7 +82,8 @@ def _coins(relation: Relation, pool: int) -> Coins | None:
     for other, capacity in enumerate(relation.capacity):
         if other == pool or capacity is None:
             continue
-        weights = [relation.positions[relation.first[k]].take[other] for k in classes]
+        firsts = [relation.positions[at] if (at := relation.first[k]) != LEAVES else None for k in classes]
+        weights = [first.take[other] if first else 0 for first in firsts]
         whole = sum(w * (relation.population[k] or math.inf) for k, w in zip(classes, weights) if w)
         if whole > capacity:
             shared.append((weights, capacity))

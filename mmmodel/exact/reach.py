@@ -144,7 +144,7 @@ class _Table:
                 rows.append((_ENTER, at, at))
             if position.waits:
                 rows.append((_TAKE, at, position.then))
-                if position.refused != LEAVES:
+                if position.way_round:
                     rows.append((_REFUSE, at, position.refused))
             elif not position.never:
                 rows.append((_FINISH, at, position.then))
@@ -174,7 +174,7 @@ class _Table:
         if at in self.relation.outside:
             return 0
         if position.waits:
-            return 1 if position.refused == LEAVES else 2
+            return 2 if position.way_round else 1
         return 4 if position.never else 3
 
     def arguments(self) -> tuple:

@@ -367,7 +367,7 @@ class Chains:
 
 def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Group]:
     positions = relation.positions
-    waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and p.refused == LEAVES and at in chains}
+    waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and not p.way_round and at in chains}
     detours = _behind_refusals(relation)
     for at in sorted(waiting, key=lambda at: sum(positions[at].holds)):
         if at not in waiting:

@@ -55,7 +55,7 @@ def consumption(relation: Relation) -> list[Move] | None:
         if relation.positions[at].never:
             chain = StuckStates(relation).chains[at]
             try:
-                moves = _along(relation, chain, 1)
+                moves = _along(relation, chain, 1) or [Move("enter", at, at)]
                 relation.replay(moves)
             except ValueError:
                 continue

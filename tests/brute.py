@@ -1,0 +1,197 @@
+"""A second opinion, written from design sections 2 and 3 alone: a stack's file as plain data, walked request by request.
+
+It shares no code with the package and makes other choices on purpose: waiting and in service are separate places, every
+request carries its own holdings, nothing is merged, and the deadlock is the definition word for word. It is slow and small.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+GONE = -1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request stands: waiting for a step (`served` False), or in service at it."""
+
+    cls: str
+    step: str
+    served: bool
+    take: tuple
+    floor: tuple
+    give: tuple
+    never: bool
+    at_once: bool
+    then: int
+    refused: int | None
+
+
+class Brute:
+    """The states of `data` (a stack as plain data). A state is a sorted tuple of (place, holdings), one entry a request."""
+
+    def __init__(self, data, reserve=None, depth=None):
+        self.pools = list(data["pools"])
+        asked = {"reserve": reserve, "throttle": depth}
+        own = {name: (pool or {}).get("capacity") for name, pool in data["pools"].items()}
+        self.capacity = tuple(asked[n] if asked.get(n) is not None else own[n] for n in self.pools)
+        self.places = []
+        self.first, self.most = {}, {}
+        for name, cls in data["requests"].items():
+            self.first[name] = self._lay(name, cls["steps"], GONE)
+            self.most[name] = cls.get("depth")
+        self.zero = (0,) * len(self.pools)
+
+    def _vector(self, amounts):
+        return tuple((amounts or {}).get(pool, 0) for pool in self.pools)
+
+    def _lay(self, cls, steps, then):
+        """Places of `steps` and the index of the first; after the last of them a request goes to `then`."""
+        unrolled = [step for step in steps for _ in range(step.get("repeat", 1))]
+        for step in reversed(unrolled):
+            refused = step.get("refused", "wait")
+            way = self._lay(cls, refused["steps"], then) if isinstance(refused, dict) and "steps" in refused else None
+            vectors = [self._vector(step.get(key)) for key in ("take", "floor", "give")]
+            never = step.get("serve") == "never"
+            at_once = "serve" not in step
+            self.places.append(Place(cls, step["name"], True, *vectors, never, at_once, then, None))
+            self.places.append(Place(cls, step["name"], False, *vectors, never, at_once, len(self.places) - 1, way))
+            then = len(self.places) - 1
+        return then
+
+    def free(self, requests):
+        return tuple(c - sum(held[i] for _, held in requests) for i, c in enumerate(self.capacity))
+
+    def fits(self, at, free):
+        place = self.places[at]
+        return all(t == 0 or f - t >= floor for t, f, floor in zip(place.take, free, place.floor))
+
+    def took(self, at, held):
+        """The request after its take: in service, or behind the step if that is done at once; None if it has left."""
+        place = self.places[at]
+        held = tuple(h + t for h, t in zip(held, place.take))
+        return self.finished(place.then, held) if place.at_once else (place.then, held)
+
+    def finished(self, at, held):
+        """The request after its service; None if it has left."""
+        place = self.places[at]
+        kept = tuple(h - g for h, g in zip(held, place.give))
+        assert min(kept) >= 0, f"{place.cls} gives back what it does not hold at {place.step}"
+        return None if place.then == GONE else self.arrived(place.then, kept)
+
+    def arrived(self, at, held):
+        """The request when it comes to wait at `at`: who takes nothing does not wait. None if it has left."""
+        if any(self.places[at].take):
+            return at, held
+        return self.took(at, held)
+
+    def refused(self, at, held):
+        """The request on its way round a step that refused it."""
+        return None if self.places[at].refused == GONE else self.arrived(self.places[at].refused, held)
+
+    def after(self, state):
+        """Every state that one move of one request leads to."""
+        free = self.free(state)
+        for i, (at, held) in enumerate(state):
+            if i and state[i - 1] == state[i]:
+                continue
+            rest = state[:i] + state[i + 1 :]
+            place = self.places[at]
+            if place.served:
+                if not place.never:
+                    yield self._with(rest, self.finished(at, held))
+            elif self.fits(at, free):
+                yield self._with(rest, self.took(at, held))
+            elif place.refused is not None:
+                yield self._with(rest, self.refused(at, held))
+        inside = Counter(self.places[at].cls for at, _ in state)
+        for cls, at in self.first.items():
+            if self.most[cls] is not None and inside[cls] >= self.most[cls]:
+                continue
+            if self.fits(at, free):
+                yield self._with(state, self.took(at, self.zero))
+            elif self.places[at].refused is not None:
+                yield self._with(state, self.refused(at, self.zero))
+
+    def _with(self, rest, request):
+        return rest if request is None else tuple(sorted((*rest, request)))
+
+    def deadlock(self, state):
+        """The largest set of waiting requests that hold something, none of which could go on if all others finished."""
+        stuck = [r for r in state if any(r[1]) and not self.places[r[0]].served and self.places[r[0]].refused is None]
+        lost = [r for r in state if self.places[r[0]].served and self.places[r[0]].never]
+        while True:
+            free = self.free(stuck + lost)
+            left = [r for r in stuck if not self.fits(r[0], free)]
+            if len(left) == len(stuck):
+                return left
+            stuck = left
+
+    def consumes(self, state):
+        return any(self.places[at].served and self.places[at].never for at, _ in state)
+
+    def unsafe(self, limit=100_000):
+        """Whether a deadlock, or a request that is served for ever, can be reached. None if there are too many states."""
+        seen, order = {()}, [()]
+        for state in order:
+            if self.consumes(state) or self.deadlock(state):
+                return True
+            for after in self.after(state):
+                if after not in seen:
+                    if len(order) >= limit:
+                        return None
+                    seen.add(after)
+                    order.append(after)
+        return False
+
+    # ---- somebody else's path -------------------------------------------------------------------------------------------
+
+    def replay(self, path):
+        """The states that a path of `sizing.PathStep`s can have led to, by these rules; raises AssertionError if none."""
+        states = {()}
+        for n, step in enumerate(path):
+            for _ in range(step.count):
+                states = {after for state in states for after in self._one(state, step)}
+            free = tuple(step.free.get(pool) for pool in self.pools)
+            fits = [f is None for f in free]
+            states = {s for s in states if all(skip or a == b for skip, a, b in zip(fits, free, self.free(s)))}
+            assert states, f"move {n + 1} cannot be made: {step}, free {step.free}, holds {step.holds}"
+        return states
+
+    def _one(self, state, step):
+        for i, (at, held) in enumerate(state):
+            if i and state[i - 1] == state[i]:
+                continue
+            rest = state[:i] + state[i + 1 :]
+            yield from self._move(rest, at, held, step, state)
+        inside = sum(self.places[at].cls == step.cls for at, _ in state)
+        if self.most[step.cls] is None or inside < self.most[step.cls]:
+            first = self.first[step.cls]
+            if step.action == "enters":
+                yield self._with(state, self.arrived(first, self.zero))
+            else:
+                come = self.arrived(first, self.zero)
+                yield from self._move(state, *come, step, state) if come else ()
+
+    def _move(self, rest, at, held, step, state):
+        """The request's move `step`; a path may leave out, before and after it, services that give nothing back."""
+        for here, holds in ((at, held), *filter(None, self._onwards(at, held))):
+            place = self.places[here]
+            if (place.cls, place.step) != (step.cls, step.step):
+                continue
+            if step.action == "is served at" and place.served and not place.never:
+                done = self.finished(here, holds)
+            elif step.action == "takes" and not place.served and self.fits(here, self.free(state)):
+                done = self.took(here, holds)
+            elif step.action == "is refused" and place.refused is not None and not self.fits(here, self.free(state)):
+                done = self.refused(here, holds)
+            else:
+                continue
+            for request in (done, *self._onwards(*(done or (GONE, None)))):
+                yield self._with(rest, request)
+
+    def _onwards(self, at, held):
+        """All that a request becomes by services that give nothing back; None once it has left."""
+        while at != GONE and self.places[at].served and not self.places[at].never and not any(self.places[at].give):
+            request = self.finished(at, held)
+            yield request
+            at, held = request or (GONE, None)
