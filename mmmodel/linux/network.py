@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import errno
-import fcntl
 import re
 import socket
 import struct
@@ -97,6 +96,8 @@ def format_rings(rings: Rings, interface: str) -> str:
 
 def live_rings(interface: str) -> Rings:
     """The rings of an interface of this machine, asked by ioctl as ethtool does (no root needed). Raises HostError."""
+    import fcntl  # not on every system; a recorded tree can be read without it
+
     # struct ethtool_ringparam: cmd, rx/mini/jumbo/tx maxima, rx/mini/jumbo/tx pending (include/uapi/linux/ethtool.h)
     buffer = array.array("B", struct.pack("=9I", ETHTOOL_GRINGPARAM, *[0] * 8))
     request = struct.pack("16sP", interface.encode(), buffer.buffer_info()[0])

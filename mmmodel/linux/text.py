@@ -40,7 +40,7 @@ def whole(text: str, where: str, what: str, largest: int = LARGEST) -> int:
 
 
 def signed(text: str, where: str, what: str) -> int:
-    """Like `whole`, with an optional minus sign (priorities of swaps, values of some sysctls)."""
+    """Like `whole`, with an optional minus sign (priorities of swaps)."""
     return -whole(text[1:], where, what) if text.startswith("-") else whole(text, where, what)
 
 
@@ -96,10 +96,6 @@ class Tree:
     def word(self, name: str) -> str:
         """The content of a one-line file without the line's end."""
         return self.text(name).strip()
-
-    def number(self, name: str) -> int:
-        """The integer in a one-line file (a minus sign is allowed)."""
-        return signed(self.word(name), name, "the value")
 
     def names(self, name: str) -> list[str]:
         """The sorted names in directory `name`; HostError if it is absent or unreadable."""

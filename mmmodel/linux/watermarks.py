@@ -36,7 +36,6 @@ PAGE = 4096  # bytes
 SWAP_CLUSTER_MAX = 32
 MIGRATE_PCPTYPES = 3
 PAGEBLOCK = 512  # pages of a huge page and pageblock, x86-64 and 4 KiB arm64
-RESERVE_RATIO = {"DMA": 256, "DMA32": 256, "Normal": 32, "HighMem": 0, "Movable": 0}  # vm.lowmem_reserve_ratio
 
 
 @dataclass(frozen=True)

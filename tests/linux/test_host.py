@@ -122,6 +122,22 @@ def test_a_daemon_is_covered_only_if_every_thread_is(full_tree):
     assert not daemon.io_flusher
 
 
+@pytest.mark.parametrize(
+    ("flags", "io_flusher", "memalloc"),
+    [
+        (0, False, False),
+        (0x80000, False, False),
+        (0x100000, False, False),
+        (0x180000, True, False),
+        (0x180800, True, True),
+    ],
+)
+def test_thread_flags(flags, io_flusher, memalloc):
+    """PF_MEMALLOC_NOIO 0x80000 and PF_LOCAL_THROTTLE 0x100000, both, are IO_FLUSHER; PF_MEMALLOC is 0x800."""
+    thread = Thread(1, flags)
+    assert (thread.io_flusher, thread.memalloc) == (io_flusher, memalloc)
+
+
 def test_what_is_missing_is_named(full_tree):
     for name in ("proc/meminfo", "proc/net/netstat", "proc/sys/vm/min_free_kbytes", "sys/block/nbd0/queue/nr_requests"):
         (full_tree / name).unlink()
