@@ -196,6 +196,7 @@ def small_virtio(stack: Stack, cushion: int) -> Stack:
     """nbd-swap-virtio with 4 writes, an ATOMIC floor of 12 and an ordinary floor `cushion` above it."""
     floors = {"ordinary": 12 + cushion, "nomemalloc": 12 + cushion, "atomic": 12}
     amounts = {256: 1, 5660: 1, 6144: 3, 3584: 1, 3584 + 5660: 2, 4096: 1}
+    amounts = {12 * value if value != 4096 else value: small for value, small in amounts.items()}
 
     def shrink(step: dict[str, Any]) -> None:
         for key in ("take", "give"):
@@ -229,8 +230,8 @@ def test_floor_and_lock_of_the_virtio_refill(scheme, cushion, deadlock):
 
 
 def test_the_cushions_that_were_measured():
-    """Ordinary floor less ATOMIC floor in pages, and the largest draw of 127 others, against the frequencies of hangs."""
-    draw = 127 * (1536 + 4124 + 3 * 2048)
+    """Ordinary floor less ATOMIC floor in pages, and the largest draw of 11 others, against the frequencies of hangs."""
+    draw = 11 * 12 * (1536 + 4124 + 3 * 2048)
     for scheme, cushion, hung in (
         (None, 234, True),
         ("min-free-2048", 318, True),
@@ -242,8 +243,8 @@ def test_the_cushions_that_were_measured():
         steps = {step.name: step for step in stack.requests["swap-write"].steps}
         assert steps["bio"].floor["reserve"] - steps["refill"].floor["reserve"] == cushion * 4096
         assert steps["refill"].refused.steps[1].floor == steps["bio"].floor
-        assert stack.pools["reserve"].capacity == steps["bio"].floor["reserve"] + 128 * 256
-        assert (draw > cushion * 4096 - 4096) == hung
+        assert stack.pools["reserve"].capacity == steps["bio"].floor["reserve"] + 12 * 12 * 256
+        assert (draw > (cushion - 1) * 4096) == hung
 
 
 def small_loop(stack: Stack) -> Stack:
