@@ -1,50 +1,59 @@
-"""mmmodel: reserve against throttle depth on the Linux writeout path. Every public name is listed here."""
+"""mmmodel: reserve against throttle depth on the Linux writeout path.
 
+Every public name is listed here, under the module that has it. A module is loaded when one of its names is first used, so
+that a command which only prints a table does not wait for a solver.
+"""
+
+import importlib
 from importlib.metadata import PackageNotFoundError, version
 
-from mmmodel import bounds, exact
-from mmmodel.catalogue import load_stack, stack_names
-from mmmodel.linux import Host, HostError, load_host
-from mmmodel.report import Report, size
-from mmmodel.sizing import (
-    Verdict,
-    footprint,
-    reachable_deadlock,
-    safe_depth,
-    safe_reserve,
-    unsafe_reserves,
-    verdict,
-    wait_free_depth,
-    wait_free_reserve,
-)
-from mmmodel.stack import QuestionError, Request, Stack, StackError
+_PUBLIC = {
+    "mmmodel.catalogue": ("load_stack", "stack_names"),
+    "mmmodel.linux": ("Host", "HostError", "load_host"),
+    "mmmodel.performance": (
+        "best_depth",
+        "frontier",
+        "knee",
+        "throughput",
+        "throughput_bounds",
+        "time_to_deadlock",
+        "time_to_unsafe",
+    ),
+    "mmmodel.report": ("Report", "size"),
+    "mmmodel.sizing": (
+        "Verdict",
+        "footprint",
+        "reachable_deadlock",
+        "safe_depth",
+        "safe_reserve",
+        "unsafe_reserves",
+        "verdict",
+        "wait_free_depth",
+        "wait_free_reserve",
+    ),
+    "mmmodel.stack": ("QuestionError", "Request", "Stack", "StackError"),
+}
+_MODULES = ("bounds", "compare", "exact", "linux", "plot")
+_WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
 try:
     __version__ = version("mmmodel")
 except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = [
-    "Host",
-    "HostError",
-    "QuestionError",
-    "Report",
-    "Request",
-    "Stack",
-    "StackError",
-    "Verdict",
-    "bounds",
-    "exact",
-    "footprint",
-    "load_host",
-    "load_stack",
-    "reachable_deadlock",
-    "safe_depth",
-    "safe_reserve",
-    "size",
-    "stack_names",
-    "unsafe_reserves",
-    "verdict",
-    "wait_free_depth",
-    "wait_free_reserve",
-]
+__all__ = sorted([*_WHERE, *_MODULES])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"mmmodel.{name}")
+    else:
+        raise AttributeError(f"module 'mmmodel' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
