@@ -183,7 +183,7 @@ class StackChain:
             mean = self.chain.mean_time_to(event, exact=self.exact)
             return mean if self.exact else self._said(mean)
         if self.exact:
-            values = {state: value for state, value in zip(self.chain.states, reward)}
+            values = dict(zip(self.chain.states, reward))
             return self.chain.accumulated(lambda state: values[state], event, exact=True)
         return self._said(self.chain.accumulated(reward, event))
 

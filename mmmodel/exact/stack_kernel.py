@@ -250,7 +250,7 @@ def free_of(t, vector, free):
 
 @njit(cache=True)
 def fits(t, at, free):
-    for r in range(t.pools):
+    for r in range(t.pools):  # noqa: SIM110  (numba compiles no generators)
         if free[r] < t.place[at, HELD + t.pools + r]:
             return False
     return True

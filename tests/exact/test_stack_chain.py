@@ -335,14 +335,14 @@ def test_what_is_no_network():
 def test_questions_that_have_no_chain():
     with pytest.raises(QuestionError, match="untimed: a request can pass without being served"):
         stack_chain(stack({"m": 1}, {"untimed": {"depth": 1, "steps": [{"take": {"m": 1}}]}}))
-    with pytest.raises(QuestionError, match="request: nothing bounds how many .* give it a depth"):
+    with pytest.raises(QuestionError, match=r"request: nothing bounds how many .* give it a depth"):
         stack_chain(TWO.stack.system(reserve=4))
     with pytest.raises(QuestionError, match="grant: 'lifo' is not a policy; write one of random, fifo, last-step-first"):
         stack_chain(bare(TWO, 2, 3), "lifo")
 
 
 def test_too_many_states_are_refused_with_their_number():
-    with pytest.raises(StateSpaceTooLarge, match="more than 20 states.*at most"):
+    with pytest.raises(StateSpaceTooLarge, match=r"more than 20 states.*at most"):
         stack_chain(bare(THREE, 40, 300), limit=20)
     with pytest.raises(StateSpaceTooLarge, match="leave exact=True out"):
         stack_chain(bare(THREE, 40, 300), exact=True, limit=20)
