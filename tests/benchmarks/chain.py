@@ -16,7 +16,6 @@ import resource
 import subprocess
 import sys
 import textwrap
-import time
 from fractions import Fraction
 
 from mmmodel.exact.chain import explore_box
@@ -109,7 +108,10 @@ def run(python, code, *arguments):
     """The JSON a child prints, or a sentence why there is none."""
     try:
         done = subprocess.run(
-            [python, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
+            [python, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {PATIENCE} s"
@@ -139,7 +141,9 @@ def main(sizes=(84,)):
     for units in sizes:
         for question, tolerance in (("transient", 1e-6), ("by", 1e-6), ("stationary", 1e-12), ("mean", 1e-12)):
             exact = truth(units, LOAD, question)
-            print(f"S = {units}, load {LOAD}, {question}" + (f" at t = {TIME}" if question in ("transient", "by") else ""))
+            print(
+                f"S = {units}, load {LOAD}, {question}" + (f" at t = {TIME}" if question in ("transient", "by") else "")
+            )
             ours = run(sys.executable, OURS, units, LOAD, question, TIME, tolerance)
             print(shown("mmmodel", ours, exact), flush=True)
             if isinstance(probe, str):
