@@ -305,7 +305,7 @@ class Chain:
     @property
     def coordinates(self) -> np.ndarray:
         """(n, dimensions) integer array of the states of a chain on integer vectors."""
-        return self._states if isinstance(self._states, np.ndarray) else np.array([s for s in self._states])
+        return self._states if isinstance(self._states, np.ndarray) else np.array(list(self._states))
 
     # --- stationary ---
 
@@ -897,7 +897,7 @@ def _initial_law(initial: Any, n: int) -> tuple[np.ndarray, list]:
         given = [0] * n
         given[int(initial)] = 1
     else:
-        given = list(initial)
+        given = initial if isinstance(initial, np.ndarray) else list(initial)
     law = np.array(given, dtype=float)
     if len(law) != n:
         raise ValueError(f"initial: {len(law)} probabilities for {n} states")

@@ -82,7 +82,7 @@ def transient(
     first, weights, cut = poisson_weights(rate * t, min(1e-18, tolerance * 1e-4))
     steps = first + len(weights)
     pi = stationary() if stationary is not None and first > 20 * CHECK else None
-    for drop in (tolerance * 1e-2 / steps, tolerance * 1e-6 / steps, 0.0):
+    for drop in (tolerance * 1e-4 / steps, tolerance * 1e-7 / steps, 0.0):
         walk = Walk(rates, None, out, rate, initial, drop)
         for k in range(0, steps, CHECK):
             spread = _spread(walk.v, pi) if pi is not None else math.inf
