@@ -1,6 +1,7 @@
 """Continuous-time Markov chains: explored from a model, solved with a bound on every error.
 
-A chain has states 0..n-1, rates q_ij >= 0 from i to j != i and a law alpha of the state at time 0. With an *event* (a set of states):
+A chain has states 0..n-1, rates q_ij >= 0 from i to j != i and a law alpha of the state at time 0. With an *event* (a
+set of states):
 
     T          transient states: reachable from the start without passing through the event
     A          = diag(d) - Q on T, d_i the total rate out of i: an M-matrix; its exits lead into the event
@@ -10,16 +11,18 @@ A chain has states 0..n-1, rates q_ij >= 0 from i to j != i and a law alpha of t
     nu         quasi-stationary rate: smallest eigenvalue of A, P(T > t) ~ c exp(-nu t)
     pi         stationary law: pi Q = pi d
 
-All of these are solved by elimination without subtraction (`elimination`, GTH), so that a mean time of 1e30 s or a probability of
-1e-40 has all its digits, and every scalar is a `Certified` float that carries an interval [low, high]. Laws at a time t come from
-uniformization (`uniformization`), whose truncation error is part of the interval.
+All of these are solved by elimination without subtraction (`elimination`, GTH), so that a mean time of 1e30 s or a
+probability of 1e-40 has all its digits, and every scalar is a `Certified` float that carries an interval [low, high].
+Laws at a time t come from uniformization (`uniformization`), whose truncation error is part of the interval.
 
 Where an interval comes from (the tighter of two):
-  a priori    the entrywise bound of the elimination, `Elimination.relative_error`;
-  a posteriori  M-matrix bounds of a residual. Lemma: x, s > 0, |x A - a| <= eps x D and s A >= (1 - eta) x D with eta < 1 give
-              |a A^-1 - x| <= eps / (1 - eta) s, because A^-1 >= 0. D = diag(d); the residual's own roundoff is in eps.
-              One more solve, s A = x D, buys a rigorous bound on every entry, relative to that entry. It is applied with one typical
-              state removed, where the system is well conditioned even if the event itself is all but impossible (`Measure`).
+  a priori      the entrywise bound of the elimination, `Elimination.relative_error`;
+  a posteriori  M-matrix bounds of a residual.
+                Lemma: x, s > 0, |x A - a| <= eps x D and s A >= (1 - eta) x D with eta < 1 give
+                |a A^-1 - x| <= eps / (1 - eta) s, because A^-1 >= 0. D = diag(d); eps holds the check's own roundoff.
+                One more solve, s A = x D, buys a rigorous bound on every entry, relative to that entry. It is applied
+                with one typical state removed, where the system is well conditioned even if the event itself is all but
+                impossible (`Measure`).
 Large chains are solved by multilevel aggregation (`multilevel`) under the same certificate, and eliminated if it fails.
 """
 
@@ -78,7 +81,9 @@ class Certified(float):
 
 
 class Law(dict):
-    """Probability by state. `relative_error` bounds the relative error of each entry, `absolute_error` that of their sum |.|_1."""
+    """Probability by state. `relative_error` bounds the relative error of each entry, `absolute_error` that of their
+    sum |.|_1.
+    """
 
     def __init__(self, items: Iterable[tuple[State, float]], relative_error: float, absolute_error: float, method: str):
         super().__init__(items)
@@ -94,17 +99,21 @@ class Moments:
     variance: float
 
 
-# --- making a chain ------------------------------------------------------------------------------------------------------------
+# --- making a chain ---------------------------------------------------------------------------------------------------
 
 
 def explore(
-    initial: State | Mapping[State, Real], successors: Successors, limit: int = LIMIT, progress: Callable[[int], None] | None = None
+    initial: State | Mapping[State, Real],
+    successors: Successors,
+    limit: int = LIMIT,
+    progress: Callable[[int], None] | None = None,
 ) -> Chain:
     """The chain of every state that `initial` can reach, in breadth-first order.
 
-    initial: a state, or a dict from states to probabilities that sum to 1. successors(state) yields (state, rate), rates in 1/s,
-    finite and >= 0 (0 is ignored; so is a transition to the state itself); several transitions to the same state add up. Fractions
-    and ints are kept for exact=True. Raises ValueError for a bad rate, naming it, and StateSpaceTooLarge beyond `limit` states.
+    initial: a state, or a dict from states to probabilities that sum to 1. successors(state) yields (state, rate),
+    rates in 1/s, finite and >= 0 (0 is ignored; so is a transition to the state itself); several transitions to the
+    same state add up. Fractions and ints are kept for exact=True. Raises ValueError for a bad rate, naming it, and
+    StateSpaceTooLarge beyond `limit` states.
     """
     start = dict(initial) if isinstance(initial, Mapping) else {initial: 1}
     index: dict[State, int] = {state: i for i, state in enumerate(start)}
@@ -137,10 +146,11 @@ def explore_box(
 ) -> Chain:
     """The chain on integer vectors 0 <= v_d < shape_d, built with arrays: a million states in about a second.
 
-    jumps: (step, rate) pairs: an integer vector, and a number or a function of the coordinate arrays (one per dimension, float) that
-    returns rates (1/s). inside(*coordinates) -> mask of the vectors that belong to the space (all, if left out); a jump that leaves
-    the space does not happen. Only vectors reachable from `initial` are kept. The states are tuples of ints; `chain.coordinates` is
-    the (n, dimensions) array of them. Raises ValueError for a bad rate or start, StateSpaceTooLarge beyond `limit` vectors.
+    jumps: (step, rate) pairs: an integer vector, and a number or a function of the coordinate arrays (one per
+    dimension, float) that returns rates (1/s). inside(*coordinates) -> mask of the vectors that belong to the space
+    (all, if left out); a jump that leaves the space does not happen. Only vectors reachable from `initial` are kept.
+    The states are tuples of ints; `chain.coordinates` is the (n, dimensions) array of them. Raises ValueError for a
+    bad rate or start, StateSpaceTooLarge beyond `limit` vectors.
     """
     if math.prod(shape) > limit:
         raise _too_large(math.prod(shape), limit, 0)
@@ -183,25 +193,30 @@ def _box_jump(
     bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
     if len(bad):
         state = tuple(points[:, rows[bad[0]]].tolist())
-        raise ValueError(f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0")
+        raise ValueError(
+            f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0"
+        )
     return rows.astype(np.int32), columns.astype(np.int32), rates
 
 
 def _check_rate(state: State, successor: State, rate: Any) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, Real | np.number) or not (0 <= rate and math.isfinite(rate)):
-        raise ValueError(f"the rate from {state!r} to {successor!r} is {rate!r}; it must be a finite number >= 0 (per second)")
+    if isinstance(rate, bool) or not isinstance(rate, Real | np.number) or not (rate >= 0 and math.isfinite(rate)):
+        raise ValueError(
+            f"the rate from {state!r} to {successor!r} is {rate!r}; it must be a finite number >= 0 (per second)"
+        )
 
 
 def _too_large(seen: int, limit: int, waiting: int) -> StateSpaceTooLarge:
     size = seen * BYTES_PER_STATE / 2**30
     return StateSpaceTooLarge(
-        f"limit: {seen} states were seen ({waiting} of them not yet expanded) and the limit is {limit}; exploring so many takes about "
-        f"{size:.2f} GiB, and their elimination more. Raise `limit` if memory allows; else lump equal requests into counts, build the "
-        "generator with explore_box or Chain.from_arrays (about 0.1 kB a state), or simulate (mmmodel.simulation, splitting for rare events)"
+        f"limit: {seen} states were seen ({waiting} of them not yet expanded) and the limit is {limit}; exploring so "
+        f"many takes about {size:.2f} GiB, and their elimination more. Raise `limit` if memory allows; else lump equal "
+        "requests into counts, build the generator with explore_box or Chain.from_arrays (about 0.1 kB a state), or "
+        "simulate (mmmodel.simulation, splitting for rare events)"
     )
 
 
-# --- the chain -----------------------------------------------------------------------------------------------------------------
+# --- the chain --------------------------------------------------------------------------------------------------------
 
 
 class Chain:
@@ -211,7 +226,13 @@ class Chain:
     An event is a predicate of a state or a mask of shape (n,); a reward likewise a function or an array of shape (n,).
     """
 
-    def __init__(self, rates: sparse.csr_array, initial: np.ndarray, states: Sequence[State] | np.ndarray, exact: tuple | None = None):
+    def __init__(
+        self,
+        rates: sparse.csr_array,
+        initial: np.ndarray,
+        states: Sequence[State] | np.ndarray,
+        exact: tuple | None = None,
+    ):
         self.rates, self.initial, self._states, self._exact = rates, initial, states, exact
         self._cache: dict[Any, Any] = {}
 
@@ -226,18 +247,23 @@ class Chain:
     ) -> Chain:
         """A chain from transitions (rows[k] -> columns[k] at rates[k] per second), all of one length.
 
-        initial: the index of the first state, or n probabilities that sum to 1. states: names (default 0..n-1), or an integer array of
-        shape (n, dimensions) whose rows are the states. Equal pairs add up, loops are ignored, states that the start cannot reach
-        are dropped. Raises ValueError for rates that are negative or not finite, or a law that does not sum to 1.
+        initial: the index of the first state, or n probabilities that sum to 1. states: names (default 0..n-1), or an
+        integer array of shape (n, dimensions) whose rows are the states. Equal pairs add up, loops are ignored, states
+        that the start cannot reach are dropped. Raises ValueError for rates that are negative or not finite, or a law
+        that does not sum to 1.
         """
         exact_rates = list(rates) if not isinstance(rates, np.ndarray) and len(rates) <= 200_000 else None
         r, c = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
         q = np.asarray(rates, dtype=float)
         if not r.shape == c.shape == q.shape or r.ndim != 1:
-            raise ValueError(f"rows, columns, rates: shapes {r.shape}, {c.shape}, {q.shape} must be equal and one-dimensional")
+            raise ValueError(
+                f"rows, columns, rates: shapes {r.shape}, {c.shape}, {q.shape} must be equal and one-dimensional"
+            )
         if len(q) and not (np.isfinite(q).all() and q.min() >= 0):
             k = int(np.flatnonzero(~(np.isfinite(q) & (q >= 0)))[0])
-            raise ValueError(f"rates: the rate from {r[k]} to {c[k]} is {q[k]}; it must be a finite number >= 0 (per second)")
+            raise ValueError(
+                f"rates: the rate from {r[k]} to {c[k]} is {q[k]}; it must be a finite number >= 0 (per second)"
+            )
         n = len(states) if states is not None else _size(r, c, initial)
         alpha, exact_alpha = _initial_law(initial, n)
         if len(r) and (min(r.min(), c.min()) < 0 or max(r.max(), c.max()) >= n):
@@ -279,15 +305,16 @@ class Chain:
     @property
     def coordinates(self) -> np.ndarray:
         """(n, dimensions) integer array of the states of a chain on integer vectors."""
-        return self._states if isinstance(self._states, np.ndarray) else np.array([s for s in self._states])
+        return self._states if isinstance(self._states, np.ndarray) else np.array(list(self._states))
 
     # --- stationary ---
 
     def stationary(self, exact: bool = False) -> Law:
         """Stationary law by state, from which the chain, started as it is, spends its time in the long run.
 
-        States that are left for ever have probability 0 (exactly). Several recurrent classes: each has its own law, weighted by the
-        probability of being absorbed in it from the start, which is the long-run share of time in expectation.
+        States that are left for ever have probability 0 (exactly). Several recurrent classes: each has its own law,
+        weighted by the probability of being absorbed in it from the start, which is the long-run share of time in
+        expectation.
         """
         if exact:
             return Law(zip(self.states, self._exact_chain().stationary()), 0.0, 0.0, "rational elimination")
@@ -307,7 +334,9 @@ class Chain:
         return self._cache["stationary"]
 
     def _recurrent_classes(self) -> tuple[list[np.ndarray], list[float], float]:
-        """Closed communicating classes, the probability of ending in each, and a bound on the relative error of those."""
+        """Closed communicating classes, the probability of ending in each, and a bound on the relative error of
+        those.
+        """
         count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
         if count == 1:
             return [np.arange(len(self))], [1.0], 0.0
@@ -317,7 +346,9 @@ class Chain:
         classes = [np.flatnonzero(label == k) for k in np.flatnonzero(~leaves)]
         if len(classes) == 1:
             return classes, [1.0], 0.0
-        chances = [self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes]
+        chances = [
+            self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes
+        ]
         return classes, [float(c) for c in chances], max(c.relative_error for c in chances)
 
     def _part(self, members: np.ndarray) -> sparse.csr_array:
@@ -331,9 +362,15 @@ class Chain:
     def expected(self, reward: Reward, exact: bool = False) -> Certified | Fraction:
         """Stationary mean of a reward: sum of pi(state) reward(state)."""
         if exact:
-            return sum((p * Fraction(reward(s)) for s, p in zip(self.states, self._exact_chain().stationary()) if p), Fraction(0))
+            return sum(
+                (p * Fraction(reward(s)) for s, p in zip(self.states, self._exact_chain().stationary()) if p),
+                Fraction(0),
+            )
         terms = self.stationary_vector() * self._values(reward)
-        value, slack = float(terms.sum()), float(np.abs(terms).sum()) * (self._cache["stationary_error"][0] + len(self) * U)
+        value, slack = (
+            float(terms.sum()),
+            float(np.abs(terms).sum()) * (self._cache["stationary_error"][0] + len(self) * U),
+        )
         return Certified(value, value - slack, value + slack, self._cache["stationary_error"][1])
 
     def flow(self, select: Callable[[Any, Any], bool], exact: bool = False) -> Certified | Fraction:
@@ -348,11 +385,15 @@ class Chain:
     # --- time to an event ---
 
     def mean_time_to(self, event: Event, exact: bool = False) -> Certified | Fraction:
-        """Mean time (s) until the event first holds; math.inf if it may never hold. exact=True: a Fraction (small chains)."""
+        """Mean time (s) until the event first holds; math.inf if it may never hold. exact=True: a Fraction (small
+        chains).
+        """
         return self.accumulated(1, event, exact)
 
     def accumulated(self, reward: Reward | float, until: Event, exact: bool = False) -> Certified | Fraction:
-        """Mean of the integral of a reward >= 0 over the time until the event; inf if the event may never hold and the reward goes on."""
+        """Mean of the integral of a reward >= 0 over the time until the event; inf if the event may never hold and the
+        reward goes on.
+        """
         mask = self._mask(until)
         if exact:
             values = [Fraction(reward(s)) if callable(reward) else Fraction(reward) for s in self.states]
@@ -375,8 +416,9 @@ class Chain:
     def moments(self, event: Event) -> Moments:
         """Mean, second moment and variance of the time to the event.
 
-        The variance is not a difference of moments: it solves A v = sum_j q_ij (h_j - h_i)^2 (the squared jumps of the martingale
-        h(X) + t), plus the variance of h over the initial law; so it keeps its digits where the law is nearly deterministic.
+        The variance is not a difference of moments: it solves A v = sum_j q_ij (h_j - h_i)^2 (the squared jumps of the
+        martingale h(X) + t), plus the variance of h over the initial law; so it keeps its digits where the law is
+        nearly deterministic.
         """
         problem = self._problem(self._mask(event))
         if not problem.certain:
@@ -384,7 +426,9 @@ class Chain:
         return problem.moments()
 
     def probability_by(self, t: float, event: Event, tolerance: float = 1e-12) -> Certified:
-        """P(the event has held at some time in [0, t]), t in seconds, with relative error at most `tolerance` (and the interval)."""
+        """P(the event has held at some time in [0, t]), t in seconds, with relative error at most `tolerance` (and the
+        interval).
+        """
         from .uniformization import absorbed_by
 
         mask = self._mask(event)
@@ -411,9 +455,11 @@ class Chain:
         return transient(self.rates, self.initial, _time(t), tolerance, self.stationary_vector)
 
     def quasi_stationary_rate(self, event: Event) -> Certified:
-        """Rate nu (1/s) at which P(event not yet) decays in the end: ~ c exp(-nu t); 1/nu is the mean time once the start is forgotten.
+        """Rate nu (1/s) at which P(event not yet) decays in the end: ~ c exp(-nu t); 1/nu is the mean time once the
+        start is forgotten.
 
-        Smallest eigenvalue of A by inverse iteration; the interval is Collatz and Wielandt's: min x/z <= nu <= max x/z for z = A^-1 x.
+        Smallest eigenvalue of A by inverse iteration; the interval is Collatz and Wielandt's: min x/z <= nu <= max x/z
+        for z = A^-1 x.
         """
         return self._problem(self._mask(event)).decay_rate()
 
@@ -422,7 +468,12 @@ class Chain:
         problem = self._problem(self._mask(event))
         law, error = problem.decay_law()
         states = self.states
-        return Law([(states[i], float(x)) for i, x in zip(problem.members, law)], error, error, "inverse iteration, ratio bound")
+        return Law(
+            [(states[i], float(x)) for i, x in zip(problem.members, law)],
+            error,
+            error,
+            "inverse iteration, ratio bound",
+        )
 
     def probability_before(self, a: Event, b: Event, exact: bool = False) -> Certified | Fraction:
         """P(event a holds before event b does, or together with it); b may be an event that never holds."""
@@ -440,8 +491,8 @@ class Chain:
     def sensitivity(self, event: Event, group: Callable[[Any, Any], Hashable]) -> dict[Hashable, float]:
         """Elasticities d log E / d log(scale of a group's rates) of the mean time E to the event, by an adjoint solve.
 
-        group(state, successor) -> label of the transition (None: left out). With x A = alpha, A h = 1: dE/dlog s_g is the sum over
-        the group of x_i q_ij (h_j - h_i). Over all transitions they sum to -1 (time scales as 1/rates).
+        group(state, successor) -> label of the transition (None: left out). With x A = alpha, A h = 1: dE/dlog s_g is
+        the sum over the group of x_i q_ij (h_j - h_i). Over all transitions they sum to -1 (time scales as 1/rates).
         """
         problem = self._problem(self._mask(event))
         if not problem.certain:
@@ -451,7 +502,8 @@ class Chain:
         return self._by_group(group, x, h, float(x.sum()))
 
     def stationary_sensitivity(self, reward: Reward, group: Callable[[Any, Any], Hashable]) -> dict[Hashable, float]:
-        """Derivatives d E[reward] / d log(scale of a group's rates) of the stationary mean (one recurrent class), by an adjoint solve.
+        """Derivatives d E[reward] / d log(scale of a group's rates) of the stationary mean (one recurrent class), by
+        an adjoint solve.
 
         They are sums of pi_i q_ij (g_j - g_i), g the bias: -Q g = r - E[r]. Over all transitions they sum to 0.
         """
@@ -490,7 +542,10 @@ class Chain:
             return np.fromiter((bool(event(s)) for s in self.states), dtype=bool, count=len(self))
         mask = np.asarray(event)
         if mask.dtype != bool or mask.shape != (len(self),):
-            raise ValueError(f"event: {mask.dtype} array of shape {mask.shape}; it must be a function of a state or a mask of {len(self)} bools")
+            raise ValueError(
+                f"event: {mask.dtype} array of shape {mask.shape}; it must be a function of a state "
+                f"or a mask of {len(self)} bools"
+            )
         return mask
 
     def _values(self, reward: Reward | float) -> np.ndarray:
@@ -518,20 +573,23 @@ class Chain:
         from .rational import RationalChain
 
         if self._exact is None:
-            raise ValueError("exact: this chain was built from arrays of floats or has too many transitions; use explore() with Fractions")
+            raise ValueError(
+                "exact: this chain was built from arrays of floats or has too many transitions; "
+                "use explore() with Fractions"
+            )
         if "exact" not in self._cache:
             self._cache["exact"] = RationalChain(len(self), *self._exact)
         return self._cache["exact"]
 
 
-# --- absorption ----------------------------------------------------------------------------------------------------------------
+# --- absorption -------------------------------------------------------------------------------------------------------
 
 
 class AbsorptionProblem:
     """The chain until an event: A = diag(d) - Q on the states that can occur before it and may still reach it.
 
-    members: (m,) their indices. rates, exits: rates among them, and into the event. dead: rates to where the event is out of reach.
-    certain: the event happens with probability one.
+    members: (m,) their indices. rates, exits: rates among them, and into the event. dead: rates to where the event is
+    out of reach. certain: the event happens with probability one.
     """
 
     def __init__(self, rates: sparse.csr_array, initial: np.ndarray, mask: np.ndarray):
@@ -585,9 +643,10 @@ class AbsorptionProblem:
     def visits(self) -> tuple[np.ndarray, np.ndarray, str]:
         """x with x A = alpha, a bound on the absolute error of each entry, and what gave it.
 
-        Through a typical state o: y (y_o = 1, y A = 0 off o) is the stationary measure of what happens between visits to o, w
-        (w A = alpha off o, w_o = 0) what happens before the first. Flow in equals flow out, so
-        x_o = (alpha_o + sum_i w_i q_io) / sum_i y_i e_i and x = w + x_o y: sums, products and quotients of positive numbers.
+        Through a typical state o: y (y_o = 1, y A = 0 off o) is the stationary measure of what happens between visits
+        to o, w (w A = alpha off o, w_o = 0) what happens before the first. Flow in equals flow out, so
+        x_o = (alpha_o + sum_i w_i q_io) / sum_i y_i e_i and x = w + x_o y: sums, products and quotients of positive
+        numbers.
         """
         o, ends = self.last, self.exits + self.dead
         y, y_error, method = self.measure.from_state()
@@ -603,7 +662,11 @@ class AbsorptionProblem:
             back, back_error = float(self.alpha[o] + w @ into), float(w_error @ into)
         x_o = back / loss
         rounding = (2 * self.size.bit_length() + 120) * U  # two dot products, summed pairwise or in blocks of 128
-        spread = x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding) if relative < 1 else math.inf
+        spread = (
+            x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding)
+            if relative < 1
+            else math.inf
+        )
         x = w + x_o * y
         error = w_error + (x_o + spread) * y_error + spread * y + 4 * U * x
         return x, np.where(x > 0, error, 0.0), method
@@ -621,7 +684,9 @@ class AbsorptionProblem:
         inner = self.factors.solve(jumps)
         mean = float(self.alpha @ h)
         absorbed = 1.0 - float(self.alpha.sum())  # started in the event: time 0
-        variance = float(self.alpha @ (inner + (h - mean) ** 2)) + max(0.0, absorbed if absorbed > 1e-15 else 0.0) * mean**2
+        variance = (
+            float(self.alpha @ (inner + (h - mean) ** 2)) + max(0.0, absorbed if absorbed > 1e-15 else 0.0) * mean**2
+        )
         return Moments(mean, variance + mean**2, variance)
 
     def decay_rate(self) -> Certified:
@@ -675,7 +740,7 @@ class Measure:
     def from_law(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
         """w with w A = a off o and w_o = 0, for a >= 0 with a_o = 0; bounds on its absolute errors; the method."""
         if self.multilevel is not None:
-            w, defect = self.multilevel.solve(self._without(a), ITERATED)
+            w, _ = self.multilevel.solve(self._without(a), ITERATED)
             s, _ = self.multilevel.solve(self._without(self.out) * w, 0.25, w, of_source=True)
             w, s = self._with(w), self._with(s)
             error = self._lemma(w, s, a)
@@ -739,8 +804,12 @@ def _stationary_class(rates: sparse.csr_array, start: int) -> tuple[np.ndarray, 
     return y / total, float((error / y).max()) + float(error.sum()) / total + (n.bit_length() + 130) * U, method
 
 
-def _decay_of_class(rates: sparse.csr_array, exits: np.ndarray, tolerance: float = 1e-13, sweeps: int = 500) -> Certified:
-    """Smallest eigenvalue of A of an irreducible class by inverse iteration; min x/z <= nu <= max x/z for any x > 0, z = A^-1 x."""
+def _decay_of_class(
+    rates: sparse.csr_array, exits: np.ndarray, tolerance: float = 1e-13, sweeps: int = 500
+) -> Certified:
+    """Smallest eigenvalue of A of an irreducible class by inverse iteration; min x/z <= nu <= max x/z for any x > 0, z
+    = A^-1 x.
+    """
     factors = _eliminated(rates, exits, _typical_state(rates, 0))
     x, low, high = np.ones(rates.shape[0]), 0.0, math.inf
     for _ in range(sweeps):
@@ -751,11 +820,14 @@ def _decay_of_class(rates: sparse.csr_array, exits: np.ndarray, tolerance: float
             break
         x = z / z.max()
     slack = factors.relative_error + 4 * U
-    return Certified(0.5 * (low + high), low * (1 - slack), high * (1 + slack), "inverse iteration, Collatz-Wielandt interval")
+    return Certified(
+        0.5 * (low + high), low * (1 - slack), high * (1 + slack), "inverse iteration, Collatz-Wielandt interval"
+    )
 
 
 def _typical_state(rates: sparse.csr_array, start: int) -> int:
-    """A state that the chain is often in: a climb from the start along i -> j while q_ij > q_ji, as if pi_i q_ij = pi_j q_ji.
+    """A state that the chain is often in: a climb from the start along i -> j while q_ij > q_ji, as if pi_i q_ij =
+    pi_j q_ji.
 
     Any state is right; one that is visited often makes the intervals narrow.
     """
@@ -781,7 +853,7 @@ def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
     return Elimination(rates, exits, last)
 
 
-# --- small helpers -------------------------------------------------------------------------------------------------------------
+# --- small helpers ----------------------------------------------------------------------------------------------------
 
 
 def _reach(rates: sparse.csr_array, sources: np.ndarray) -> np.ndarray:
@@ -825,7 +897,7 @@ def _initial_law(initial: Any, n: int) -> tuple[np.ndarray, list]:
         given = [0] * n
         given[int(initial)] = 1
     else:
-        given = list(initial)
+        given = initial if isinstance(initial, np.ndarray) else list(initial)
     law = np.array(given, dtype=float)
     if len(law) != n:
         raise ValueError(f"initial: {len(law)} probabilities for {n} states")
@@ -838,4 +910,3 @@ def _time(t: float) -> float:
     if not (0 <= t < math.inf):
         raise ValueError(f"t: {t!r} must be a finite time >= 0 (s)")
     return float(t)
-

@@ -6,14 +6,14 @@ Eliminating state k watches the chain only outside k (censoring):
 
     d_k = e_k + sum_{j left} q_kj,   f_ik = q_ik / d_k,   q_ij += f_ik q_kj,   e_i += f_ik e_k.
 
-The diagonal is never stored, it is summed anew from what is left of the row, so nothing is ever subtracted and every number keeps
-its relative accuracy whatever the range of the rates: Grassmann, Taksar & Heyman, Operations Research 33 (1985) 1107;
-entrywise error analysis: O'Cinneide, Numerische Mathematik 65 (1993) 109. A x = b and x A = a with b, a >= 0 need sums, products
-and quotients of nonnegative numbers only.
+The diagonal is never stored, it is summed anew from what is left of the row, so nothing is ever subtracted and every
+number keeps its relative accuracy whatever the range of the rates: Grassmann, Taksar & Heyman, Operations Research 33
+(1985) 1107; entrywise error analysis: O'Cinneide, Numerische Mathematik 65 (1993) 109. A x = b and x A = a with b, a
+>= 0 need sums, products and quotients of nonnegative numbers only.
 
-Sparse chains are eliminated front by front (Duff & Reid's multifrontal scheme) in a nested-dissection order whose separators are
-level sets of a breadth-first search (George & Liu's automatic nested dissection). A front is a dense matrix, its bulk
-work one product of nonnegative matrices.
+Sparse chains are eliminated front by front (Duff & Reid's multifrontal scheme) in a nested-dissection order whose
+separators are level sets of a breadth-first search (George & Liu's automatic nested dissection). A front is a dense
+matrix, its bulk work one product of nonnegative matrices.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Front:
 class Elimination:
     """Factors of A = diag(d) - Q, with d_i = exits_i + sum_j rates_ij.
 
-    rates: (n, n) sparse, nonnegative, its diagonal ignored. exits: (n,), nonnegative. last: the state that is eliminated last;
-    it may be left out of a system (`at_last`), and is the only one whose pivot may be zero (a chain without exit).
-    ordering: what `dissect` returned for the same pattern and `last`, if known.
+    rates: (n, n) sparse, nonnegative, its diagonal ignored. exits: (n,), nonnegative. last: the state that is
+    eliminated last; it may be left out of a system (`at_last`), and is the only one whose pivot may be zero (a chain
+    without exit). ordering: what `dissect` returned for the same pattern and `last`, if known.
     Raises ValueError if a state other than `last` can reach neither an exit nor `last`.
     """
 
@@ -64,16 +64,18 @@ class Elimination:
     def relative_error(self) -> float:
         """Bound on the relative error of each entry of a solution that the roundoff of the elimination may cause.
 
-        The computed factors are exact for rates off by a relative error g = depth * u (u = 2**-53; depth: the most additions,
-        products and quotients an entry goes through), and an entry of the solution is a ratio of two sums of products of at most
-        n rates (matrix-tree theorem), so it is off by at most ((1+g)/(1-g))**n - 1 (O'Cinneide 1993, theorem 1). Rigorous,
-        and far from tight for large n.
+        The computed factors are exact for rates off by a relative error g = 2 depth u (u = 2**-53; depth: the most
+        additions, products and quotients an entry goes through), and an entry of the solution is a ratio of two sums
+        of products of at most n rates (matrix-tree theorem), so it is off by at most ((1+g)/(1-g))**n - 1 (O'Cinneide
+        1993, theorem 1). Rigorous, and far from tight for large n.
         """
-        g = self.depth * 2.0**-53
+        g = 2 * self.depth * 2.0**-53  # factorisation and solution
         return float(np.expm1(2 * len(self.order) * g * 1.01)) if len(self.order) * g < 100 else np.inf
 
     def solve(self, b: np.ndarray, at_last: float | None = None) -> np.ndarray:
-        """x >= 0 with A x = b, b >= 0 of shape (n,); with `at_last`, x at the state `last` is given and its equation left out."""
+        """x >= 0 with A x = b, b >= 0 of shape (n,); with `at_last`, x at the state `last` is given and its equation
+        left out.
+        """
         x = np.array(b, dtype=float)[self.order]
         for f in self.fronts:
             _forward_lower(f.block, x[f.start : f.stop])
@@ -82,11 +84,15 @@ class Elimination:
         for f in reversed(self.fronts):
             if len(f.border):
                 x[f.start : f.stop] += f.right @ x[f.border]
-            _backward_upper(f.block, f.pivot, x[f.start : f.stop], f is self.fronts[-1], np.nan if at_last is None else at_last)
+            _backward_upper(
+                f.block, f.pivot, x[f.start : f.stop], f is self.fronts[-1], np.nan if at_last is None else at_last
+            )
         return self._unpermuted(x)
 
     def solve_left(self, a: np.ndarray, at_last: float | None = None) -> np.ndarray:
-        """x >= 0 with x A = a, a >= 0 of shape (n,); with `at_last`, x at the state `last` is given and its equation left out."""
+        """x >= 0 with x A = a, a >= 0 of shape (n,); with `at_last`, x at the state `last` is given and its equation
+        left out.
+        """
         x = np.array(a, dtype=float)[self.order]
         for f in self.fronts:
             _forward_upper(f.block, f.pivot, x[f.start : f.stop], f is self.fronts[-1])
@@ -95,7 +101,9 @@ class Elimination:
         return self._back_left(x, at_last)
 
     def stationary(self) -> np.ndarray:
-        """x > 0 with x A = 0 but for the equation of `last`, and x = 1 there: the stationary measure of a chain without exits."""
+        """x > 0 with x A = 0 but for the equation of `last`, and x = 1 there: the stationary measure of a chain
+        without exits.
+        """
         return self._back_left(np.zeros(len(self.order)), 1.0)
 
     def _back_left(self, x: np.ndarray, at_last: float | None) -> np.ndarray:
@@ -118,7 +126,7 @@ class Elimination:
         return out
 
 
-# --- numeric factorisation -----------------------------------------------------------------------------------------------------
+# --- numeric factorisation --------------------------------------------------------------------------------------------
 
 
 def _factorise(
@@ -149,13 +157,18 @@ def _factorise(
         depth[parent] = max(depth[parent], depth[node] + 4 * p + size)
         if parent >= 0:
             pending.setdefault(parent, []).append((border, dense[p:, p:size].copy()))
-        fronts.append(Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), dense[:p, p:size].copy(), pivot))
+        fronts.append(
+            Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), dense[:p, p:size].copy(), pivot)
+        )
     return fronts, int(depth.max())
 
 
 def _border(rates, columns, start: int, stop: int, borders: list[np.ndarray]) -> np.ndarray:
     """Positions from `stop` on that the pivots are joined to, directly or through what was eliminated before."""
-    near = [rates.indices[rates.indptr[start] : rates.indptr[stop]], columns.indices[columns.indptr[start] : columns.indptr[stop]]]
+    near = [
+        rates.indices[rates.indptr[start] : rates.indptr[stop]],
+        columns.indices[columns.indptr[start] : columns.indptr[stop]],
+    ]
     found = np.unique(np.concatenate(near + borders))
     return found[np.searchsorted(found, stop) :].astype(np.int64)
 
@@ -201,7 +214,9 @@ def _eliminate_panel(dense, start, stop, pivot):
 
 @njit(cache=True)
 def _scatter(indptr, indices, data, start, stop, least, place, dense, transposed):
-    """Put the stored rows (or columns) of the pivots into the front, from position `least` on; the diagonal is left out."""
+    """Put the stored rows (or columns) of the pivots into the front, from position `least` on; the diagonal is left
+    out.
+    """
     for r in range(start, stop):
         for s in range(indptr[r], indptr[r + 1]):
             c = indices[s]
@@ -257,15 +272,16 @@ def _backward_upper(block, pivot, x, root, at_last):
         x[k] /= pivot[k]
 
 
-# --- ordering ------------------------------------------------------------------------------------------------------------------
+# --- ordering ---------------------------------------------------------------------------------------------------------
 
 
 def dissect(rates: sparse.csr_array, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nested dissection: (order, bounds, parents).
 
-    order: (n,) states in order of elimination, `last` at the end. bounds: (fronts, 2), the positions [start, stop) of each front.
-    parents: (fronts,) the front that takes over what a front leaves; -1 at the root, which is the last one.
-    States joined to very many others (a reset, an empty system) would spoil the level sets; they join `last` in the root.
+    order: (n,) states in order of elimination, `last` at the end. bounds: (fronts, 2), the positions [start, stop) of
+    each front. parents: (fronts,) the front that takes over what a front leaves; -1 at the root, which is the last one.
+    States joined to very many others (a reset, an empty system) would spoil the level sets; they join `last` in the
+    root.
     """
     n = rates.shape[0]
     pattern = sparse.csr_array((np.ones(len(rates.indices), dtype=np.int8), rates.indices, rates.indptr), shape=(n, n))
@@ -286,7 +302,9 @@ def dissect(rates: sparse.csr_array, last: int) -> tuple[np.ndarray, np.ndarray,
 
 @njit(cache=True)
 def _dissect(indptr, indices, vertices, n, leaf):
-    """Recursive level-set bisection with an explicit stack; fronts come out parents first and are renumbered at the end."""
+    """Recursive level-set bisection with an explicit stack; fronts come out parents first and are renumbered at the
+    end.
+    """
     total = len(vertices)
     order = vertices.copy()
     member = np.full(n, -1, dtype=np.int64)
@@ -314,7 +332,7 @@ def _dissect(indptr, indices, vertices, n, leaf):
                 seed = queue[reached - 1]
                 reached = _levels(indptr, indices, member, mark, level, queue, seed)
             cut1, cut2 = _split(indptr, indices, member, mark, level, queue, reached, order, start, stop)
-        if cut1 == start and cut2 == stop or stop - start <= leaf:
+        if (cut1 == start and cut2 == stop) or stop - start <= leaf:
             first[fronts], final[fronts], above[fronts] = start, stop, parent
             fronts += 1
             continue
@@ -325,7 +343,8 @@ def _dissect(indptr, indices, vertices, n, leaf):
             fronts += 1
         stack.append((start, cut1, node))
         stack.append((cut1, cut2, node))
-    # parents were numbered before children and parts to the right before parts to the left: reverse for elimination order
+    # parents were numbered before children and parts to the right before parts to the left: reverse for elimination
+    # order
     rank = np.empty(fronts, dtype=np.int64)
     by_place = np.argsort(final[:fronts])
     for r in range(fronts):

@@ -1,15 +1,15 @@
 """Multilevel aggregation for chains too large to eliminate: positive systems x A = a, without a subtraction.
 
-A = diag(d) - Q as in `elimination`, Q of shape (n, n), e the exits, d_i = e_i + sum_j q_ij, a >= 0. Iterative aggregation and
-disaggregation on many levels (Horton & Leutenegger, SIGMETRICS 1994; Krieger's framework for aggregation of Markov chains):
+A = diag(d) - Q as in `elimination`, Q of shape (n, n), e the exits, d_i = e_i + sum_j q_ij, a >= 0. Iterative
+aggregation and disaggregation on many levels (Horton & Leutenegger, SIGMETRICS 1994):
 
     smooth        x_j <- (a_j + sum_i x_i q_ij) / d_j, in turn (Gauss-Seidel)
     aggregate     X_I = sum_{i in I} x_i,  Q_IJ = sum x_i q_ij / X_I,  E_I = sum x_i e_i / X_I,  a_I = sum a_i
     coarse        X' A = a_I by the same method; at the end by elimination without subtraction
     disaggregate  x_i <- x_i (X'_I / X_I)^OVER
 
-All corrections are factors, so entries of 1e-30 converge as well as large ones, relative to themselves. Nothing here proves convergence:
-the caller certifies the result (the lemma in `chain`) and eliminates where the certificate fails.
+All corrections are factors, so entries of 1e-30 converge as well as large ones, relative to themselves. Nothing here
+proves convergence: the caller certifies the result (the lemma in `chain`) and eliminates where the certificate fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ SHRINK = 0.7  # a level that does not get smaller than this is eliminated as wel
 
 @dataclass
 class Level:
-    """One level: rates by target (column j of Q: indptr, source, rate), exits, total rates out, and how states are aggregated."""
+    """One level: rates by target (column j of Q: indptr, source, rate), exits, total rates out, and how states are
+    aggregated.
+    """
 
     indptr: np.ndarray
     source: np.ndarray
@@ -63,7 +65,9 @@ class Multilevel:
         indptr, source, fine.goes_to = _coarse_pattern(fine.indptr, fine.source, group, count)
         self.levels.append(Level(indptr, source, np.zeros(len(source)), np.zeros(count), np.zeros(count)))
         # a first set of numbers, so that the next level's aggregates can be chosen
-        _coarse_rates(fine.indptr, fine.source, fine.rate, fine.exits, np.ones(len(group)), *self._next(len(self.levels) - 2))
+        _coarse_rates(
+            fine.indptr, fine.source, fine.rate, fine.exits, np.ones(len(group)), *self._next(len(self.levels) - 2)
+        )
         return True
 
     def _next(self, k: int) -> tuple:
@@ -84,7 +88,7 @@ class Multilevel:
         better = whole.copy()
         for _ in range(1 if k == 0 else 2):
             better = self.cycle(better, coarse_a, k + 1, sweeps)
-        x *= ((better / whole)**OVER)[level.group]
+        x *= ((better / whole) ** OVER)[level.group]
         for _ in range(sweeps):
             _sweep(level.indptr, level.source, level.rate, level.out, a, x, True)
         return x
@@ -150,7 +154,9 @@ def _with_sink(level: Level) -> sparse.csr_array:
     """The level's rates as rows, exits led to one more state (which the elimination leaves to the last)."""
     n = len(level.out)
     inner = sparse.csr_array((level.rate, level.source, level.indptr), shape=(n, n)).T
-    return sparse.csr_array(sparse.block_array([[inner, sparse.csr_array(level.exits[:, None])], [None, sparse.csr_array((1, 1))]]))
+    return sparse.csr_array(
+        sparse.block_array([[inner, sparse.csr_array(level.exits[:, None])], [None, sparse.csr_array((1, 1))]])
+    )
 
 
 @njit(cache=True)
@@ -178,7 +184,9 @@ def _defect(indptr, source, rate, out, a, x, of_source):
 
 @njit(cache=True)
 def _aggregate(indptr, source, rate, out):
-    """(group, count): every state joins a neighbourhood of strongly joined states (Vanek, Mandel & Brezina's greedy scheme)."""
+    """(group, count): every state joins a neighbourhood of strongly joined states (Vanek, Mandel & Brezina's greedy
+    scheme).
+    """
     n = len(out)
     group = np.full(n, -1, dtype=np.int64)
     strongest = np.zeros(n)
@@ -258,7 +266,9 @@ def _coarse_pattern(indptr, source, group, count):
 
 
 @njit(cache=True)
-def _coarse_rates(indptr, source, rate, exits, x, group, goes_to, coarse_indptr, coarse_source, coarse_rate, coarse_exits, coarse_out):
+def _coarse_rates(
+    indptr, source, rate, exits, x, group, goes_to, coarse_indptr, coarse_source, coarse_rate, coarse_exits, coarse_out
+):
     """Rates, exits and total rates of the aggregates, weighted by x within each."""
     coarse_rate[:] = 0.0
     coarse_exits[:] = 0.0

@@ -1,4 +1,5 @@
-"""A small Markov chain in exact rationals: the same elimination as `elimination`, in Fractions and a minimum-degree order.
+"""A small Markov chain in exact rationals: the same elimination as `elimination`, in Fractions and a minimum-degree
+order.
 
 The reference that the floating-point solver is tested against, and the engine of `exact=True`.
 """
@@ -20,7 +21,10 @@ class RationalChain:
 
     def __init__(self, n: int, moves: Sequence[tuple[int, int, Any]], initial: Sequence[Any]):
         if n > LIMIT:
-            raise ValueError(f"exact: {n} states; rationals are offered up to {LIMIT}. Without exact=True the interval of the answer bounds its error")
+            raise ValueError(
+                f"exact: {n} states; rationals are offered up to {LIMIT}. "
+                "without exact=True the interval of the answer bounds its error"
+            )
         self.n = n
         self.initial = [as_fraction(x) for x in initial]
         total = sum(self.initial)
@@ -62,7 +66,9 @@ class RationalChain:
     # --- elimination ---
 
     def _absorb(self, members: set[int], b: dict[int, Fraction], event: np.ndarray) -> Fraction:
-        """initial A^-1 b: states are eliminated, their share of b handed on, until only the start is left (as an extra state)."""
+        """initial A^-1 b: states are eliminated, their share of b handed on, until only the start is left (as an extra
+        state).
+        """
         start = -1
         out: dict[int, dict[int, Fraction]] = {i: {} for i in members}
         ends = {i: Fraction(0) for i in members}
@@ -111,9 +117,13 @@ class RationalChain:
     # --- graph ---
 
     def _before(self, event: np.ndarray) -> tuple[set[int], bool]:
-        """States that may occur before the event and can reach it; and whether others may occur from which it is out of reach."""
+        """States that may occur before the event and can reach it; and whether others may occur from which it is out
+        of reach.
+        """
         inner = [(i, j) for i, j, _ in self.moves if not event[i]]
-        reached = _closure([(i, j) for i, j in inner if not event[j]], [i for i, p in enumerate(self.initial) if p and not event[i]])
+        reached = _closure(
+            [(i, j) for i, j in inner if not event[j]], [i for i, p in enumerate(self.initial) if p and not event[i]]
+        )
         edges = [(j, i) for i, j in inner if i in reached]
         hopeful = _closure(edges, [j for _, j in inner if event[j]]) & reached
         return hopeful, hopeful != reached
@@ -143,7 +153,9 @@ def _incoming(out: dict[int, dict[int, Fraction]]) -> dict[int, set[int]]:
 
 
 def _by_degree(out: dict, incoming: dict, kept: set[int]):
-    """The states in the order in which to eliminate them: each time one with the fewest in times out arcs among what is left."""
+    """The states in the order in which to eliminate them: each time one with the fewest in times out arcs among what
+    is left.
+    """
     import heapq
 
     heap = [(len(out[k]) * len(incoming[k]), k) for k in out if k not in kept]

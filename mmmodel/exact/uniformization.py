@@ -4,15 +4,17 @@ With rate L >= every d_i, P = I + (Q - diag d)/L is a stochastic matrix and the 
 
     alpha exp(t G) = sum_k w_k alpha P^k,     w_k = exp(-L t) (L t)^k / k!      (Jensen 1953).
 
-Every term is nonnegative, so the sum loses no digits. The weights come from their mode outwards (Fox & Glynn, Communications of the
-ACM 31 (1988) 440) and what is left out is bounded by geometric tails.
+Every term is nonnegative, so the sum loses no digits. The weights come from their mode outwards (Fox & Glynn,
+Communications of the ACM 31 (1988) 440) and what is left out is bounded by geometric tails.
 
-Only states that hold mass are visited: a region that is renewed every few steps; mass below a threshold is dropped (fast adaptive uniformization, Mateescu, Wolf, Didier & Henzinger, IET Systems Biology 4 (2010)
-441). What is dropped is added up, never estimated, and is part of the error. Where the answer itself is smaller than that, the
-sum is done again with nothing dropped.
+Only states that hold mass are visited: a region that is renewed every few steps; mass below a threshold is dropped
+(fast adaptive uniformization, Mateescu, Wolf, Didier & Henzinger, IET Systems Biology 4 (2010) 441). What is dropped
+is added up, never estimated, and is part of the error. Where the answer itself is smaller than that, the sum is done
+again with nothing dropped.
 
-Two certificates end a long sum early. P >= 0 keeps order, so if v_n lies between a and b times a law pi that P keeps, entry by entry,
-then so does every later v_k; and if v_{n+1} lies between a and b times v_n, then v_{n+k} lies between a^k and b^k times v_n.
+Two certificates end a long sum early. P >= 0 keeps order, so if v_n lies between a and b times a law pi that P keeps,
+entry by entry, then so does every later v_k; and if v_{n+1} lies between a and b times v_n, then v_{n+k} lies between
+a^k and b^k times v_n.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
+SLACK = (
+    1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
+)
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
 FAR = 1e3  # a geometric decay may be followed so much further than LONGEST
-RENEW = 4  # steps between two looks at which states hold mass; the region reaches as many hops around them, so no step leaves it
+RENEW = 4  # steps between two looks at which states hold mass; the region reaches as many hops around them
 SMALL = 5000  # states below which nothing is dropped
 CHECK = 256  # steps between two looks at the certificates
 LOOSE = 1e-9  # relative width at which a geometric decay ends a sum that would otherwise go on for LONG steps
@@ -55,15 +59,20 @@ def poisson_weights(mean: float, tail: float = 1e-18) -> tuple[int, np.ndarray, 
     return first, weights, below + above
 
 
-# --- law at a time -------------------------------------------------------------------------------------------------------------
+# --- law at a time ----------------------------------------------------------------------------------------------------
 
 
 def transient(
-    rates: sparse.csr_array, initial: np.ndarray, t: float, tolerance: float, stationary: Callable[[], np.ndarray] | None = None
+    rates: sparse.csr_array,
+    initial: np.ndarray,
+    t: float,
+    tolerance: float,
+    stationary: Callable[[], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, float, str]:
     """(law at time t, bound on the sum of absolute errors, method).
 
-    stationary() is asked for only if t is long; a chain whose law has come within `tolerance` of it, entry by entry, stays there.
+    stationary() is asked for only if t is long; a chain whose law has come within `tolerance` of it, entry by entry,
+    stays there.
     """
     out = np.asarray(rates.sum(axis=1)).ravel()
     if t == 0 or not out.any():
@@ -73,7 +82,7 @@ def transient(
     first, weights, cut = poisson_weights(rate * t, min(1e-18, tolerance * 1e-4))
     steps = first + len(weights)
     pi = stationary() if stationary is not None and first > 20 * CHECK else None
-    for drop in (tolerance * 1e-2 / steps, tolerance * 1e-6 / steps, 0.0):
+    for drop in (tolerance * 1e-4 / steps, tolerance * 1e-7 / steps, 0.0):
         walk = Walk(rates, None, out, rate, initial, drop)
         for k in range(0, steps, CHECK):
             spread = _spread(walk.v, pi) if pi is not None else math.inf
@@ -100,7 +109,7 @@ def _spread(v: np.ndarray, pi: np.ndarray) -> float:
     return float(max(ratio.max() - 1, 1 - ratio.min()))
 
 
-# --- probability of an event by a time -----------------------------------------------------------------------------------------
+# --- probability of an event by a time --------------------------------------------------------------------------------
 
 
 def absorbed_by(
@@ -108,8 +117,8 @@ def absorbed_by(
 ) -> tuple[float, float, float, str]:
     """(value, low, high, method) of the probability of having left by `exits` at time t.
 
-    a_k, the probability of having left within k steps, grows with k, to at most a_k + (mass still inside): the steps not taken
-    are bounded relative to the answer, not to 1, and P = 1e-40 has its digits.
+    a_k, the probability of having left within k steps, grows with k, to at most a_k + (mass still inside): the steps
+    not taken are bounded relative to the answer, not to 1, and P = 1e-40 has its digits.
     """
     out = np.asarray(rates.sum(axis=1)).ravel() + exits + dead
     rate = SLACK * float(out.max())
@@ -129,13 +138,14 @@ def absorbed_by(
 def _absorb(walk: Walk, first: int, weights: np.ndarray, tolerance: float, t: float) -> tuple[float, float, str, int]:
     """(low, high, method, steps) for the mass that leaves by the exits, but for what the walk lost."""
     tails = np.cumsum(weights[::-1])[::-1]  # P(N >= first + k)
-    last = first + len(weights) - 1
+    last, mode = first + len(weights) - 1, first + int(np.argmax(weights))
     value, k, left, inside = 0.0, 0, 0.0, float(walk.v.sum())
     while True:
         # here `left` is a_k and `inside` the mass at step k; w_k is still to be counted
         rest = 1.0 if k <= first else float(tails[k - first]) if k <= last else 0.0
         low, high = value + rest * left, value + rest * min(1.0, left + inside)
-        hopeless = walk.lost > tolerance * high and k > first + len(weights) // 2  # dropping does not pay: to be done again
+        # dropping does not pay where the answer is rare: to be done again
+        hopeless = walk.drop > 0 and 2 * k > mode and walk.lost > 1e3 * tolerance * left
         if high - low <= 0.5 * tolerance * high or k > last or hopeless:
             return low, high, "uniformization", k
         closed = _geometric(walk, left, first, weights, k, tolerance) if k else None
@@ -151,10 +161,13 @@ def _absorb(walk: Walk, first: int, weights: np.ndarray, tolerance: float, t: fl
         k, left, inside = k + len(flows), float(lefts[-1]), float(insides[-1])
 
 
-def _geometric(walk: Walk, left: float, first: int, weights: np.ndarray, k: int, tolerance: float) -> tuple[float, float] | None:
+def _geometric(
+    walk: Walk, left: float, first: int, weights: np.ndarray, k: int, tolerance: float
+) -> tuple[float, float] | None:
     """Bounds on sum_{j >= k} w_j a_j, if v decays geometrically, entry by entry, within bounds tight enough; else None.
 
-    a v <= v P <= b v gives a_(k+n) between left + flow phi(n; a) and left + flow phi(n; b), phi(n; r) = 1 + r + ... + r^(n-1).
+    a v <= v P <= b v gives a_(k+n) between left + flow phi(n; a) and left + flow phi(n; b), phi(n; r) = 1 + r + ... +
+    r^(n-1).
     """
     last = first + len(weights) - 1
     if last - k < 4 * CHECK or walk.drop > 0 or walk.v.min() <= 0:
@@ -173,14 +186,20 @@ def _geometric_sum(n: np.ndarray, d: float) -> np.ndarray:
     return n if d == 0 else -np.expm1(n * math.log1p(-d)) / d
 
 
-# --- steps ---------------------------------------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 
 class Walk:
     """v -> v P on a region of states; `total` gathers w_k v, `lost` the mass that is no longer followed."""
 
     def __init__(
-        self, rates: sparse.csr_array, exits: np.ndarray | None, out: np.ndarray, rate: float, initial: np.ndarray, drop: float
+        self,
+        rates: sparse.csr_array,
+        exits: np.ndarray | None,
+        out: np.ndarray,
+        rate: float,
+        initial: np.ndarray,
+        drop: float,
     ):
         n = len(out)
         by_target = sparse.csr_array(rates.T)
@@ -193,7 +212,9 @@ class Walk:
         self.roundoff = (int(np.diff(by_target.indptr).max(initial=0)) + 4) * U
 
     def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Steps, one a weight, w v added to the total before each; mass that leaves by the exits in each, mass inside after each."""
+        """Steps, one a weight, w v added to the total before each; mass that leaves by the exits in each, mass inside
+        after each.
+        """
         flows, insides = np.zeros(len(weights)), np.zeros(len(weights))
         for k in range(0, len(weights), RENEW):
             if len(self.rows) < len(self.v) or self.drop > 0:
@@ -215,7 +236,8 @@ class Walk:
 
 @njit(cache=True)
 def _region(indptr, indices, v, new, near, rows, drop, hops):
-    """States with v >= drop and those within some hops, in index order; mass below `drop` is removed and returned as lost.
+    """States with v >= drop and those within some hops, in index order; mass below `drop` is removed and returned as
+    lost.
 
     v and new are left 0 outside the region.
     """

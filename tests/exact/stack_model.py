@@ -1,8 +1,9 @@
-"""A stack written as a plain successors function: what the chain solver is asked about in the tests, apart from the package's own.
+"""A stack written as a plain successors function: what the chain solver is asked about in the tests, apart from the
+package's own.
 
-Requests of one class take chunks of one reserve, step by step, and hold them to the end; a saturated population of K. A request waits
-for its chunk (grants: one of the fitting requests at random, one after another until none fits), then queues at the step's station
-(memory held), is served, goes on; after the last step everything is given back at once.
+Requests of one class take chunks of one reserve, step by step, and hold them to the end; a saturated population of K.
+A request waits for its chunk (grants: one of the fitting requests at random, one after another until none fits), then
+queues at the step's station (memory held), is served, goes on; after the last step everything is given back at once.
 """
 
 from fractions import Fraction

@@ -52,7 +52,7 @@ def holds(answer, exact):
     return Fraction(answer.low) <= exact <= Fraction(answer.high)
 
 
-# --- stacks: design.md §4.8 and §4.6 ------------------------------------------------------------------------------------------
+# --- stacks: design.md §4.8 and §4.6 ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_deeper_can_be_slower():
     assert found[5] == pytest.approx(1.9976, abs=5e-5)
 
 
-# --- birth and death: domain.md §3.4 ------------------------------------------------------------------------------------------
+# --- birth and death: domain.md §3.4 ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n", "printed", "digits"), [(10, 13.2143, 5e-5), (20, 2.5899e5, 5.0)])
@@ -113,7 +113,9 @@ def test_exhaustion_vectors(n, printed, digits):
 
 @pytest.mark.parametrize("n", [5, 20, 60])
 def test_rare_birth_death_keeps_its_digits(n):
-    """Load 0.1: mean times to 1e60, stationary probabilities and gambler's ruin to 1e-60, all to ten digits and inside the interval."""
+    """Load 0.1: mean times to 1e60, stationary probabilities and gambler's ruin to 1e-60, all to ten digits and inside
+    the interval.
+    """
     birth, death = (lambda i: Fraction(1, 10)), (lambda i: Fraction(1))
     chain = birth_death(n, birth, death)
     exact = time_up(n, birth, death)
@@ -132,7 +134,9 @@ def test_rare_birth_death_keeps_its_digits(n):
 
 
 def test_metastable_pair_of_wells():
-    """Two wells that exchange at 1e-18: no typical state helps, the entrywise bound still holds (relative error 1e-10)."""
+    """Two wells that exchange at 1e-18: no typical state helps, the entrywise bound still holds (relative error
+    1e-10).
+    """
     moves = {0: [(1, 1.0)], 1: [(0, 2.0), (2, 1e-18)], 2: [(3, 1.0), (1, 3e-18)], 3: [(2, 5.0), (4, 1e-18)], 4: []}
     chain = explore(0, moves.__getitem__)
     exact = chain.mean_time_to(lambda i: i == 4, exact=True)
@@ -141,7 +145,131 @@ def test_metastable_pair_of_wells():
     assert answer.relative_error < 1e-10
 
 
-# --- floats against rationals -------------------------------------------------------------------------------------------------
+# --- published values ------------------------------------------------------------------------------------------------
+
+
+def one_node(n, mu, r, arrival):
+    """Palmer, Harper & Knight (2018), one server with n places to wait; a customer rejoins with chance r, and finds it
+    full: -1.
+    """
+
+    def successors(i):
+        if i == -1:
+            return
+        if i <= n:
+            yield i + 1, arrival
+        if i:
+            yield i - 1, (1 - r) * mu
+        if i == n + 1:
+            yield -1, r * mu
+
+    return lambda start: explore(start, successors).mean_time_to(lambda i: i == -1)
+
+
+def two_nodes(n, mu, r, arrival):
+    """The same authors, two servers: (i, j) customers, one of n + 1 being blocked at the other node; both blocked:
+    -1.
+    """
+    full = (n[0] + 2, n[1] + 2)
+
+    def successors(state):
+        if state == -1:
+            return
+        i, j = state
+        if i <= n[0]:
+            yield (i + 1, j), arrival[0]
+        if j <= n[1]:
+            yield (i, j + 1), arrival[1]
+        if i and j < full[1]:  # server 1 works: nobody of node 1 is blocked by node 2
+            yield (i - 1, j), (1 - r[0]) * mu[0]
+            yield (i - 1, j + 1), r[0] * mu[0]
+        if j and i < full[0]:
+            yield (i, j - 1), (1 - r[1]) * mu[1]
+            yield (i + 1, j - 1), r[1] * mu[1]
+        if state == (n[0], full[1]):
+            yield -1, r[1] * mu[1]
+        if state == (full[0], n[1]):
+            yield -1, r[0] * mu[0]
+
+    def legal(state):
+        for target, rate in successors(state):
+            if target == -1 or sum(target) <= n[0] + n[1] + 2:
+                yield target, rate
+
+    return lambda start: explore(start, legal).mean_time_to(lambda s: s == -1)
+
+
+# repository geraintpalmer/DetectingDeadlockInQingNetworkSimulation (the authors' data of EJOR 266 (2018) 609):
+# data_for_graphs/1Node/run_10000_itrs/vary_L1/theoretical_results_{5.0,9.5}.yml with parameters.yml; the docstrings of
+# ExpectedStepsToAbsorbtion_1node.py and ExpectedStepsToAbsorbtion_2NodeSimple.py
+ONE_NODE = [
+    ((3, 5.0, 0.25, 5.0), [4.0, 3.8, 3.4499999999999997, 2.9875, 2.440625]),
+    (
+        (3, 5.0, 0.25, 9.5),
+        [1.894056215038251, 1.7887930571435142, 1.6419786527113813, 1.4787624404355397, 1.309071830326655],
+    ),
+    (
+        (3, 10.0, 0.25, 7.0),
+        [3.841170345689296, 3.6983132028321535, 3.4023948354852145, 2.942482299042066, 2.30686172428155],
+    ),
+]
+TWO_NODES = {
+    (0, 0): 178.8450776968591,
+    (0, 1): 178.7311058376387,
+    (0, 2): 178.55655552753046,
+    (0, 3): 173.55200864208825,
+    (1, 0): 178.6637068424864,
+    (1, 1): 178.4068917789557,
+    (1, 2): 177.89158808430398,
+    (1, 3): 161.6965583128094,
+    (2, 0): 178.33284625695933,
+    (2, 1): 177.6250776381983,
+    (2, 2): 176.20927725359562,
+    (3, 0): 171.65730137028808,
+    (3, 1): 161.50014933309524,
+}
+
+
+@pytest.mark.parametrize(("parameters", "times"), ONE_NODE)
+def test_published_times_to_deadlock_of_one_node(parameters, times):
+    mean = one_node(*parameters)
+    assert [float(mean(i)) for i in range(5)] == pytest.approx(times, rel=1e-13)
+
+
+def test_published_times_to_deadlock_of_two_nodes():
+    mean = two_nodes((1, 1), (6.0, 7.0), (0.1, 0.1), (3.0, 4.0))
+    assert {s: float(mean(s)) for s in TWO_NODES} == pytest.approx(TWO_NODES, rel=1e-9)
+
+
+def test_office_hours():
+    """Durrett, Essentials of Stochastic Processes, example 4.22: three stays at rates 1, 2, 3; when are all gone?
+
+    Its printed mean times (1/6, 1/6, 1/12, 1/30, 7/12, 2/15, 1/20) are right, its sum of them, "63/60, or 1 hour and
+    3 minutes", is not: they sum to 73/60, which is also the mean of the largest of three exponentials.
+    """
+
+    def successors(left):
+        return [(left - {k}, k) for k in left]
+
+    chain = explore(frozenset({1, 2, 3}), successors)
+    largest = sum(Fraction(1, k) for k in (1, 2, 3)) - sum(Fraction(1, k) for k in (3, 4, 5)) + Fraction(1, 6)
+    assert chain.mean_time_to(lambda left: not left, exact=True) == largest == Fraction(73, 60)
+    assert holds(chain.mean_time_to(lambda left: not left), largest)
+    alone = chain.probability_before(lambda left: left == {1}, lambda left: not left)
+    assert alone == pytest.approx(7 / 12, rel=1e-14)  # its printed mean time is 7/12 at rate 1
+
+
+def test_first_passage_times_of_the_octave_queueing_package():
+    """The demonstration of its function ctmcfpt, printed to six digits."""
+    rates = [[0, 0.9, 0.1], [0.1, 0, 0.9], [0.9, 0.1, 0]]
+    printed = [[0, 1.20879, 2.08791], [2.08791, 0, 1.20879], [1.20879, 2.08791, 0]]
+    for i in range(3):
+        chain = explore(i, lambda s: [(j, rates[s][j]) for j in range(3)])
+        found = [float(chain.mean_time_to(lambda s, j=j: s == j)) for j in range(3)]
+        assert found == pytest.approx(printed[i], abs=5e-6)
+
+
+# --- floats against rationals -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -179,7 +307,7 @@ def test_several_recurrent_classes_are_weighted_by_absorption():
     assert chain.stationary() == pytest.approx({s: float(p) for s, p in exact.items()}, rel=1e-13)
 
 
-# --- laws in time -------------------------------------------------------------------------------------------------------------
+# --- laws in time -----------------------------------------------------------------------------------------------------
 
 
 def expm_law(chain, t):
@@ -251,7 +379,7 @@ def test_too_long_a_time_is_refused():
         chain.transient(-1)
 
 
-# --- moments, decay, sensitivities --------------------------------------------------------------------------------------------
+# --- moments, decay, sensitivities ------------------------------------------------------------------------------------
 
 
 def test_moments_of_an_erlang_and_of_a_mixture():
@@ -315,7 +443,7 @@ def test_stationary_sensitivity_against_differences_of_rationals():
     assert found["up"] + found["down"] == pytest.approx(0, abs=1e-13)
 
 
-# --- making chains ------------------------------------------------------------------------------------------------------------
+# --- making chains ----------------------------------------------------------------------------------------------------
 
 
 def three_classes(units, births, deaths):
