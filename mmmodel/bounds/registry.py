@@ -5,6 +5,8 @@ An entry climbs as many rungs as it can, each of which can be run again:
     derived    SymPy steps lead from the definitions to the right-hand side     entry.derive()
     proved     z3 finds the negation unsatisfiable under the premises, or       entry.prove()
                SymPy finds every listed identity to hold
+    lemmas     the same for the lemmas only: the theorem itself rests on the    entry.prove()
+               written argument or on the source
     exhausted  a named test tries every small instance, or an exact solver      entry.exhausted
     tight      a witness attains the bound, or the gap is stated                entry.tight
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split", "occupancy", "hitting")
 PROOF_TIMEOUT_MS = 20_000
+RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
 
 
 # --- the parts of an entry -------------------------------------------------------------------------------------------
@@ -186,6 +189,7 @@ class Entry:
     shown_for: str = ""
     exhausted: str = ""
     conjecture: bool = False
+    lemmas_only: bool = False
 
     def __post_init__(self) -> None:
         if self.value is None:
@@ -213,10 +217,11 @@ class Entry:
     @property
     def rungs(self) -> tuple[str, ...]:
         """What is claimed for the entry; tests/bounds runs every one of them."""
-        proof = (self.claims or self.identities) and not self.conjecture
+        checked = (self.claims or self.identities) and not self.conjecture
         marks = {
             "derived": self.derivation,
-            "proved": proof,
+            "proved": checked and not self.lemmas_only,
+            "lemmas": checked and self.lemmas_only,
             "exhausted": self.exhausted,
             "tight": self.tight.witness or self.tight.test,
         }
@@ -330,7 +335,7 @@ def get(identifier: str) -> Entry:
 class Table:
     """All entries as records, with a text and an HTML form."""
 
-    COLUMNS = ("id", "title", "status", "derived", "proved", "exhausted", "tight", "source")
+    COLUMNS = ("id", "title", "status", *RUNGS, "scope", "source")
 
     def __init__(self, chosen: Iterable[Entry]):
         self.records = [_record(entry) for entry in chosen]
@@ -342,13 +347,10 @@ class Table:
         return iter(self.records)
 
     def __repr__(self) -> str:
-        lines = [f"{'id':8}{'derived':9}{'proved':8}{'exhausted':11}{'tight':7}{'status':12}title"]
+        lines = [f"{'id':8}" + "".join(f"{name:11}" for name in RUNGS) + f"{'status':12}title"]
         for record in self.records:
-            mark = {name: "yes" if record[name] else "-" for name in ("derived", "proved", "exhausted", "tight")}
-            lines.append(
-                f"{record['id']:8}{mark['derived']:9}{mark['proved']:8}{mark['exhausted']:11}{mark['tight']:7}"
-                f"{record['status']:12}{record['title']}"
-            )
+            marks = "".join(f"{'yes' if record[name] else '-':11}" for name in RUNGS)
+            lines.append(f"{record['id']:8}{marks}{record['status']:12}{record['title']}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -559,8 +561,9 @@ def _draw(quantity: Quantity, generator: Any) -> Any:
 
 
 def _record(entry: Entry) -> dict[str, Any]:
-    marks = {name: name in entry.rungs for name in ("derived", "proved", "exhausted", "tight")}
-    return {"id": entry.id, "title": entry.title, "status": entry.status, **marks, "source": entry.source}
+    marks = {name: name in entry.rungs for name in RUNGS}
+    text = {"scope": entry.shown_for, "source": entry.source}
+    return {"id": entry.id, "title": entry.title, "status": entry.status, **marks, **text}
 
 
 def _cell(value: Any) -> str:
