@@ -245,7 +245,7 @@ class Entry:
                 yield point
 
     def value_at(self, point: dict[str, Any]) -> Any:
-        """`value` at a point, read off the SymPy tree: exact where it is arithmetic, SymPy's own answer elsewhere."""
+        """`value` at a point, read off the SymPy tree: exact where it is arithmetic."""
         return evaluate(self.value, {quantity.symbol: point[quantity.name] for quantity in self.quantities})
 
     def _proposals(self, generator: Any, count: int) -> Iterator[dict[str, Any]]:
@@ -465,6 +465,11 @@ def evaluate(expression: Any, values: dict) -> Any:
             return values[node]
         if isinstance(node, sympy.Piecewise):
             return next(walk(piece.expr) for piece in node.args if walk(piece.cond))
+        if isinstance(node, sympy.Sum):
+            ((index, low, high),) = node.limits
+            return sum(
+                evaluate(node.function, {**values, index: i}) for i in range(int(walk(low)), int(walk(high)) + 1)
+            )
         parts = [walk(child) for child in node.args]
         match node:
             case sympy.Rational():
@@ -475,6 +480,10 @@ def evaluate(expression: Any, values: dict) -> Any:
                 return math.prod(parts)
             case sympy.Pow() if node.exp.is_integer and all(isinstance(part, int | Fraction) for part in parts):
                 return Fraction(parts[0]) ** int(parts[1])
+            case sympy.exp() if isinstance(parts[0], int | float | Fraction):
+                return math.exp(parts[0])
+            case sympy.log() if isinstance(parts[0], int | float | Fraction):
+                return math.log(parts[0])
             case sympy.Max():
                 return max(parts)
             case sympy.Min():
@@ -543,6 +552,8 @@ def _is_zero(expression: Any) -> bool:
 
     if expression == 0:
         return True
+    if not expression.has(sympy.log) and _plainly_not_zero(expression):
+        return False
     simple = sympy.simplify(expression)
     if simple == 0:
         return True
@@ -550,6 +561,15 @@ def _is_zero(expression: Any) -> bool:
         sympy.simplify(form) == 0
         for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(expression, force=True))
     )
+
+
+def _plainly_not_zero(expression: Any) -> bool:
+    """Whether a value at whole numbers is far from 0: spares SymPy the search for a form that does not exist."""
+    import sympy
+
+    symbols = sorted(expression.free_symbols, key=str)
+    value = expression.subs({symbol: i + 3 for i, symbol in enumerate(symbols)}).evalf(30)
+    return bool(value.is_number and value.is_finite and sympy.Abs(value) > 1e-9)
 
 
 def _draw(quantity: Quantity, generator: Any) -> Any:
@@ -574,6 +594,7 @@ BADGE = "display:inline-block;padding:0 .5em;margin-right:.4em;border-radius:.6e
 COLOURS = {
     "derived": "#31688e",
     "proved": "#1f7a4d",
+    "lemmas": "#5b8f6e",
     "exhausted": "#7a5195",
     "tight": "#8a6d00",
     "conjecture": "#b03a2e",

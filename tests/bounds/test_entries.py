@@ -102,9 +102,7 @@ def test_table_lists_all_and_marks_only_rungs():
     table = registry.table()
     assert [record["id"] for record in table] == list(ENTRIES)
     for record in table:
-        assert [n for n in ("derived", "proved", "exhausted", "tight") if record[n]] == list(
-            ENTRIES[record["id"]].rungs
-        )
+        assert [name for name in registry.RUNGS if record[name]] == list(ENTRIES[record["id"]].rungs)
     assert len(registry.table("RES")) == sum(identifier.startswith("RES") for identifier in ENTRIES)
     assert "RES-2" in repr(table)
     assert table._repr_html_().count("<tr>") == len(table) + 1
