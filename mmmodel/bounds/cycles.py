@@ -126,6 +126,7 @@ def ring() -> Entry:
         "that is full, "
         "hence holds ΣB ≤ K requests. Conversely a cycle with room for at most K can be filled, and all its heads "
         "choose to go round.",
+        lemmas_only=True,
         exhausted="tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
     )
 

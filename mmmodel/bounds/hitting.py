@@ -362,6 +362,7 @@ def growth_constant() -> Entry:
         Tight("A limit.", test="tests/bounds/test_hitting.py::test_growth_rates"),
         tuple(d.steps),
         identities=tuple(ratio),
+        lemmas_only=True,
         exhausted="tests/bounds/test_hitting.py::test_growth_rates",
     )
 
@@ -390,6 +391,7 @@ def growth_scaled() -> Entry:
         Tight("A limit.", test="tests/bounds/test_hitting.py::test_growth_rates"),
         tuple(d.steps),
         identities=(zero, slope),
+        lemmas_only=True,
         exhausted="tests/bounds/test_hitting.py::test_growth_rates",
     )
 

@@ -190,6 +190,7 @@ def two_points() -> Entry:
             "Not tight.", gap="a factor of at most √(8 K a(1 − a)) where K·a is whole (tests/bounds/test_occupancy.py)"
         ),
         identities=(*steps, convex),
+        lemmas_only=True,
         exhausted="tests/bounds/test_occupancy.py::test_two_point_tail_on_both_sides",
     )
 
@@ -234,6 +235,7 @@ def hoeffding() -> Entry:
                 (u - sp.Rational(1, 2)) ** 2,
             ),
         ),
+        lemmas_only=True,
         exhausted="tests/bounds/test_occupancy.py::test_chernoff_reserve_covers_the_exact_law",
     )
 
@@ -268,6 +270,7 @@ def chernoff() -> Entry:
         ),
         latex=r"P(U \ge R) \le \inf_{s \ge 0} e^{-sR} \left(E e^{sH}\right)^K",
         shown_for="the two-point law, where the infimum is known (OCC-1)",
+        lemmas_only=True,
         exhausted="tests/bounds/test_occupancy.py::test_chernoff_reserve_covers_the_exact_law",
     )
 
@@ -301,6 +304,7 @@ def bandwidth() -> Entry:
         latex=r"\alpha(s) = \tfrac1s \ln E e^{sH}, \qquad \sum_k K_k \alpha_k(s) \le R - "
         r"\tfrac{1}{s}\ln\tfrac{1}{\varepsilon} \;\Rightarrow\; P(U \ge R) \le \varepsilon",
         shown_for="the two-point law",
+        lemmas_only=True,
         exhausted="tests/bounds/test_occupancy.py::test_bandwidths_are_sufficient",
     )
 

@@ -190,6 +190,7 @@ def many_servers() -> Entry:
         lambda a, n: poisson_tail(float(a), n),
         Tight("Not tight.", gap="a factor of at most √(2πn) e^(1/(12n)) (Stirling), since P(N ≥ n) ≥ P(N = n)"),
         identities=identities,
+        lemmas_only=True,
         exhausted="tests/bounds/test_receive.py::test_poisson_tail_above_the_exact_one",
     )
 

@@ -5,6 +5,8 @@ An entry climbs as many rungs as it can, each of which can be run again:
     derived    SymPy steps lead from the definitions to the right-hand side     entry.derive()
     proved     z3 finds the negation unsatisfiable under the premises, or       entry.prove()
                SymPy finds every listed identity to hold
+    lemmas     the same for the lemmas only: the theorem itself rests on the    entry.prove()
+               written argument or on the source
     exhausted  a named test tries every small instance, or an exact solver      entry.exhausted
     tight      a witness attains the bound, or the gap is stated                entry.tight
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split", "occupancy", "hitting")
 PROOF_TIMEOUT_MS = 20_000
+RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
 
 
 # --- the parts of an entry -------------------------------------------------------------------------------------------
@@ -186,6 +189,7 @@ class Entry:
     shown_for: str = ""
     exhausted: str = ""
     conjecture: bool = False
+    lemmas_only: bool = False
 
     def __post_init__(self) -> None:
         if self.value is None:
@@ -213,10 +217,11 @@ class Entry:
     @property
     def rungs(self) -> tuple[str, ...]:
         """What is claimed for the entry; tests/bounds runs every one of them."""
-        proof = (self.claims or self.identities) and not self.conjecture
+        checked = (self.claims or self.identities) and not self.conjecture
         marks = {
             "derived": self.derivation,
-            "proved": proof,
+            "proved": checked and not self.lemmas_only,
+            "lemmas": checked and self.lemmas_only,
             "exhausted": self.exhausted,
             "tight": self.tight.witness or self.tight.test,
         }
@@ -240,7 +245,7 @@ class Entry:
                 yield point
 
     def value_at(self, point: dict[str, Any]) -> Any:
-        """`value` at a point, read off the SymPy tree: exact where it is arithmetic, SymPy's own answer elsewhere."""
+        """`value` at a point, read off the SymPy tree: exact where it is arithmetic."""
         return evaluate(self.value, {quantity.symbol: point[quantity.name] for quantity in self.quantities})
 
     def _proposals(self, generator: Any, count: int) -> Iterator[dict[str, Any]]:
@@ -330,7 +335,7 @@ def get(identifier: str) -> Entry:
 class Table:
     """All entries as records, with a text and an HTML form."""
 
-    COLUMNS = ("id", "title", "status", "derived", "proved", "exhausted", "tight", "source")
+    COLUMNS = ("id", "title", "status", *RUNGS, "scope", "source")
 
     def __init__(self, chosen: Iterable[Entry]):
         self.records = [_record(entry) for entry in chosen]
@@ -342,13 +347,10 @@ class Table:
         return iter(self.records)
 
     def __repr__(self) -> str:
-        lines = [f"{'id':8}{'derived':9}{'proved':8}{'exhausted':11}{'tight':7}{'status':12}title"]
+        lines = [f"{'id':8}" + "".join(f"{name:11}" for name in RUNGS) + f"{'status':12}title"]
         for record in self.records:
-            mark = {name: "yes" if record[name] else "-" for name in ("derived", "proved", "exhausted", "tight")}
-            lines.append(
-                f"{record['id']:8}{mark['derived']:9}{mark['proved']:8}{mark['exhausted']:11}{mark['tight']:7}"
-                f"{record['status']:12}{record['title']}"
-            )
+            marks = "".join(f"{'yes' if record[name] else '-':11}" for name in RUNGS)
+            lines.append(f"{record['id']:8}{marks}{record['status']:12}{record['title']}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -463,6 +465,11 @@ def evaluate(expression: Any, values: dict) -> Any:
             return values[node]
         if isinstance(node, sympy.Piecewise):
             return next(walk(piece.expr) for piece in node.args if walk(piece.cond))
+        if isinstance(node, sympy.Sum):
+            ((index, low, high),) = node.limits
+            return sum(
+                evaluate(node.function, {**values, index: i}) for i in range(int(walk(low)), int(walk(high)) + 1)
+            )
         parts = [walk(child) for child in node.args]
         match node:
             case sympy.Rational():
@@ -473,6 +480,10 @@ def evaluate(expression: Any, values: dict) -> Any:
                 return math.prod(parts)
             case sympy.Pow() if node.exp.is_integer and all(isinstance(part, int | Fraction) for part in parts):
                 return Fraction(parts[0]) ** int(parts[1])
+            case sympy.exp() if isinstance(parts[0], int | float | Fraction):
+                return math.exp(parts[0])
+            case sympy.log() if isinstance(parts[0], int | float | Fraction):
+                return math.log(parts[0])
             case sympy.Max():
                 return max(parts)
             case sympy.Min():
@@ -541,6 +552,8 @@ def _is_zero(expression: Any) -> bool:
 
     if expression == 0:
         return True
+    if not expression.has(sympy.log) and _plainly_not_zero(expression):
+        return False
     simple = sympy.simplify(expression)
     if simple == 0:
         return True
@@ -548,6 +561,15 @@ def _is_zero(expression: Any) -> bool:
         sympy.simplify(form) == 0
         for form in (sympy.combsimp(sympy.expand_func(simple)), sympy.expand_log(expression, force=True))
     )
+
+
+def _plainly_not_zero(expression: Any) -> bool:
+    """Whether a value at whole numbers is far from 0: spares SymPy the search for a form that does not exist."""
+    import sympy
+
+    symbols = sorted(expression.free_symbols, key=str)
+    value = expression.subs({symbol: i + 3 for i, symbol in enumerate(symbols)}).evalf(30)
+    return bool(value.is_number and value.is_finite and sympy.Abs(value) > 1e-9)
 
 
 def _draw(quantity: Quantity, generator: Any) -> Any:
@@ -559,8 +581,9 @@ def _draw(quantity: Quantity, generator: Any) -> Any:
 
 
 def _record(entry: Entry) -> dict[str, Any]:
-    marks = {name: name in entry.rungs for name in ("derived", "proved", "exhausted", "tight")}
-    return {"id": entry.id, "title": entry.title, "status": entry.status, **marks, "source": entry.source}
+    marks = {name: name in entry.rungs for name in RUNGS}
+    text = {"scope": entry.shown_for, "source": entry.source}
+    return {"id": entry.id, "title": entry.title, "status": entry.status, **marks, **text}
 
 
 def _cell(value: Any) -> str:
@@ -571,6 +594,7 @@ BADGE = "display:inline-block;padding:0 .5em;margin-right:.4em;border-radius:.6e
 COLOURS = {
     "derived": "#31688e",
     "proved": "#1f7a4d",
+    "lemmas": "#5b8f6e",
     "exhausted": "#7a5195",
     "tight": "#8a6d00",
     "conjecture": "#b03a2e",

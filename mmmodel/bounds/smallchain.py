@@ -15,10 +15,20 @@ State = tuple[int, ...]
 
 
 class SmallChain:
-    """Chunks (bytes), rates (per second and server), servers (None: infinitely many), depth, reserve (bytes)."""
+    """Chunks (bytes), rates (per second and server), servers (None: infinitely many), depth, reserve (bytes).
+
+    `stations`: which station each step uses (default: one of its own). Steps that share one have its servers in
+    common, shared evenly among the requests there (processor sharing; with equal rates the same as the next one
+    served at random)."""
 
     def __init__(
-        self, chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int
+        self,
+        chunks: Sequence[int],
+        rates: Sequence[Any],
+        servers: Sequence[int | None],
+        depth: int,
+        reserve: int,
+        stations: Sequence[int] | None = None,
     ):
         if not len(chunks) == len(rates) == len(servers):
             raise ValueError(
@@ -28,6 +38,7 @@ class SmallChain:
             raise ValueError(f"reserve: {reserve} bytes are less than one request's {sum(chunks)}")
         self.chunks, self.rates, self.servers = tuple(chunks), tuple(rates), tuple(servers)
         self.depth, self.reserve = depth, reserve
+        self.stations = tuple(range(len(chunks)) if stations is None else stations)
         self.start = self._grant((depth,) + (0,) * (2 * len(chunks) - 1))
 
     def states(self) -> list[State]:
@@ -113,9 +124,11 @@ class SmallChain:
         return result
 
     def _services(self, state: State) -> Iterator[tuple[dict[State, Fraction], Any, bool]]:
+        crowd = [sum(state[2 * i + 1] for i, at in enumerate(self.stations) if at == here) for here in self.stations]
         for j, rate in enumerate(self.rates):
-            busy = state[2 * j + 1] if self.servers[j] is None else min(state[2 * j + 1], self.servers[j])
-            if busy:
+            here, servers = state[2 * j + 1], self.servers[j]
+            if here:
+                busy = here if servers is None or crowd[j] <= servers else Fraction(here * servers, crowd[j])
                 last = j + 1 == len(self.chunks)
                 yield self._grant(_moved(state, 2 * j + 1, 0 if last else 2 * j + 2)), busy * rate, last
 

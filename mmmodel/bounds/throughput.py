@@ -130,17 +130,22 @@ def safe_reserve_for_loss(chunks: Sequence[int], demands: Sequence[Any], loss: A
 
 
 def constrained_throughput(
-    chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int
+    chunks: Sequence[int],
+    rates: Sequence[Any],
+    servers: Sequence[int | None],
+    depth: int,
+    reserve: int,
+    stations: Sequence[int] | None = None,
 ) -> Any:
-    """Exact X(K, R) of a small stack, as a fraction; for the counterexamples THR-10 and THR-11."""
-    return SmallChain(chunks, [Fraction(rate) for rate in rates], servers, depth, reserve).throughput()
+    """Exact X(K, R) of a small stack, as a fraction; for the counterexamples THR-10, THR-11 and THR-14."""
+    return SmallChain(chunks, [Fraction(rate) for rate in rates], servers, depth, reserve, stations).throughput()
 
 
 # --- theorems --------------------------------------------------------------------------------------------------------
 
 
 def entries() -> list[Entry]:
-    """THR-1 … THR-13."""
+    """THR-1 … THR-14."""
     return [
         asymptotic_high(),
         asymptotic_low(),
@@ -155,6 +160,7 @@ def entries() -> list[Entry]:
         more_reserve_can_be_slower(),
         reserve_against_throughput(),
         safe_reserve_against_throughput(),
+        a_shared_station_can_gain(),
     ]
 
 
@@ -485,8 +491,10 @@ def memory_never_helps() -> Entry:
             for j in range(steps):
                 service = sp.Symbol(f"s{n}_{j}", real=True)
                 free[n, j], late[n, j] = sp.Symbol(f"f{n}_{j}", real=True), sp.Symbol(f"l{n}_{j}", real=True)
+
                 def before(t, n=n, j=j):
                     return t[n, j - 1] if j else t.get((n - depth, steps - 1), sp.Integer(0))
+
                 last = lambda t, n=n, j=j: t.get((n - 1, j), sp.Integer(0))  # noqa: E731
                 premises += [service > 0, sp.Eq(free[n, j], sp.Max(before(free), last(free)) + service)]
                 premises.append(late[n, j] >= sp.Max(before(late), last(late)) + service)
@@ -537,7 +545,8 @@ def memory_never_helps() -> Entry:
         "is their rate. "
         "The same argument shows that X(K) grows with K, with servers and with speed. It needs one class and a "
         "station per step: "
-        "with stations shared by steps the waiting can act as a priority, and the statement is then a conjecture.",
+        "with stations shared by steps the waiting can act as a priority, and the statement is false (THR-14).",
+        lemmas_only=True,
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
 
@@ -605,6 +614,22 @@ def more_reserve_can_be_slower() -> Entry:
         constrained_throughput(*case, 25),
         constrained_throughput(*case, 24),
         "tests/bounds/test_throughput.py::test_anomalies_by_an_independent_chain",
+    )
+
+
+def a_shared_station_can_gain() -> Entry:
+    import sympy as sp
+
+    case = (4, 1, 2), (2, 2, 2), (1, 1, 1), 3
+    return _counterexample(
+        "THR-14",
+        "Waiting for memory can help where steps share a station: chunks 4, 1, 2, rates 2, steps 1 and 3 on one server "
+        "(next one at random, or processor sharing), K = 3, R = 17 against 21",
+        sp.Symbol("X_free"),
+        sp.Symbol("X_R17"),
+        constrained_throughput(*case, 21, (0, 1, 0)),
+        constrained_throughput(*case, 17, (0, 1, 0)),
+        "tests/bounds/test_throughput.py::test_a_shared_station_breaks_the_upper_bound",
     )
 
 

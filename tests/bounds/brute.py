@@ -112,9 +112,10 @@ class Chain:
     A request is ("w", j), waiting for chunk j, or ("s", j), holding chunks 0..j at station j. States are sorted
     tuples."""
 
-    def __init__(self, chunks, rates, servers, depth, reserve):
+    def __init__(self, chunks, rates, servers, depth, reserve, stations=None):
         self.chunks, self.rates, self.servers, self.depth = chunks, [Fraction(rate) for rate in rates], servers, depth
         self.reserve = sum(chunks) * depth if reserve is None else reserve
+        self.stations = stations or list(range(len(chunks)))
         self.start = self._granted(tuple([("w", 0)] * depth))
 
     def _held(self, request):
@@ -136,13 +137,14 @@ class Chain:
 
     def rates_from(self, state):
         """(distribution, rate, completes a request) of every service that can end."""
-        for j, rate in enumerate(self.rates):
-            there = [i for i, request in enumerate(state) if request == ("s", j)]
-            busy = len(there) if self.servers[j] is None else min(len(there), self.servers[j])
-            if busy:
-                done = j + 1 == len(self.chunks)
-                after = (*state[: there[0]], ("w", 0 if done else j + 1), *state[there[0] + 1 :])
-                yield self._granted(tuple(sorted(after))), busy * rate, done
+        for i, (kind, j) in enumerate(state):
+            if kind == "w":
+                continue
+            crowd = sum(other == "s" and self.stations[step] == self.stations[j] for other, step in state)
+            share = Fraction(1) if self.servers[j] is None else min(Fraction(1), Fraction(self.servers[j], crowd))
+            done = j + 1 == len(self.chunks)
+            after = (*state[:i], ("w", 0 if done else j + 1), *state[i + 1 :])
+            yield self._granted(tuple(sorted(after))), share * self.rates[j], done
 
     def explore(self):
         seen, queue = list(self.start), deque(self.start)

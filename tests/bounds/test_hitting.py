@@ -106,6 +106,9 @@ STACKS = [
 ]
 
 
+LARGEST = (4, 4, 3), (None, 1, 1), 4, 24  # 17 states without deadlock; 21 states of three rates took over 25 s
+
+
 @pytest.mark.parametrize(("chunks", "servers", "depth", "reserve"), STACKS)
 def test_symbolic_time_against_fractions(chunks, servers, depth, reserve):
     value, rates = hitting.symbolic_deadlock_time(chunks, servers, depth, reserve)
@@ -116,6 +119,12 @@ def test_symbolic_time_against_fractions(chunks, servers, depth, reserve):
         got = value.subs(dict(zip(rates, given)))
         assert Fraction(int(got.p), int(got.q)) == exact
         assert hitting.deadlock_time(chunks, given, servers, depth, reserve) == exact
+
+
+def test_the_largest_symbolic_time_found():
+    value, rates = hitting.symbolic_deadlock_time(*LARGEST)
+    assert value.subs(dict(zip(rates, (1, 2, 3)))) == Fraction(131, 51)
+    assert value.free_symbols == set(rates)
 
 
 def test_deadlock_vectors():

@@ -135,6 +135,17 @@ def test_anomalies_by_an_independent_chain():
     assert less == throughput.constrained_throughput(*case, 24)
 
 
+def test_a_shared_station_breaks_the_upper_bound():
+    """THR-8 needs a station of its own per step; 14/15 is the product form with demands 1 and 1/2."""
+    case = (4, 1, 2), (2, 2, 2), (1, 1, 1), 3
+    free, less = (brute.Chain(*case, r, [0, 1, 0]).throughput() for r in (21, 17))
+    assert free == mva([Fraction(1), Fraction(1, 2)], 3) == Fraction(14, 15)
+    assert less > free
+    assert throughput.constrained_throughput(*case, 17, (0, 1, 0)) == less
+    assert less <= throughput.asymptotic_upper(Fraction(3, 2), Fraction(1), 3)
+    assert reserve.safe_reserve_chunks(case[0], 3) == 17
+
+
 def test_every_drop_among_the_reserves_of_the_second_anomaly():
     case = (3, 1, 4), (5, 1, 1), (2, 1, 2), 5
     rates = {r: throughput.constrained_throughput(*case, r) for r in range(24, 41)}
