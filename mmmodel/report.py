@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -215,6 +216,8 @@ def size(
     machine = load_host(host or "host") if host is not None or reserve == "host" else None
     if isinstance(host, Host):
         machine = host
+    if not re.fullmatch(r"[A-Za-z0-9][\w.!-]*", device, re.ASCII):
+        raise QuestionError(f"device: {device!r} is not the name of a block device; write one such as nbd0 or dm-3")
     asked = _depth(depth)
     have, where = _reserve(model, reserve, machine)
     verdict = None if have is None else sizing.verdict(model, asked, have)
