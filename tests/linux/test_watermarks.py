@@ -272,8 +272,11 @@ def test_this_machine_to_the_page(live_zones):
     if any(zone.boost is None for zone in host.zones):
         pytest.skip(f"kernel {host.kernel} does not print the boost")
     stale = host.stale_marks()
-    if stale and sum(mark.min for mark in computed) >= sum(zone.min_unboosted for zone in host.zones):
-        # Watermarks are computed early in boot; pages given back later make the zones larger than they were then.
+    lowmem = [zone for zone in host.zones if zone.name not in ("HighMem", "Movable")]
+    pages_min = host.sysctls["vm.min_free_kbytes"] * 1024 // host.page_size
+    if stale and 0 <= pages_min - sum(zone.min_unboosted for zone in lowmem) < len(lowmem):
+        # The printed ones split the same min_free_kbytes by other sizes: those before memory was given back after
+        # booting, or lent to or taken from a virtual machine. The kernel does not compute them again then.
         pytest.skip(f"watermarks older than the zones' sizes: {'; '.join(stale)}")
     assert not stale
     for printed, mark in zip(host.zones, computed, strict=True):
