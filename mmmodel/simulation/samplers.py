@@ -88,7 +88,8 @@ class Streams:
     """
 
     def __init__(self, services: Sequence[Service], seed: np.random.SeedSequence, spare: int):
-        children = seed.spawn(len(services) + 2)
+        key = tuple(seed.spawn_key)  # not seed.spawn(), which would give others the second time
+        children = [np.random.SeedSequence(seed.entropy, spawn_key=(*key, i)) for i in range(len(services) + 2)]
         self.samplers = [sampler(service) for service in services] + [functools.partial(_exponential, 1.0)]
         self.rngs = [np.random.Generator(np.random.PCG64(child)) for child in children[:-1]]
         self.spare, self.size = spare + 2, SMALLEST + spare + 2

@@ -1,0 +1,305 @@
+"""The compiled parts of multilevel splitting; `splitting.py` says what they are for. Needs numba.
+
+States of the event loop are copied whole (both of its buffers). What belongs to the streams of random numbers stays: a copy
+must not see the same times again. Trials that run out of random numbers return REFILL and are resumed; `P` holds where.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmmodel.simulation import kernel
+from mmmodel.simulation.kernel import (
+    DEAD,
+    FALLEN,
+    IMPORTANCE,
+    L_WIDE,
+    LOW,
+    NOW,
+    REFILL,
+    RISEN,
+    SCALARS,
+    STOPPED,
+    pointers,
+    run,
+    uniform,
+)
+
+jit = kernel._jit
+LONG = 2**62
+# P: progress of a stage
+TRIAL, HITS, DEATHS, GOING, PICKED, REGION, BIRTH, DEPTH = range(8)
+# Q: floats of a stage
+TIME, SINCE_, BEST, SUM = range(4)
+
+
+@jit
+def copy_in(S, T, bank_s, bank_t, at):
+    """Row `at` of a bank becomes the state; the streams' scalars stay."""
+    low = S[LOW]
+    for i in range(bank_s.shape[1]):
+        if i < L_WIDE or i >= SCALARS:
+            S[i] = bank_s[at, i]
+    for i in range(bank_t.shape[1]):
+        T[i] = bank_t[at, i]
+    S[LOW] = low
+
+
+@jit
+def copy_out(S, T, bank_s, bank_t, at):
+    for i in range(bank_s.shape[1]):
+        bank_s[at, i] = S[i]
+    for i in range(bank_t.shape[1]):
+        bank_t[at, i] = T[i]
+
+
+@jit
+def base(A, P, bank_s, bank_t, until, level):
+    """The process itself until `until`: counts the crossings of `level` from below and keeps the states there (by reservoir)."""
+    L, G, S, T, V, X, M, J = pointers(A)
+    while True:
+        if P[GOING]:  # above the level
+            why = run(L, G, S, T, V, X, M, J, until, LONG, level, np.inf)
+            if why == FALLEN:
+                P[GOING] = 0
+                continue
+            return why
+        why = run(L, G, S, T, V, X, M, J, until, LONG, -np.inf, level)
+        if why != RISEN:
+            return why
+        P[GOING] = 1
+        P[HITS] += 1
+        at = P[HITS] - 1
+        if at >= len(bank_s):
+            at = np.int64(uniform(S, X) * P[HITS])
+        if at < len(bank_s):
+            copy_out(S, T, bank_s, bank_t, at)
+
+
+@jit
+def stage(A, P, in_s, in_t, entries, out_s, out_t, trials, low, high):
+    """`trials` runs from states of the bank drawn at random, until the importance reaches `high` or falls below `low`."""
+    L, G, S, T, V, X, M, J = pointers(A)
+    while P[TRIAL] < trials:
+        if not P[GOING]:
+            copy_in(S, T, in_s, in_t, np.int64(uniform(S, X) * entries))
+            P[GOING] = 1
+        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, low, high)
+        if why == RISEN:
+            copy_out(S, T, out_s, out_t, P[HITS])
+            P[HITS] += 1
+        elif why == DEAD:
+            P[DEATHS] += 1
+        elif why != FALLEN:
+            return why
+        P[GOING] = 0
+        P[TRIAL] += 1
+    return STOPPED
+
+
+@jit
+def probe(A, P, Q, in_s, in_t, entries, best, trials, low):
+    """Like `stage`, but notes how high each trial comes before it falls below `low`; a deadlock is infinitely high."""
+    L, G, S, T, V, X, M, J = pointers(A)
+    while P[TRIAL] < trials:
+        if not P[GOING]:
+            copy_in(S, T, in_s, in_t, np.int64(uniform(S, X) * entries))
+            P[GOING] = 1
+            Q[BEST] = T[IMPORTANCE]
+        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, low, np.nextafter(Q[BEST], np.inf))
+        if why == RISEN:
+            Q[BEST] = T[IMPORTANCE]
+            continue
+        if why != FALLEN and why != DEAD:
+            return why
+        best[P[TRIAL]] = np.inf if why == DEAD else Q[BEST]
+        P[GOING] = 0
+        P[TRIAL] += 1
+    return STOPPED
+
+
+@jit
+def stay(A, P, Q, in_s, in_t, entries, trials, low, high):
+    """Q[TIME]: total time with importance >= `high` in trials that begin there and end when it falls below `low`."""
+    L, G, S, T, V, X, M, J = pointers(A)
+    while P[TRIAL] < trials:
+        if not P[GOING]:
+            copy_in(S, T, in_s, in_t, np.int64(uniform(S, X) * entries))
+            P[GOING] = 1
+            Q[SINCE_] = T[NOW]
+        if P[GOING] == 1:  # above
+            why = run(L, G, S, T, V, X, M, J, np.inf, LONG, high, np.inf)
+            if why == FALLEN:
+                Q[TIME] += T[NOW] - Q[SINCE_]
+                P[GOING] = 2
+                continue
+            return why
+        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, low, high)
+        if why == RISEN:
+            P[GOING] = 1
+            Q[SINCE_] = T[NOW]
+        elif why == FALLEN:
+            P[GOING] = 0
+            P[TRIAL] += 1
+        else:
+            return why
+    return STOPPED
+
+
+@jit
+def restart(A, P, Q, in_s, in_t, entries, stack_s, stack_t, regions, births, copies, levels, factors, timed):
+    """RESTART from every state of the bank: Q[SUM] is the sum of weights of deadlocks (or of weight times time at the top).
+
+    A run that crosses level r upwards becomes factors[r] runs, of which all but one die when they fall below r; each weighs
+    1/factors[r] of what it did. Those that die run first, so that at most one state a level has to be kept: on the stack are
+    the states at crossings, with the number of copies still to run and the level below which the run itself dies.
+    """
+    L, G, S, T, V, X, M, J = pointers(A)
+    top = len(levels) - 1
+    while P[TRIAL] < entries:
+        if not P[GOING]:
+            at = P[DEPTH] - 1
+            if at < 0:
+                copy_in(S, T, in_s, in_t, P[TRIAL])
+                P[REGION], P[BIRTH] = 0, 0
+            else:
+                copy_in(S, T, stack_s, stack_t, at)
+                P[REGION] = regions[at]
+                P[BIRTH] = regions[at] if copies[at] else births[at]
+                if copies[at]:
+                    copies[at] -= 1
+                else:
+                    P[DEPTH] = at
+            P[GOING] = 1
+            Q[SINCE_] = T[NOW]
+        r = P[REGION]
+        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, levels[r], levels[r + 1] if r < top else np.inf)
+        if why == REFILL:
+            return why
+        if timed and r == top:
+            Q[SUM] += (T[NOW] - Q[SINCE_]) / weight(factors, r)
+        if why == RISEN:
+            r += 1
+            P[REGION] = r
+            Q[SINCE_] = T[NOW]
+            if factors[r] > 1:
+                at = P[DEPTH]
+                copy_out(S, T, stack_s, stack_t, at)
+                regions[at], births[at], copies[at] = r, P[BIRTH], factors[r] - 2
+                P[BIRTH], P[DEPTH] = r, at + 1
+            continue
+        if why == FALLEN and r > P[BIRTH]:
+            P[REGION] = r - 1
+            continue
+        if why == DEAD:
+            Q[SUM] += 1.0 / weight(factors, r)
+        elif why != FALLEN:
+            return why
+        P[GOING] = 0
+        if P[DEPTH] == 0:
+            P[TRIAL] += 1
+    return STOPPED
+
+
+@jit
+def weight(factors, r):
+    product = 1.0
+    for i in range(r + 1):
+        product *= factors[i]
+    return product
+
+
+# ---- birth-death chains ---------------------------------------------------------------------------------------------------
+
+
+@jit
+def climb(up, state, start, target, trials):
+    """Of `trials` walks from `start`, how many reach `target` before 0; `up` is the probability of a step up by state."""
+    hits = 0
+    for _ in range(trials):
+        at = start
+        while 0 < at < target:
+            if step(state) < up[at]:
+                at += 1
+            else:
+                at -= 1
+        if at == target:
+            hits += 1
+    return hits
+
+
+@jit
+def climb_restart(up, state, factors, target, cycles, values):
+    """RESTART on the integers: values[i] is the weight that reaches `target` in cycle i, which begins at 1 and ends at 0."""
+    regions, births, copies = np.zeros(target + 1, np.int64), np.zeros(target + 1, np.int64), np.zeros(target + 1, np.int64)
+    products = np.ones(target + 1)
+    for i in range(1, target):
+        products[i] = products[i - 1] * factors[i]
+    for cycle in range(cycles):
+        depth, total, at, birth = 0, 0.0, 1, 1
+        while True:
+            while at >= birth:
+                if step(state) >= up[at]:
+                    at -= 1
+                    continue
+                at += 1
+                if at == target:
+                    total += 1.0 / products[target - 1]
+                    break
+                if factors[at] > 1:
+                    regions[depth], births[depth], copies[depth] = at, birth, factors[at] - 2
+                    birth = at
+                    depth += 1
+            if depth == 0:
+                break
+            at = regions[depth - 1]
+            if copies[depth - 1]:
+                copies[depth - 1] -= 1
+                birth = at
+            else:
+                birth = births[depth - 1]
+                depth -= 1
+        values[cycle] = total
+
+
+@jit
+def climb_tilted(up, tilted, state, target, cycles, values):
+    """Importance sampling: walks from 1 with step-up probabilities `tilted`, weighted by the likelihood ratio."""
+    for cycle in range(cycles):
+        at, ratio = 1, 1.0
+        while 0 < at < target:
+            if step(state) < tilted[at]:
+                ratio *= up[at] / tilted[at]
+                at += 1
+            else:
+                ratio *= (1 - up[at]) / (1 - tilted[at])
+                at -= 1
+        values[cycle] = ratio if at == target else 0.0
+
+
+@jit
+def sojourn(up, rates, state, start, above, end, trials, values):
+    """values[i]: time spent at or above `above` by a walk from `start` until it is at 0 or at `end`."""
+    for i in range(trials):
+        at, total = start, 0.0
+        while 0 < at < end:
+            if at >= above:
+                total -= np.log1p(-step(state)) / rates[at]
+            if step(state) < up[at]:
+                at += 1
+            else:
+                at -= 1
+        values[i] = total
+
+
+@jit
+def step(state):
+    """SplitMix64, as in the event loop."""
+    z = np.uint64(state[0]) + np.uint64(0x9E3779B97F4A7C15)
+    state[0] = np.int64(z)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return np.float64(z >> np.uint64(11)) * 1.1102230246251565e-16
+
+

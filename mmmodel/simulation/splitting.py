@@ -1,0 +1,382 @@
+"""Rare events by multilevel splitting: times to deadlock, and P(use of a pool > R), down to 1e-12 and beyond.
+
+    importance   a number of the state, the larger the nearer the event; here linear in the counts of requests by place
+    level 1      the process up-crosses it often: rate Φ, seen in the process itself (the base), begun anew at each deadlock
+    levels 2..m  chosen by a pilot so that about a third of the trials from one level reach the next before falling below level 1
+
+With the base begun anew at each deadlock, deadlocks form a renewal process, so the mean time to deadlock from empty is 1/rate
+exactly (elementary renewal theorem), for any distribution of service. Two ways to the rate (Rubino, Tuffin 2009, ch. 3):
+
+    fixed      fixed effort: the same number of trials at each level, begun from states kept at the level below.
+               rate = Φ Σ_i p_1 … p_{i-1} d_i, p_i reaching the next level, d_i a deadlock on the way
+    restart    RESTART (Villén-Altamirano): a run that up-crosses level i becomes n_i runs, each weighing 1/n_i;
+               rate = Φ · E[sum of weights that deadlock per crossing of level 1]
+
+P(use > R) is Φ times the expected time above R per crossing of level 1. Trials of one replication share ancestors, so they are
+dependent; the interval comes from independent replications of the whole procedure alone.
+
+Importance, left out: what requests hold that still have something to take (half of it while they are served, for then they do
+not wait yet), in parts of the pools. In a stuck state all that is held is held so; the rest is the distance to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from mmmodel.simulation.estimates import Estimate, child, student
+from mmmodel.simulation.events import Engine, EndlessError, check_grant, kernel, program_for
+from mmmodel.simulation.program import Program
+from mmmodel.stack import RESERVE, Askable, QuestionError
+
+SCALE = 10**6  # importance is a whole number: millionths of the pools
+KEPT = 4096  # states kept at level 1
+METHODS = ("fixed", "restart")
+Importance = Callable[[str, str, Mapping[str, int]], float]
+
+
+@dataclass(frozen=True)
+class Rare(Estimate):
+    """An estimate by splitting, with the levels that the pilot chose and the part of the trials that went from each to the next."""
+
+    method: str = ""
+    levels: tuple[float, ...] = field(default=())
+    passed: tuple[float, ...] = field(default=())
+    cpu_seconds: float = 0.0
+
+
+def time_to_deadlock(
+    stack: Askable,
+    depth: int | None = None,
+    reserve: int | str | None = None,
+    *,
+    seed: int | np.random.SeedSequence,
+    method: str = "fixed",
+    trials: int = 2000,
+    replications: int = 16,
+    relative: float | None = None,
+    importance: Importance | None = None,
+    grant: str = "random",
+    executor: Executor | None = None,
+) -> Rare:
+    """Mean seconds from empty to the first deadlock, closed stacks.
+
+    `trials` at each level, in each of `replications`; `relative`: more replications (at most 64 times) until the half-width is
+    that part of the mean. `importance(step, phase, holding)` weighs one request, `phase` "waiting" or "served", `holding` what
+    it holds by pool; the importance of a state is the sum. Where the pilot finds no way to a deadlock the mean is None.
+    Raises StackError, QuestionError, ValueError.
+    """
+    program = _closed(stack, depth, reserve)
+    weigh = default_importance(program) if importance is None else _given(program, importance)
+    plan = _Plan(program, seed, grant, weigh, trials, method, None)
+    found = _estimate(plan, replications, relative, executor)
+    if found.mean is None:
+        return replace(found, name="time to deadlock", unit="s")
+    low, high = 1 / found.high, 1 / found.low if found.low > 0 else math.inf
+    return replace(found, name="time to deadlock", unit="s", mean=1 / found.mean, low=low, high=high)
+
+
+def tail(
+    stack: Askable,
+    depth: int | None = None,
+    reserve: int | str | None = None,
+    *,
+    over: int,
+    seed: int | np.random.SeedSequence,
+    pool: str = RESERVE,
+    method: str = "fixed",
+    trials: int = 2000,
+    replications: int = 16,
+    relative: float | None = None,
+    grant: str = "random",
+    executor: Executor | None = None,
+) -> Rare:
+    """P(more than `over` of `pool` is in use), the part of the time, of a closed stack that does not deadlock.
+
+    `reserve` left out: so large that nobody waits for it, where the stack names no capacity. Raises as `time_to_deadlock`.
+    """
+    program = _closed(stack, depth, reserve, pool)
+    if pool not in program.system.pools:
+        raise QuestionError(f"pool: {pool!r} is not a pool of the stack; it has {', '.join(program.system.pools)}")
+    p, L = program.system.pools.index(pool), program.layout
+    weigh = L.held[:, p].astype(float), (L.held + L.take)[:, p].astype(float)
+    plan = _Plan(program, seed, grant, weigh, trials, method, float(over) + 0.5)
+    return replace(_estimate(plan, replications, relative, executor), name=f"P({pool} > {over})", unit="")
+
+
+def default_importance(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """(waiting, served) weight of a request at each place; see the head of this module."""
+    L = program.layout
+    limited = np.where(L.capacity < 2**60, L.capacity, np.inf)
+    waiting = np.rint(SCALE * (L.held / limited).sum(axis=1))
+    more = np.zeros(len(L.kind), bool)  # anything to take behind this place?
+    for k in reversed(range(len(L.kind))):
+        behind = L.following[k]
+        more[k] = behind >= 0 and (L.takes[behind] or more[behind])
+    served = np.rint(SCALE / 2 * ((L.held + L.take - L.give) / limited).sum(axis=1) * (more | (L.never > 0)))
+    return waiting, served
+
+
+def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.ndarray]:
+    L, pools = program.layout, program.system.pools
+
+    def weights(phase: str, held: np.ndarray) -> np.ndarray:
+        return np.array(
+            [float(importance(name, phase, dict(zip(pools, map(int, row))))) for name, row in zip(program.names, held)]
+        )
+
+    return weights("waiting", L.held), weights("served", L.held + L.take)
+
+
+def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
+    from mmmodel.stack import as_stack
+
+    if kernel() is None:
+        raise RuntimeError("splitting needs numba; install it, or use simulate for what is not rare")
+    stack = as_stack(stack)
+    if unlimited == RESERVE and reserve is None and RESERVE in stack.pools and stack.pools[RESERVE].capacity is None:
+        return program_for(stack, depth, 2**50)
+    return program_for(stack, depth, reserve)
+
+
+# ---- one replication --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    program: Program
+    seed: int | np.random.SeedSequence
+    grant: str
+    weigh: tuple[np.ndarray, np.ndarray]
+    trials: int
+    method: str
+    over: float | None  # importance from which on the time counts; None: deadlocks count
+    levels: tuple[float, ...] = ()
+    passed: tuple[float, ...] = ()
+    until: float = 0.0  # seconds of the base in one replication
+
+    def __post_init__(self) -> None:
+        check_grant(self.grant)
+        if self.method not in METHODS:
+            raise ValueError(f"method: {self.method!r} is not known; write one of {', '.join(METHODS)}")
+        if self.trials < 10:
+            raise ValueError(f"trials: {self.trials} a level are too few; write 10 or more")
+
+
+class _Splitter:
+    """An engine whose states are kept and put back."""
+
+    def __init__(self, plan: _Plan, *key: int):
+        self.plan = plan
+        self.engine = Engine(plan.program, child(plan.seed, *key), grant=plan.grant, dead=plan.over is None, weigh=plan.weigh)
+        self.deaths = 0
+
+    def bank(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        state = self.engine.state
+        return np.zeros((size, len(state.S)), np.int64), np.zeros((size, len(state.T)))
+
+    def call(self, function: Callable, *arguments: Any) -> int:
+        """Runs a compiled stage to its end; blocks of times are filled as it asks."""
+        k = kernel()
+        while True:
+            why = function(k.addresses(*self.engine.arrays), *arguments)
+            if why == k.REFILL:
+                self.engine.refill()
+            elif why == k.ENDLESS:
+                raise EndlessError(f"serve: requests of {self.plan.program.system.stack.name} go round without time passing")
+            else:
+                return why
+
+    def begin(self) -> None:
+        k = kernel()
+        self.engine.restart()
+        k.begin_empty(k.addresses(*self.engine.arrays))
+
+    def base(self, seconds: float, level: float, kept: int, warmup: float = 0.0):
+        """The process for `seconds`: (crossings of the level, deadlocks, bank, states in it)."""
+        from mmmodel.simulation import rare
+
+        bank, progress = self.bank(kept), np.zeros(8, np.int64)
+        self.begin()
+        left, deaths, early = warmup, 0, warmup > 0
+        if not early:
+            left = seconds
+        while True:
+            began = self.engine.now
+            why = self.call(rare.base, progress, *bank, began + left, level)
+            left -= self.engine.now - began
+            if why == kernel().DEAD:
+                deaths += 1
+                progress[rare.GOING] = 0
+                self.begin()
+            elif why == kernel().HALTED:
+                raise QuestionError("stack: everything ends up waiting for pools that are never given back; nothing is rare here")
+            elif early:
+                early, left, deaths = False, seconds, 0
+                progress[rare.HITS] = 0
+            else:
+                crossings = int(progress[rare.HITS])
+                return crossings, deaths, bank, min(crossings, kept)
+
+    def stage(self, bank, entries: int, trials: int, low: float, high: float):
+        """(states that reached `high`, how many, deadlocks)."""
+        from mmmodel.simulation import rare
+
+        out, progress = self.bank(trials), np.zeros(8, np.int64)
+        self.call(rare.stage, progress, *bank, entries, *out, trials, low, high)
+        return out, int(progress[rare.HITS]), int(progress[rare.DEATHS])
+
+    def heights(self, bank, entries: int, trials: int, low: float) -> np.ndarray:
+        from mmmodel.simulation import rare
+
+        best = np.zeros(trials)
+        self.call(rare.probe, np.zeros(8, np.int64), np.zeros(4), *bank, entries, best, trials, low)
+        return best
+
+    def stay(self, bank, entries: int, trials: int, low: float, high: float) -> float:
+        from mmmodel.simulation import rare
+
+        times = np.zeros(4)
+        self.call(rare.stay, np.zeros(8, np.int64), times, *bank, entries, trials, low, high)
+        return float(times[rare.TIME]) / trials
+
+    def restart(self, bank, entries: int, levels: Sequence[float], factors: Sequence[int]) -> float:
+        """Mean sum of weights per state of the bank."""
+        from mmmodel.simulation import rare
+
+        stack, sums = self.bank(len(levels)), np.zeros(4)
+        marks = (np.zeros(len(levels), np.int64) for _ in range(3))
+        arrays = np.array(levels, float), np.array(factors, np.int64)
+        self.call(
+            rare.restart, np.zeros(8, np.int64), sums, *bank, entries, *stack, *marks, *arrays, int(self.plan.over is not None)
+        )
+        return float(sums[rare.SUM]) / entries
+
+
+def _pilot(plan: _Plan) -> _Plan | None:
+    """The plan with its levels; None where nothing leads to the event."""
+    s = _Splitter(plan, 0)
+    engine, target = s.engine, plan.over
+    engine.advance(budget=2000)  # the importance that the process itself often has: the median over its events
+    seen, clock = [], []
+    for _ in range(400):
+        if engine.advance(budget=engine.events + 20) in ("dead", "halted"):
+            engine.restart()
+            continue
+        seen.append(float(engine.state.T[kernel().IMPORTANCE]))
+        clock.append(engine.now / engine.events)
+    if not seen:  # deadlocks at once
+        engine.restart()
+        engine.advance(budget=1)
+        seen, clock = [0.0], [max(engine.now, 1e-300)]
+    values = np.unique(seen)
+    level = float(values[np.searchsorted(values, np.quantile(seen, 0.8))])
+    if target is not None:
+        level = min(level, target)
+    per_event = float(np.median(clock))
+    until = per_event * 40 * plan.trials
+    crossings, deaths, bank, entries = s.base(until, level, KEPT)
+    while crossings < 200 and len(values) and level > values[0]:
+        level = float(values[np.searchsorted(values, level) - 1])
+        crossings, deaths, bank, entries = s.base(until, level, KEPT)
+    levels, passed = [level], []
+    trials = max(500, plan.trials // 4)
+    while entries and (target is None or levels[-1] < target):
+        best = s.heights(bank, entries, trials, level)
+        if np.mean(np.isinf(best)) >= 0.1:
+            passed.append(float(np.mean(np.isinf(best))))
+            break
+        higher = np.unique(best[(best > levels[-1]) & np.isfinite(best)])
+        if not len(higher):
+            if np.isinf(best).any():
+                passed.append(float(np.mean(np.isinf(best))))
+                break
+            return None
+        aim = float(np.quantile(best, 0.7, method="higher"))
+        nxt = aim if aim > levels[-1] and math.isfinite(aim) else float(higher[0])
+        if target is not None:
+            nxt = min(nxt, target)
+        bank, hits, died = s.stage(bank, entries, 4 * trials, level, nxt)
+        if not hits:
+            return None
+        passed.append(hits / (4 * trials))
+        levels.append(nxt)
+        entries = hits
+        if len(levels) > 400:
+            return None
+    if not entries:
+        return None
+    return replace(plan, levels=tuple(levels), passed=tuple(passed), until=until)
+
+
+def _replication(job: tuple[_Plan, int]) -> float:
+    """The rate of deadlocks, or the part of the time above."""
+    plan, number = job
+    s = _Splitter(plan, 1, number)
+    levels = plan.levels
+    kept = KEPT if plan.method == "fixed" else min(KEPT, plan.trials)
+    crossings, deaths, bank, entries = s.base(plan.until, levels[0], kept, warmup=plan.until / 10)
+    if not entries:
+        return deaths / plan.until
+    flux = crossings / plan.until
+    if plan.method == "restart":
+        factors = [1, *(max(1, round(1 / p)) for p in plan.passed[: len(levels) - 1])]
+        return flux * s.restart(bank, entries, levels, factors) + (0.0 if plan.over else _direct(deaths, plan))
+    rate, reach = 0.0, flux
+    for high in levels[1:]:
+        bank, hits, died = s.stage(bank, entries, plan.trials, levels[0], high)
+        rate += reach * died / plan.trials
+        reach *= hits / plan.trials
+        entries = hits
+        if not hits:
+            return rate
+    if plan.over is not None:
+        return reach * s.stay(bank, entries, plan.trials, levels[0], levels[-1])
+    _, _, died = s.stage(bank, entries, plan.trials, levels[0], math.inf)
+    return rate + reach * died / plan.trials
+
+
+def _direct(deaths: int, plan: _Plan) -> float:
+    """Deadlocks straight from below level 1 cannot happen: there all that wait hold less than a level."""
+    return 0.0
+
+
+def _estimate(plan: _Plan, replications: int, relative: float | None, executor: Executor | None) -> Rare:
+    import time
+
+    began = time.process_time()
+    found = _pilot(plan)
+    if found is None:
+        note = "the pilot found no way to the event"
+        return Rare("", "", None, None, None, 0, note, plan.method, cpu_seconds=time.process_time() - began)
+    rates: list[float] = []
+    aim = replications
+    while True:
+        jobs = [(found, i) for i in range(len(rates), aim)]
+        rates += list(executor.map(_replication, jobs) if executor is not None else map(_replication, jobs))
+        estimate = student("", "", rates)
+        if relative is None or estimate.half_width <= relative * estimate.mean or aim >= 64 * replications:
+            break
+        aim = 2 * aim
+    if estimate.mean == 0:
+        return Rare("", "", None, None, None, len(rates), "no replication reached the event", plan.method, found.levels, found.passed)
+    return Rare(
+        "",
+        "",
+        estimate.mean,
+        max(0.0, estimate.low),
+        estimate.high,
+        len(rates),
+        "",
+        plan.method,
+        found.levels,
+        found.passed,
+        time.process_time() - began,
+    )
+
+
