@@ -41,7 +41,7 @@ try:
 except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = sorted([*_WHERE, *_MODULES])  # noqa: PLE0605
+__all__ = sorted([*_WHERE, *_MODULES])
 
 
 def __getattr__(name: str) -> object:

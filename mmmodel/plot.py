@@ -188,3 +188,88 @@ def who_holds(
     for group in groups:
         ax.barh(0, 0, color=colour[group], hatch=hatch[group], ec="white", label=group)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
+
+
+def lanes(
+    ax: Axes,
+    low: Axes,
+    time: np.ndarray,
+    holding: np.ndarray,
+    waiting: np.ndarray,
+    free: np.ndarray,
+    end: float,
+    unit: str = "pages",
+    scale: tuple[float, str] = (1e6, "µs"),
+) -> None:
+    """One lane a request over time: darker the more it holds, hatched while it waits for more; below, what is free.
+
+    `time` (n,), `holding` (n, requests), `waiting` (n, requests) bool, `free` (n,): the state from each event on.
+    """
+    edges = np.append(time, end) * scale[0]
+    most = max(1, int(holding.max()))
+    shades = ["#FFFFFF", "#C6DBEF", SKY, "#3B8FC4", BLUE]
+    for request in range(holding.shape[1]):
+        state = np.column_stack([holding[:, request], waiting[:, request]])
+        starts = np.flatnonzero(np.r_[True, np.any(np.diff(state, axis=0) != 0, axis=1)])
+        for start, stop in zip(starts, np.append(starts[1:], len(time))):
+            amount, waits = state[start]
+            if not amount:
+                continue
+            colour = shades[min(4, max(1, round(4 * amount / most)))]
+            width = edges[stop] - edges[start]
+            ax.barh(
+                request + 1,
+                width,
+                left=edges[start],
+                height=0.82,
+                color=colour,
+                ec=VERMILION if waits else "white",
+                lw=0.6,
+                hatch="////" if waits else "",
+            )
+    last = [request for request in range(holding.shape[1]) if holding[-1, request] and waiting[-1, request]]
+    for request in last:
+        ax.text(edges[-1], request + 1, f" holds {int(holding[-1, request])}, waits", va="center", fontsize=8)
+    ax.set(ylabel="request", xlim=(0, edges[-1]), ylim=(holding.shape[1] + 0.6, 0.4))
+    ax.set_yticks(range(1, holding.shape[1] + 1))
+    ax.tick_params(labelbottom=False)
+    low.step(edges, np.append(free, free[-1]), where="post", color=BLACK, lw=1.2)
+    low.fill_between(edges, np.append(free, free[-1]), step="post", color=GREEN, alpha=0.3, lw=0)
+    low.set(xlabel=f"time ({scale[1]})", ylabel=f"free ({unit})", xlim=(0, edges[-1]), ylim=(0, None))
+
+
+def holds_and_wants(
+    ax: Axes, holds: Sequence[float], wants: Sequence[float], free: float, title: str, most: float, unit: str = "pages"
+) -> None:
+    """One still: for each request what it holds (solid) and, on top, what it waits for and cannot have (hatched)."""
+    at = np.arange(1, len(holds) + 1)
+    ax.bar(at, holds, color=BLUE, width=0.8)
+    holds, wants = np.asarray(holds, float), np.asarray(wants, float)
+    some = wants > 0
+    ax.bar(at[some], wants[some], bottom=holds[some], color="white", ec=VERMILION, hatch="////", width=0.8)
+    ax.set(title=f"{title}: {free:g} free", ylim=(0, most), xlabel="request", ylabel=unit)
+    ax.title.set_fontsize(9)
+    ax.set_xticks(at)
+
+
+class Animation:
+    """Stills as a GIF with alt text. Each still is a figure of the same size."""
+
+    def __init__(self, figures: Sequence[Figure], alt: str, milliseconds: int = 900):
+        from PIL import Image
+
+        stills = []
+        for figure in figures:
+            figure.set_dpi(80)
+            figure.canvas.draw()
+            stills.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("P", palette=Image.Palette.ADAPTIVE))
+        buffer = io.BytesIO()
+        stills[0].save(buffer, "GIF", save_all=True, append_images=stills[1:], duration=milliseconds, loop=0)
+        self.alt, self.gif = alt, buffer.getvalue()
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.gif).decode()
+        return f'<figure><img alt="{html.escape(self.alt, quote=True)}" src="data:image/gif;base64,{data}"></figure>'
+
+    def __repr__(self) -> str:
+        return f"<animation: {self.alt}>"

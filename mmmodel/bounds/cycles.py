@@ -15,8 +15,7 @@ from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, r
 from mmmodel.bounds.reserve import dirty_limit_ok
 
 KUNDU = (
-    "S. Kundu and I. F. Akyildiz, Deadlock free buffer allocation in closed queueing networks, Queueing "
-    "Systems 4, 1989, 47-56"
+    "S. Kundu and I. F. Akyildiz, Deadlock free buffer allocation in closed queueing networks, Queueing Systems 4, 1989, 47-56"
 )
 
 __all__ = ["deadlock_free_population", "dirty_limit_depth", "dirty_limit_ok", "entries", "tightest_cycle"]
@@ -30,9 +29,7 @@ def tightest_cycle(rooms: Mapping[str, int], arcs: Sequence[tuple[str, str]]) ->
     for source, target in arcs:
         for node in (source, target):
             if node not in rooms:
-                raise ValueError(
-                    f"arcs: {source} -> {target}: no room is given for node {node!r}; known: {', '.join(rooms)}"
-                )
+                raise ValueError(f"arcs: {source} -> {target}: no room is given for node {node!r}; known: {', '.join(rooms)}")
     best: tuple[int | float, list[str]] = (math.inf, [])
     for start in rooms:
         distance, path, done = {start: rooms[start]}, {start: [start]}, set()
@@ -94,9 +91,7 @@ def ring() -> Entry:
         count = [room[0] - below, *room[1:]]
         return Claim(f"at K = ΣB a full ring is stuck, ring of {n}", tuple(b >= 1 for b in room), blocked(count, room))
 
-    claims = [sufficient(n).against(sufficient(n, 2)) for n in range(2, 8)] + [
-        tight(n).against(tight(n, 1)) for n in range(2, 8)
-    ]
+    claims = [sufficient(n).against(sufficient(n, 2)) for n in range(2, 8)] + [tight(n).against(tight(n, 1)) for n in range(2, 8)]
 
     def numeric(K: int, B_1: int, B_2: int, B_3: int) -> bool:
         rooms = {"a": B_1, "b": B_2, "c": B_3}
@@ -136,9 +131,7 @@ def dirty_limit() -> Entry:
 
     T, d, K, m = sp.symbols("T d K m", integer=True, nonnegative=True)
     share = sp.Rational(1, 4)
-    steps = Derivation(T + share * T - T).equals(
-        "what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", share * T
-    )
+    steps = Derivation(T + share * T - T).equals("what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", share * T)
     condition = d * K + m <= sp.floor(steps.result)
 
     def claim(coefficient: int = 1) -> Claim:
@@ -153,16 +146,12 @@ def dirty_limit() -> Entry:
             own <= per * depth + margin,
         )
         enough = per * depth + margin <= coefficient * share * limit
-        return Claim(
-            "the daemon stays below its own threshold", (*premises, enough), others + own <= limit + share * limit
-        )
+        return Claim("the daemon stays below its own threshold", (*premises, enough), others + own <= limit + share * limit)
 
     def tight(over: int = 1) -> Claim:
         limit, need, others = sp.symbols("T n O", real=True)
         premises = (limit > 0, sp.Eq(others, limit), need >= share * limit + over)
-        return Claim(
-            "a page more, and others at their threshold stop it", premises, others + need > limit + share * limit
-        )
+        return Claim("a page more, and others at their threshold stop it", premises, others + need > limit + share * limit)
 
     return Entry(
         "CYC-2",

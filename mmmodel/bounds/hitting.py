@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import sympy
 
 KEILSON = (
-    "J. Keilson, Markov Chain Models: Rarity and Exponentiality, 1979; J. G. Kemeny and J. L. Snell, "
-    "Finite Markov Chains, 1960"
+    "J. Keilson, Markov Chain Models: Rarity and Exponentiality, 1979; J. G. Kemeny and J. L. Snell, Finite Markov Chains, 1960"
 )
 HERE = "this project: proof below"
 
@@ -93,9 +92,7 @@ def growth_when_load_scales(share: float) -> float:
 # --- the smallest stack that deadlocks -------------------------------------------------------------------------------
 
 
-def deadlock_time(
-    chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int
-) -> Any:
+def deadlock_time(chunks: Sequence[int], rates: Sequence[Any], servers: Sequence[int | None], depth: int, reserve: int) -> Any:
     """Mean seconds from empty to the first deadlock of a small one-class stack, exact in fractions (HIT-7, HIT-8)."""
     return SmallChain(chunks, [Fraction(rate) for rate in rates], servers, depth, reserve).time_to_deadlock()
 
@@ -119,10 +116,7 @@ def symbolic_deadlock_time(
         .lu_solve(DomainMatrix.from_Matrix(sympy.ones(size, 1)).convert_to(field))
     )
     total = sum(
-        (
-            field.from_sympy(sympy.Rational(part.numerator, part.denominator)) * mean[i, 0].element
-            for i, part in start.items()
-        ),
+        (field.from_sympy(sympy.Rational(part.numerator, part.denominator)) * mean[i, 0].element for i, part in start.items()),
         field.zero,
     )
     return field.to_sympy(total), rates
@@ -225,9 +219,7 @@ def two_sides() -> Entry:
         tuple(Quantity(rate, "1/s", "rate", 1, 9, "rational") for rate in (*births, *deaths)),
         (births[1] <= births[0], births[2] <= births[1], deaths[0] <= deaths[1]),
         HERE,
-        lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage_bounds(
-            [lambda_0, lambda_1, lambda_2], [mu_1, mu_2]
-        )[1],
+        lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage_bounds([lambda_0, lambda_1, lambda_2], [mu_1, mu_2])[1],
         Tight(
             "The upper side at n = 1; the lower side as the event becomes rare: T_n/g_{n−1} → 1.",
             test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
@@ -259,9 +251,7 @@ def constant_rates() -> Entry:
             closed,
         ),
     )
-    recursion = Step(
-        "g_i solves the recursion g_i = 1/λ + x g_{i−1}", inner - 1 - x * inner.subs(i, i - 1), sp.Integer(0)
-    )
+    recursion = Step("g_i solves the recursion g_i = 1/λ + x g_{i−1}", inner - 1 - x * inner.subs(i, i - 1), sp.Integer(0))
     telescope = Step("T_{n+1} − T_n = g_n", closed.subs(n, n + 1) - closed, (x ** (n + 1) - 1) / ((x - 1) * lam))
     start = Step("T_1 = 1/λ", closed.subs(n, 1), 1 / lam)
     return Entry(
@@ -375,9 +365,7 @@ def growth_scaled() -> Entry:
     # ln g_n ≈ ln(n!/a^n · e^a) with a = αn, up to terms that vanish per place
     d = Derivation(
         sp.Limit(sp.expand_log(sp.expand((stirling - n * (sp.log(alpha) + sp.log(n)) + alpha * n) / n)), n, sp.oo)
-    ).equals(
-        "ln T_n is ln(n! e^a/a^n) but for terms that vanish per place; Stirling, a = αn", alpha - 1 - sp.log(alpha)
-    )
+    ).equals("ln T_n is ln(n! e^a/a^n) but for terms that vanish per place; Stirling, a = αn", alpha - 1 - sp.log(alpha))
     zero = Step("no growth at α = 1", (alpha - 1 - sp.log(alpha)).subs(alpha, 1), sp.Integer(0))
     slope = Step("and it falls with α: slope 1 − 1/α", sp.diff(alpha - 1 - sp.log(alpha), alpha), 1 - 1 / alpha)
     return Entry(
@@ -440,9 +428,7 @@ def _deadlock_entry(identifier: str, title: str, chunks: tuple[int, ...], reserv
         (),
         "this project: SymPy on the absorbing chain; such networks: Palmer, Harper and Knight, EJOR 266, 2018, 609",
         lambda **given: deadlock_time(chunks, [given[rate.name] for rate in rates], servers, 2, reserve),
-        Tight(
-            how, {rate.name: 1 for rate in rates}, "tests/bounds/test_hitting.py::test_symbolic_time_against_fractions"
-        ),
+        Tight(how, {rate.name: 1 for rate in rates}, "tests/bounds/test_hitting.py::test_symbolic_time_against_fractions"),
         (step,),
         identities=(step,),
         exhausted="tests/bounds/test_hitting.py::test_symbolic_time_against_fractions",

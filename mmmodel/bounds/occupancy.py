@@ -79,9 +79,7 @@ def effective_bandwidth(holdings: Mapping[int, float], s: float) -> float:
     return _tilted(holdings, s)[0] / s
 
 
-def fits_by_bandwidth(
-    classes: Sequence[tuple[int, Mapping[int, float]]], reserve: float, digits: float, s: float
-) -> bool:
+def fits_by_bandwidth(classes: Sequence[tuple[int, Mapping[int, float]]], reserve: float, digits: float, s: float) -> bool:
     """Whether Σ K_k α_k(s) ≤ R − digits·ln 10/s, which is enough for P(U ≥ R) ≤ 10^−digits (OCC-4): a linear test
     per s."""
     return sum(k * effective_bandwidth(law, s) for k, law in classes) <= reserve - digits * math.log(10) / s
@@ -107,9 +105,7 @@ def erlang_b_bounds(servers: int, load: Any) -> tuple[Any, Any]:
     return low, 1 / (1 + ratio + ratio * (servers - 1) / load)
 
 
-def ladder_failure(
-    capacity: int, ordinary_floor: int, atomic_floor: int, ordinary: Any, atomic: Any, memalloc: Any
-) -> Any:
+def ladder_failure(capacity: int, ordinary_floor: int, atomic_floor: int, ordinary: Any, atomic: Any, memalloc: Any) -> Any:
     """P(memalloc is refused) with a watermark ladder of `capacity` places (OCC-7). Loads in erlang, one mean holding
     time.
 
@@ -186,9 +182,7 @@ def two_points() -> Entry:
         (p > 0, p < a, a < 1),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda K, p, a: two_point_tail(K, p, a),
-        Tight(
-            "Not tight.", gap="a factor of at most √(8 K a(1 − a)) where K·a is whole (tests/bounds/test_occupancy.py)"
-        ),
+        Tight("Not tight.", gap="a factor of at most √(8 K a(1 − a)) where K·a is whole (tests/bounds/test_occupancy.py)"),
         identities=(*steps, convex),
         lemmas_only=True,
         exhausted="tests/bounds/test_occupancy.py::test_two_point_tail_on_both_sides",
@@ -224,8 +218,7 @@ def hoeffding() -> Entry:
         lambda K, mu, F, L: hoeffding_reserve(K, mu, F, L / math.log(10)),
         Tight(
             "Not tight.",
-            gap="ignores the variance: of order 1/√(4·variance/F²) in the distance from the mean; OCC-3 is "
-            "never larger",
+            gap="ignores the variance: of order 1/√(4·variance/F²) in the distance from the mean; OCC-3 is never larger",
         ),
         steps,
         identities=(
@@ -369,9 +362,7 @@ def erlang_high() -> Entry:
         (),
         HERE,
         lambda n, a: erlang_b_bounds(n, a)[1],
-        Tight(
-            "Equal at n = 1 and n = 2.", {"n": 2, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"
-        ),
+        Tight("Equal at n = 1 and n = 2.", {"n": 2, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"),
         claims=tuple(claim(m).against(claim(m, 2)) for m in range(1, 7)),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
         shown_for="all n; the proof for n = 1 to 6, the terms left out are positive for any",
@@ -436,9 +427,7 @@ def ladder_between() -> Entry:
         return Claim(
             f"{places} places, any rates between",
             premises,
-            sp.And(
-                top_low * bottom <= coefficient * top * bottom_low, top * bottom_high <= coefficient * top_high * bottom
-            ),
+            sp.And(top_low * bottom <= coefficient * top * bottom_low, top * bottom_high <= coefficient * top_high * bottom),
         )
 
     return Entry(

@@ -14,8 +14,7 @@ from typing import Any
 from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight
 
 CALCULUS = (
-    "J.-Y. Le Boudec and P. Thiran, Network Calculus, 2001, Theorem 1.4.1; R. L. Cruz, IEEE Trans. "
-    "Information Theory 37(1), 1991"
+    "J.-Y. Le Boudec and P. Thiran, Network Calculus, 2001, Theorem 1.4.1; R. L. Cruz, IEEE Trans. Information Theory 37(1), 1991"
 )
 HERE = "this project: proof below"
 
@@ -200,9 +199,7 @@ def consumed() -> Entry:
 
     n, i = sp.symbols("n i", positive=True, integer=True)
     rate = sp.Symbol("lambda", positive=True)
-    d = Derivation(sp.Sum(1 / rate, (i, 1, n))).equals(
-        "nothing is given back: each packet takes one of the n for good", n / rate
-    )
+    d = Derivation(sp.Sum(1 / rate, (i, 1, n))).equals("nothing is given back: each packet takes one of the n for good", n / rate)
     return Entry(
         "RX-5",
         "Memory that is consumed is lost with probability one",

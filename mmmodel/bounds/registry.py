@@ -84,9 +84,7 @@ class Step:
             equation = self.before.subs(self.unknown, self.after)
             return equation == sympy.true or _is_zero(equation.lhs - equation.rhs)
         relation = sympy.Le if self.relation == "<=" else sympy.Ge
-        claim = Claim(
-            self.why, tuple(_over_reals(p) for p in self.premises), _over_reals(relation(self.before, self.after))
-        )
+        claim = Claim(self.why, tuple(_over_reals(p) for p in self.premises), _over_reals(relation(self.before, self.after)))
         return claim.prove() == "proved"
 
 
@@ -260,9 +258,7 @@ class Entry:
     def _holds(self, assumption: Any, point: dict[str, Any]) -> bool:
         values = {quantity.symbol: point[quantity.name] for quantity in self.quantities}
         if unknown := assumption.free_symbols - set(values):
-            raise ValueError(
-                f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry"
-            )
+            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry")
         return bool(evaluate(assumption, values))
 
     # --- display ------------------------------------------------------------------------------------------------------
@@ -294,9 +290,7 @@ class Entry:
         return _card(self)
 
     def __str__(self) -> str:
-        return (
-            f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
-        )
+        return f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
 
 
 # --- the registry ----------------------------------------------------------------------------------------------------
@@ -356,8 +350,7 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in self.COLUMNS)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{_cell(record[name])}</td>" for name in self.COLUMNS) + "</tr>"
-            for record in self.records
+            "<tr>" + "".join(f"<td>{_cell(record[name])}</td>" for name in self.COLUMNS) + "</tr>" for record in self.records
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
@@ -467,9 +460,7 @@ def evaluate(expression: Any, values: dict) -> Any:
             return next(walk(piece.expr) for piece in node.args if walk(piece.cond))
         if isinstance(node, sympy.Sum):
             ((index, low, high),) = node.limits
-            return sum(
-                evaluate(node.function, {**values, index: i}) for i in range(int(walk(low)), int(walk(high)) + 1)
-            )
+            return sum(evaluate(node.function, {**values, index: i}) for i in range(int(walk(low)), int(walk(high)) + 1))
         parts = [walk(child) for child in node.args]
         match node:
             case sympy.Rational():
@@ -526,11 +517,7 @@ def reals(name: str, size: int) -> list:
 def _exact(value: Any) -> Any:
     import sympy
 
-    return (
-        sympy.Rational(value.numerator, value.denominator)
-        if isinstance(value, int | Fraction)
-        else sympy.sympify(value)
-    )
+    return sympy.Rational(value.numerator, value.denominator) if isinstance(value, int | Fraction) else sympy.sympify(value)
 
 
 def _worst(expression: Any, cases: Iterable[dict]) -> Any:

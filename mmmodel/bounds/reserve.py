@@ -86,9 +86,7 @@ def safe_reserve_classes(classes: Iterable[Class]) -> int:
     `classes`: (chunks, floors, depth) each; floors None means all 0. With t over every need,
     R_safe = max_t [ t + Σ_k K_k · max{ H_k(j) : need_k(j) ≥ t } ]. Exact without floors (chunks held to completion);
     with floors sufficient, not always tight: the stuck state may be unreachable."""
-    return safe_reserve_positions(
-        [(_positions(chunks, floors), _reserve(depth, "depth")) for chunks, floors, depth in classes]
-    )
+    return safe_reserve_positions([(_positions(chunks, floors), _reserve(depth, "depth")) for chunks, floors, depth in classes])
 
 
 def safe_reserve_positions(classes: Iterable[tuple[Positions, int]]) -> int:
@@ -106,18 +104,14 @@ def held_at_least(positions: Positions, threshold: int) -> int:
     return max((held for held, need in positions if need >= threshold), default=0)
 
 
-def knapsack_safe_reserve(
-    classes: Iterable[tuple[Sequence[int], Sequence[int] | None, int, int | None]], capacity: int
-) -> int:
+def knapsack_safe_reserve(classes: Iterable[tuple[Sequence[int], Sequence[int] | None, int, int | None]], capacity: int) -> int:
     """Least safe reserve (bytes) when the classes share one throttle of `capacity` units (RES-9).
 
     `classes`: (chunks, floors, weight, depth or None). A request takes its whole weight from the throttle first. For
     each need t the most that waiting requests can hold is a knapsack: max Σ n_k h_k(t) with Σ n_k w_k ≤ capacity,
     n_k ≤ depth_k."""
     items = _weighted(classes, capacity)
-    return max(
-        (t + _knapsack([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0
-    )
+    return max((t + _knapsack([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0)
 
 
 def knapsack_safe_reserve_relaxed(
@@ -125,9 +119,7 @@ def knapsack_safe_reserve_relaxed(
 ) -> int:
     """Linear relaxation of `knapsack_safe_reserve`: never below it, computed by sorting (RES-10; Dantzig 1957)."""
     items = _weighted(classes, capacity)
-    return max(
-        (t + _relaxed([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0
-    )
+    return max((t + _relaxed([(held_at_least(p, t), w, d) for p, w, d in items], capacity) for t in _needs(items)), default=0)
 
 
 # --- other throttles -------------------------------------------------------------------------------------------------
@@ -260,13 +252,9 @@ def _weighted(classes: Iterable, capacity: int) -> list[Item]:
     for chunks, floors, weight, depth in classes:
         weight = _reserve(weight, "weight")
         if weight > capacity:
-            raise ValueError(
-                f"weight: {weight} units exceed the throttle's {capacity}: such a request would wait for ever"
-            )
+            raise ValueError(f"weight: {weight} units exceed the throttle's {capacity}: such a request would wait for ever")
         if weight == 0 and depth is None:
-            raise ValueError(
-                "weight: 0 units without a depth of its own leaves the number of requests unbounded; give a depth"
-            )
+            raise ValueError("weight: 0 units without a depth of its own leaves the number of requests unbounded; give a depth")
         items.append((_positions(chunks, floors), weight, depth if depth is None else _reserve(depth, "depth")))
     return items
 

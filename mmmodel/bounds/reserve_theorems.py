@@ -65,9 +65,7 @@ def wait_free() -> Entry:
             others <= (k - 1) * f,
             r >= coefficient * k * f,
         )
-        return Claim(
-            "what K − 1 others leave serves any next chunk, any number of chunks", premises, r - others - hold >= chunk
-        )
+        return Claim("what K − 1 others leave serves any next chunk, any number of chunks", premises, r - others - hold >= chunk)
 
     return Entry(
         "RES-1",
@@ -269,9 +267,7 @@ def biggest_last() -> Entry:
         (c <= b, r <= b),
         HERE,
         lambda K, b, c, r: reserve.safe_reserve_chunks(reserve.best_order([b, c, r]), K),
-        Tight(
-            "No order needs less: the safe reserve depends on the last chunk only.", {"K": 4, "b": 4, "c": 4, "r": 3}
-        ),
+        Tight("No order needs less: the safe reserve depends on the last chunk only.", {"K": 4, "b": 4, "c": 4, "r": 3}),
         tuple(d.steps),
         (claim().against(claim(4)),),
         latex=r"\min_{\text{orders}} R_{safe} = K(F - \max_j c_j) + \max_j c_j",
@@ -294,8 +290,7 @@ def biggest_last_per_class() -> Entry:
         reached = sp.Piecewise((t + k * (f - last) + held_t, t <= last), (last + k * (f - last) + held_last, True))
         premises = (k >= 1, last > 0, big >= last, f >= big + last, t > 0, t <= big, held_t >= 0, held_last >= held_t)
         return Claim(
-            "at every threshold t the order with the biggest chunk last is reached by the other order at t or at "
-            "its last chunk",
+            "at every threshold t the order with the biggest chunk last is reached by the other order at t or at its last chunk",
             premises,
             coefficient * t + k * (f - big) + held_t <= reached,
         )
@@ -441,9 +436,7 @@ def shared_throttle() -> Entry:
         within = sum(x * y for x, y in zip(n, w)) <= capacity
         premises = [*_counts(n), *_positive(w), *(x >= 0 for x in h), t_ > 0, within]
         premises += [sp.Implies(within, value >= held), r >= coefficient * t_ + value]
-        return Claim(
-            f"what is free serves the one that waits for t, {classes} classes", tuple(premises), r - held >= t_
-        )
+        return Claim(f"what is free serves the one that waits for t, {classes} classes", tuple(premises), r - held >= t_)
 
     def numeric(W: int, w_1: int, w_2: int, t: int, h_1: int, h_2: int) -> int:
         return reserve.knapsack_safe_reserve([([h_1, t], None, w_1, None), ([h_2, t], None, w_2, None)], W)
@@ -480,9 +473,7 @@ def shared_throttle_relaxed() -> Entry:
         premises = [*(x >= 0 for x in n), *_positive(w), *(x >= 0 for x in h)]
         premises += [*(x <= density * y for x, y in zip(h, w)), sum(x * y for x, y in zip(n, w)) <= capacity]
         held = sum(x * y for x, y in zip(n, h))
-        return Claim(
-            f"no filling holds more, {classes} classes", tuple(premises), held <= coefficient * density * capacity
-        )
+        return Claim(f"no filling holds more, {classes} classes", tuple(premises), held <= coefficient * density * capacity)
 
     def numeric(W: int, w_1: int, w_2: int, t: int, h_1: int, h_2: int) -> int:
         return reserve.knapsack_safe_reserve_relaxed([([h_1, t], None, w_1, None), ([h_2, t], None, w_2, None)], W)
@@ -493,8 +484,7 @@ def shared_throttle_relaxed() -> Entry:
         sp.Le(sp.Symbol("R_safe"), t + sp.floor(W * sp.Max(h1 / w1, h2 / w2))),
         _throttle_quantities(W, w1, w2, t, h1, h2),
         (w1 <= W, w2 <= W, h1 <= t, h2 <= t),
-        HERE
-        + "; the relaxation of a knapsack is solved by value per weight (G. B. Dantzig, Operations Research 5, 1957)",
+        HERE + "; the relaxation of a knapsack is solved by value per weight (G. B. Dantzig, Operations Research 5, 1957)",
         numeric,
         Tight(
             "Equal to RES-9 when the best class's weight divides W.",
@@ -579,9 +569,7 @@ def racy_throttle() -> Entry:
             used + own <= capacity,
             late <= (submitters - 1) * need,
         )
-        return Claim(
-            "no more is in flight", premises, used + own + late <= capacity + coefficient * (submitters - 1) * need
-        )
+        return Claim("no more is in flight", premises, used + own + late <= capacity + coefficient * (submitters - 1) * need)
 
     return Entry(
         "RES-12",
@@ -623,9 +611,7 @@ def private_pools() -> Entry:
         for level in range(m):
             used = sum(chunk[k][level] * sum(n[k][level + 1 :]) for k in range(classes))
             blocked += [sp.Implies(n[k][level] >= 1, pool[level] - used < chunk[k][level]) for k in range(classes)]
-        return Claim(
-            f"somebody goes on at any depth, {m} levels, {classes} classes", tuple(premises), sp.Not(sp.And(*blocked))
-        )
+        return Claim(f"somebody goes on at any depth, {m} levels, {classes} classes", tuple(premises), sp.Not(sp.And(*blocked)))
 
     shapes = [(m, 1) for m in range(1, MAX_CHUNKS + 1)] + [(m, 2) for m in range(1, 5)]
     return Entry(
@@ -634,8 +620,7 @@ def private_pools() -> Entry:
         sp.Eq(sp.Symbol("R_live"), sum(c)),
         tuple(_q(x, "bytes", "chunk at a level", 1, 5000) for x in c),
         (),
-        "P. M. Merlin and P. J. Schweitzer, IEEE Trans. Communications COM-28(3), 1980, part I (loop-free "
-        "buffer graph)",
+        "P. M. Merlin and P. J. Schweitzer, IEEE Trans. Communications COM-28(3), 1980, part I (loop-free buffer graph)",
         lambda c_1, c_2, c_3: sum(reserve.private_pools([[c_1, c_2, c_3]])),
         Tight(
             "One byte less at any level and no request can pass it.",
@@ -666,9 +651,7 @@ def floors() -> Entry:
         k, hold, chunk, floor, floor_h, m, n1, n2 = sp.symbols("K h c f_r f_h M n1 n2", real=True)
         premises = [hold > 0, chunk > 0, floor_h >= 0, floor >= floor_h, *_counts([n1, n2]), n1 + n2 >= 1, n1 + n2 <= k]
         premises += [m >= coefficient * floor + k * hold + chunk, m >= hold + floor_h]
-        stuck = sp.And(
-            sp.Implies(n1 >= 1, m - n2 * hold < hold + floor_h), sp.Implies(n2 >= 1, m - n2 * hold < chunk + floor)
-        )
+        stuck = sp.And(sp.Implies(n1 >= 1, m - n2 * hold < hold + floor_h), sp.Implies(n2 >= 1, m - n2 * hold < chunk + floor))
         return Claim("no stuck state", tuple(premises), sp.Not(stuck))
 
     def tight(below: int = 1) -> Claim:
@@ -830,9 +813,7 @@ def two_pools() -> Entry:
         premises += [q1 * x <= pool_a - x2, pool_a - x2 < (q1 + 1) * x, sp.Or(n1 <= q1, n1 >= q1 + 1)]
         premises += [q2 * y <= pool_b, pool_b < (q2 + 1) * y, sp.Or(n2 <= q2 - 1, n2 >= q2)]
         premises += [pool_a - n1 * x < x2, pool_b - n2 * y < y]
-        return Claim(
-            "any amounts: a stuck state has at least that many", tuple(premises), n1 + n2 >= coefficient * (q1 + 1) + q2
-        )
+        return Claim("any amounts: a stuck state has at least that many", tuple(premises), n1 + n2 >= coefficient * (q1 + 1) + q2)
 
     return Entry(
         "RES-18",
@@ -928,9 +909,7 @@ def pooling() -> Entry:
             sp.And(first >= t + x, sp.Eq(y, 0)),
             sp.And(sp.Eq(x, 0), second >= t + y),
         )
-        return Claim(
-            "at every threshold that one of them reaches", (*premises, waits), coefficient * t + x + y <= first + second
-        )
+        return Claim("at every threshold that one of them reaches", (*premises, waits), coefficient * t + x + y <= first + second)
 
     def numeric(K_1: int, K_2: int, a: int, b: int, p: int, q: int) -> bool:
         first, second = ([a, b], None, K_1), ([p, q], None, K_2)
@@ -1025,8 +1004,6 @@ def _inverse(name: str, slope, offset) -> Claim:
     def claim(extra: int) -> Claim:
         whole = sp.Or(k <= q, k >= q + 1)
         premises = (f > 0, s > 0, *([o > 0] if o != 0 else []), q * s <= r - o, r - o < (q + 1) * s, whole)
-        return Claim(
-            "K is deep enough iff it is at most the floor", premises, sp.Equivalent(k * s + o <= r, k <= q + extra)
-        )
+        return Claim("K is deep enough iff it is at most the floor", premises, sp.Equivalent(k * s + o <= r, k <= q + extra))
 
     return claim(0).against(claim(1))

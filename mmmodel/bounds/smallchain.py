@@ -31,9 +31,7 @@ class SmallChain:
         stations: Sequence[int] | None = None,
     ):
         if not len(chunks) == len(rates) == len(servers):
-            raise ValueError(
-                f"chunks, rates, servers: {len(chunks)}, {len(rates)}, {len(servers)} of them; one per step"
-            )
+            raise ValueError(f"chunks, rates, servers: {len(chunks)}, {len(rates)}, {len(servers)} of them; one per step")
         if reserve < sum(chunks):
             raise ValueError(f"reserve: {reserve} bytes are less than one request's {sum(chunks)}")
         self.chunks, self.rates, self.servers = tuple(chunks), tuple(rates), tuple(servers)
@@ -105,9 +103,7 @@ class SmallChain:
 
     def _free(self, state: State) -> int:
         prefix = [sum(self.chunks[:j]) for j in range(len(self.chunks) + 1)]
-        return self.reserve - sum(
-            state[2 * j] * prefix[j] + state[2 * j + 1] * prefix[j + 1] for j in range(len(self.chunks))
-        )
+        return self.reserve - sum(state[2 * j] * prefix[j] + state[2 * j + 1] * prefix[j + 1] for j in range(len(self.chunks)))
 
     def _grant(self, state: State) -> dict[State, Fraction]:
         """Distribution after one request after another that fits has been granted, chosen uniformly among the

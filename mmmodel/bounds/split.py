@@ -74,9 +74,7 @@ def greedy_is_best() -> Entry:
         # the split differs from greedy's: it has one unit less here (its next gain n) and one more there (its last
         # gain g')
         premises = (last >= 0, following >= last, other_next >= other_last, other_last >= 0, last >= other_next)
-        return Claim(
-            "moving a unit towards greedy's choice loses nothing", premises, following - coefficient * other_last >= 0
-        )
+        return Claim("moving a unit towards greedy's choice loses nothing", premises, following - coefficient * other_last >= 0)
 
     def units(n: int, coefficient: int = 1) -> Claim:
         first, second = reals("d", n), reals("e", n)
@@ -84,9 +82,7 @@ def greedy_is_best() -> Entry:
         premises += [first[-1] >= 0, second[-1] >= 0]
         merged = _greedy_total(first, second, n)
         splits = [sum(first[:k]) + sum(second[: n - k]) for k in range(n + 1)]
-        return Claim(
-            f"{n} units on two devices", tuple(premises), sp.And(*(merged >= coefficient * total for total in splits))
-        )
+        return Claim(f"{n} units on two devices", tuple(premises), sp.And(*(merged >= coefficient * total for total in splits)))
 
     def numeric(d_1: Any, d_2: Any, e_1: Any, e_2: Any) -> Any:
         curves = [0, d_1, d_1 + d_2], [0, e_1, e_1 + e_2]
@@ -106,8 +102,7 @@ def greedy_is_best() -> Entry:
             )
         ),
         (d2 <= d1, e2 <= e1),
-        "B. Fox, Discrete optimization via marginal analysis, Management Science 13(3), 1966; this project: "
-        "proof below",
+        "B. Fox, Discrete optimization via marginal analysis, Management Science 13(3), 1966; this project: proof below",
         numeric,
         Tight(
             "An equality.",
@@ -117,8 +112,7 @@ def greedy_is_best() -> Entry:
         claims=(exchange().against(exchange(2)), *(units(n).against(units(n, 2)) for n in range(1, 5))),
         latex=r"X_{greedy} = \max_{\sum k_d = K} \sum_d X_d(k_d) \quad \text{if every } X_d \text{ is concave}",
         shown_for="two devices, two units; the proof for 1 to 4 units, and the exchange step for any",
-        argument="Any split is turned into greedy's by moving one unit at a time towards a device to which greedy "
-        "gave more.",
+        argument="Any split is turned into greedy's by moving one unit at a time towards a device to which greedy gave more.",
         exhausted="tests/bounds/test_split.py::test_greedy_against_every_split",
     )
 
@@ -146,9 +140,7 @@ def not_with_unequal_footprints() -> Entry:
     )
 
 
-def _counterexample(
-    identifier: str, title: str, curves: tuple, footprints: tuple, reserve: int, source: str = ""
-) -> Entry:
+def _counterexample(identifier: str, title: str, curves: tuple, footprints: tuple, reserve: int, source: str = "") -> Entry:
     import sympy as sp
 
     low = sum(c[k] for c, k in zip(curves, greedy_split(curves, footprints, reserve)))
@@ -192,9 +184,7 @@ def _greedy_total(first: list, second: list, units: int):
 
 def _check(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reserve: int) -> None:
     if len(curves) != len(footprints) or not curves:
-        raise ValueError(
-            f"footprints: {len(footprints)} of them for {len(curves)} curves; one per device, at least one"
-        )
+        raise ValueError(f"footprints: {len(footprints)} of them for {len(curves)} curves; one per device, at least one")
     for footprint in footprints:
         if footprint < 1:
             raise ValueError(f"footprints: {footprint} bytes; at least 1 per request is needed")

@@ -51,11 +51,7 @@ def asymptotic_upper(total: Any, largest: Any, population: int) -> Any:
     """min(K/(D + Z), 1/D_max) (THR-1); `total` is D + Z."""
     if total == 0:
         return math.inf
-    return (
-        min(_over(_population(population), total), _over(1, largest))
-        if largest
-        else _over(_population(population), total)
-    )
+    return min(_over(_population(population), total), _over(1, largest)) if largest else _over(_population(population), total)
 
 
 def asymptotic_lower(demand: Any, think: Any, population: int) -> Any:
@@ -170,9 +166,7 @@ def asymptotic_high() -> Entry:
     K, D, Z, D_max = _symbols("K D Z D_max")
     W = sp.Symbol("W", positive=True)
     symbols = sp.symbols("K D Z D_max W", real=True)
-    d = Derivation(K / W).at_most(
-        "Little's law K = X·W; the time in system W is at least D + Z", K / (D + Z), _reals(symbols)
-    )
+    d = Derivation(K / W).at_most("Little's law K = X·W; the time in system W is at least D + Z", K / (D + Z), _reals(symbols))
     one = d.result
     d.equals(
         "the utilisation law X·D_max ≤ 1 gives the other side; both hold",
@@ -212,9 +206,7 @@ def asymptotic_low() -> Entry:
     import sympy as sp
 
     K, D, Z = _symbols("K D Z")
-    d = Derivation(K / (Z + D + (K - 1) * D)).equals(
-        "all K − 1 others stand in front at every station", K / (K * D + Z)
-    )
+    d = Derivation(K / (Z + D + (K - 1) * D)).equals("all K − 1 others stand in front at every station", K / (K * D + Z))
 
     def claim(coefficient: int = 1) -> Claim:
         k, z, w, total, queues, wait = sp.symbols("K Z W D q S", real=True)
@@ -302,9 +294,7 @@ def balanced_high() -> Entry:
     K, D, Z, M = _symbols("K D Z M")
     D_max = sp.Symbol("D_max", positive=True)
     W = D + Z + (K - 1) * D / M * D / (D + Z)
-    d = Derivation(K / W).equals(
-        "Little's law with the shortest time in system", K / (D + Z + (K - 1) * (D / M) / (1 + Z / D))
-    )
+    d = Derivation(K / W).equals("Little's law with the shortest time in system", K / (D + Z + (K - 1) * (D / M) / (1 + Z / D)))
 
     def claim(coefficient: int = 1) -> Claim:
         k, z, w, total, queues, wait, mean, share = sp.symbols("K Z W D q S D_avg s", real=True)
@@ -389,8 +379,7 @@ def balanced_exact() -> Entry:
     K, M, d_ = _symbols("K M d")
     G = lambda n: sp.binomial(n + M - 1, n) * d_**n  # noqa: E731
     d = Derivation(G(K - 1) / G(K)).equals(
-        "Buzen's constant of M equal stations counts the ways to place n requests: G(n) = C(n + M − 1, n) dⁿ, X = "
-        "G(K − 1)/G(K)",
+        "Buzen's constant of M equal stations counts the ways to place n requests: G(n) = C(n + M − 1, n) dⁿ, X = G(K − 1)/G(K)",
         K / (d_ * (K + M - 1)),
     )
     j = sp.Symbol("j", integer=True, nonnegative=True)
@@ -472,17 +461,13 @@ def memory_never_helps() -> Entry:
         free, late, arrival, arrival_late, service = sp.symbols("f f' a a' s", real=True)
         premises = (free >= 0, late >= free, arrival >= 0, arrival_late >= arrival, service > 0)
         conclusion = sp.Max(late, arrival_late) + service >= coefficient * (sp.Max(free, arrival) + service)
-        return Claim(
-            "one server: a later arrival and a later free server end the n-th service later", premises, conclusion
-        )
+        return Claim("one server: a later arrival and a later free server end the n-th service later", premises, conclusion)
 
     def several(n: int, servers: int, coefficient: int = 1) -> Claim:
         early, late = reals("e", n), reals("l", n)
         premises = [*(x >= 0 for x in early), *(y >= x for x, y in zip(early, late))]
         conclusion = _smallest(late, servers) >= coefficient * _smallest(early, servers) + (coefficient - 1)
-        return Claim(
-            f"several servers: the {servers}-th of {n} completions is later if each is", tuple(premises), conclusion
-        )
+        return Claim(f"several servers: the {servers}-th of {n} completions is later if each is", tuple(premises), conclusion)
 
     def unrolled(steps: int, depth: int, requests: int, coefficient: int = 1) -> Claim:
         premises = []
@@ -557,8 +542,7 @@ def never_slower_than_one() -> Entry:
     D, Z = _symbols("D Z")
     x = sp.Symbol("X", positive=True)
     d = Derivation(x * (D + Z)).solve(
-        "Little's law over the services: X(D + Z) requests are in service on average; in a safe stack always at "
-        "least one",
+        "Little's law over the services: X(D + Z) requests are in service on average; in a safe stack always at least one",
         sp.Eq(x * (D + Z), 1),
         x,
     )
@@ -579,8 +563,7 @@ def never_slower_than_one() -> Entry:
         Tight("Attained at K = 1.", {"D": 3, "Z": 0}, "tests/bounds/test_throughput.py::test_memory_never_helps"),
         tuple(d.steps),
         (claim().against(claim(2)),),
-        argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R "
-        "excludes.",
+        argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R excludes.",
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
 
@@ -654,9 +637,7 @@ def safe_reserve_against_throughput() -> Entry:
 # --- helpers ---------------------------------------------------------------------------------------------------------
 
 
-def _counterexample(
-    identifier: str, title: str, small: Any, large: Any, low: Fraction, high: Fraction, test: str
-) -> Entry:
+def _counterexample(identifier: str, title: str, small: Any, large: Any, low: Fraction, high: Fraction, test: str) -> Entry:
     """small < large where common sense says otherwise; both recomputed from the parameters by an exact chain."""
     import sympy as sp
 
@@ -688,9 +669,7 @@ def _reserve_entry(identifier: str, title: str, formula, numeric) -> Entry:
     K = sp.Symbol("K", integer=True, positive=True)
     depth = sp.ceiling((1 - loss) * (M - 1) / loss)
     total, longest = M, sp.Integer(1)
-    d = Derivation(sp.ceiling((1 - loss) * (total - longest) / (loss * longest))).equals(
-        "THR-7 at M equal stations", depth
-    )
+    d = Derivation(sp.ceiling((1 - loss) * (total - longest) / (loss * longest))).equals("THR-7 at M equal stations", depth)
     steps = [*d.steps, Step("the reserve of that depth", formula(K, F, last).subs(K, depth), formula(depth, F, last))]
     return Entry(
         identifier,
@@ -782,9 +761,7 @@ def _stations(demands: Sequence[Any], servers: Sequence[int | None] | None, thin
     demands = list(demands)
     servers = [1] * len(demands) if servers is None else list(servers)
     if len(servers) != len(demands):
-        raise ValueError(
-            f"servers: {len(servers)} of them for {len(demands)} demands; one per station, None for infinitely many"
-        )
+        raise ValueError(f"servers: {len(servers)} of them for {len(demands)} demands; one per station, None for infinitely many")
     for name, values in (("demands", demands), ("think", [think])):
         for value in values:
             if not value >= 0 or value == math.inf:

@@ -193,17 +193,13 @@ def _box_jump(
     bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
     if len(bad):
         state = tuple(points[:, rows[bad[0]]].tolist())
-        raise ValueError(
-            f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0"
-        )
+        raise ValueError(f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0")
     return rows.astype(np.int32), columns.astype(np.int32), rates
 
 
 def _check_rate(state: State, successor: State, rate: Any) -> None:
     if isinstance(rate, bool) or not isinstance(rate, Real | np.number) or not (rate >= 0 and math.isfinite(rate)):
-        raise ValueError(
-            f"the rate from {state!r} to {successor!r} is {rate!r}; it must be a finite number >= 0 (per second)"
-        )
+        raise ValueError(f"the rate from {state!r} to {successor!r} is {rate!r}; it must be a finite number >= 0 (per second)")
 
 
 def _too_large(seen: int, limit: int, waiting: int) -> StateSpaceTooLarge:
@@ -256,14 +252,10 @@ class Chain:
         r, c = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
         q = np.asarray(rates, dtype=float)
         if not r.shape == c.shape == q.shape or r.ndim != 1:
-            raise ValueError(
-                f"rows, columns, rates: shapes {r.shape}, {c.shape}, {q.shape} must be equal and one-dimensional"
-            )
+            raise ValueError(f"rows, columns, rates: shapes {r.shape}, {c.shape}, {q.shape} must be equal and one-dimensional")
         if len(q) and not (np.isfinite(q).all() and q.min() >= 0):
             k = int(np.flatnonzero(~(np.isfinite(q) & (q >= 0)))[0])
-            raise ValueError(
-                f"rates: the rate from {r[k]} to {c[k]} is {q[k]}; it must be a finite number >= 0 (per second)"
-            )
+            raise ValueError(f"rates: the rate from {r[k]} to {c[k]} is {q[k]}; it must be a finite number >= 0 (per second)")
         n = len(states) if states is not None else _size(r, c, initial)
         alpha, exact_alpha = _initial_law(initial, n)
         if len(r) and (min(r.min(), c.min()) < 0 or max(r.max(), c.max()) >= n):
@@ -346,9 +338,7 @@ class Chain:
         classes = [np.flatnonzero(label == k) for k in np.flatnonzero(~leaves)]
         if len(classes) == 1:
             return classes, [1.0], 0.0
-        chances = [
-            self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes
-        ]
+        chances = [self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes]
         return classes, [float(c) for c in chances], max(c.relative_error for c in chances)
 
     def _part(self, members: np.ndarray) -> sparse.csr_array:
@@ -574,8 +564,7 @@ class Chain:
 
         if self._exact is None:
             raise ValueError(
-                "exact: this chain was built from arrays of floats or has too many transitions; "
-                "use explore() with Fractions"
+                "exact: this chain was built from arrays of floats or has too many transitions; use explore() with Fractions"
             )
         if "exact" not in self._cache:
             self._cache["exact"] = RationalChain(len(self), *self._exact)
@@ -662,11 +651,7 @@ class AbsorptionProblem:
             back, back_error = float(self.alpha[o] + w @ into), float(w_error @ into)
         x_o = back / loss
         rounding = (2 * self.size.bit_length() + 120) * U  # two dot products, summed pairwise or in blocks of 128
-        spread = (
-            x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding)
-            if relative < 1
-            else math.inf
-        )
+        spread = x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding) if relative < 1 else math.inf
         x = w + x_o * y
         error = w_error + (x_o + spread) * y_error + spread * y + 4 * U * x
         return x, np.where(x > 0, error, 0.0), method
@@ -684,9 +669,7 @@ class AbsorptionProblem:
         inner = self.factors.solve(jumps)
         mean = float(self.alpha @ h)
         absorbed = 1.0 - float(self.alpha.sum())  # started in the event: time 0
-        variance = (
-            float(self.alpha @ (inner + (h - mean) ** 2)) + max(0.0, absorbed if absorbed > 1e-15 else 0.0) * mean**2
-        )
+        variance = float(self.alpha @ (inner + (h - mean) ** 2)) + max(0.0, absorbed if absorbed > 1e-15 else 0.0) * mean**2
         return Moments(mean, variance + mean**2, variance)
 
     def decay_rate(self) -> Certified:
@@ -804,9 +787,7 @@ def _stationary_class(rates: sparse.csr_array, start: int) -> tuple[np.ndarray, 
     return y / total, float((error / y).max()) + float(error.sum()) / total + (n.bit_length() + 130) * U, method
 
 
-def _decay_of_class(
-    rates: sparse.csr_array, exits: np.ndarray, tolerance: float = 1e-13, sweeps: int = 500
-) -> Certified:
+def _decay_of_class(rates: sparse.csr_array, exits: np.ndarray, tolerance: float = 1e-13, sweeps: int = 500) -> Certified:
     """Smallest eigenvalue of A of an irreducible class by inverse iteration; min x/z <= nu <= max x/z for any x > 0, z
     = A^-1 x.
     """
@@ -820,9 +801,7 @@ def _decay_of_class(
             break
         x = z / z.max()
     slack = factors.relative_error + 4 * U
-    return Certified(
-        0.5 * (low + high), low * (1 - slack), high * (1 + slack), "inverse iteration, Collatz-Wielandt interval"
-    )
+    return Certified(0.5 * (low + high), low * (1 - slack), high * (1 + slack), "inverse iteration, Collatz-Wielandt interval")
 
 
 def _typical_state(rates: sparse.csr_array, start: int) -> int:

@@ -84,9 +84,7 @@ class Elimination:
         for f in reversed(self.fronts):
             if len(f.border):
                 x[f.start : f.stop] += f.right @ x[f.border]
-            _backward_upper(
-                f.block, f.pivot, x[f.start : f.stop], f is self.fronts[-1], np.nan if at_last is None else at_last
-            )
+            _backward_upper(f.block, f.pivot, x[f.start : f.stop], f is self.fronts[-1], np.nan if at_last is None else at_last)
         return self._unpermuted(x)
 
     def solve_left(self, a: np.ndarray, at_last: float | None = None) -> np.ndarray:
@@ -129,9 +127,7 @@ class Elimination:
 # --- numeric factorisation --------------------------------------------------------------------------------------------
 
 
-def _factorise(
-    rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, parents: np.ndarray
-) -> tuple[list[Front], int]:
+def _factorise(rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, parents: np.ndarray) -> tuple[list[Front], int]:
     """Fronts in elimination order (children before parents) and the depth of the deepest chain of operations."""
     columns = sparse.csc_array(rates)
     pending: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -157,9 +153,7 @@ def _factorise(
         depth[parent] = max(depth[parent], depth[node] + 4 * p + size)
         if parent >= 0:
             pending.setdefault(parent, []).append((border, dense[p:, p:size].copy()))
-        fronts.append(
-            Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), dense[:p, p:size].copy(), pivot)
-        )
+        fronts.append(Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), dense[:p, p:size].copy(), pivot))
     return fronts, int(depth.max())
 
 

@@ -117,9 +117,7 @@ def load_for(servers: int, blocking: float) -> float:
     if not 0 < blocking < 1:
         raise ValueError(f"blocking must be a probability strictly between 0 and 1; got {blocking!r}")
     # 1 - n/a <= B(n, a) <= a/n bracket the load
-    return brentq(
-        lambda load: erlang_b(servers, load) - blocking, 0.0, (servers + 1) / (1 - blocking), xtol=1e-13, rtol=1e-14
-    )
+    return brentq(lambda load: erlang_b(servers, load) - blocking, 0.0, (servers + 1) / (1 - blocking), xtol=1e-13, rtol=1e-14)
 
 
 def engset(servers: int, sources: int, load: Real, exact: bool = False) -> Congestion:
@@ -173,9 +171,7 @@ def multirate_engset(capacity: int, loads: Sequence[Real], sizes: Sequence[int],
 
     classes = range(len(counts))
     one_less = [[count - (i == k) for i, count in enumerate(counts)] for k in classes]
-    return Congestion(
-        np.array([refused(counts, k) for k in classes]), np.array([refused(one_less[k], k) for k in classes])
-    )
+    return Congestion(np.array([refused(counts, k) for k in classes]), np.array([refused(one_less[k], k) for k in classes]))
 
 
 def trunk_reservation(capacity: int, loads: Sequence[Real], floors: Sequence[int]) -> np.ndarray:

@@ -69,20 +69,15 @@ def solve_multiclass(
                 f"the normalizing constant of populations {list(population)} leaves the range of a double; "
                 "use exact=True or smaller populations"
             )
-        throughputs = np.array(
-            [lattice.shifted(total, r) / last * scale[r] if n else 0 * last for r, n in enumerate(population)]
-        )
+        throughputs = np.array([lattice.shifted(total, r) / last * scale[r] if n else 0 * last for r, n in enumerate(population)])
         queues = [
-            lattice.queues(base, total, columns, counts, i) / last if counts[i] is not None else None
-            for i in range(len(counts))
+            lattice.queues(base, total, columns, counts, i) / last if counts[i] is not None else None for i in range(len(counts))
         ]
     demand = np.array(table, dtype=object if exact else float)
     queue = np.array([throughputs * demand[:, i] if q is None else q for i, q in enumerate(queues)]).T
     alive = np.array([n > 0 for n in population])
     residence = np.array([queue[r] / throughputs[r] if alive[r] else 0 * queue[r] for r in range(len(population))])
-    busy = np.array(
-        [[0 * d if c is None else x * d / c for d, c in zip(row, counts)] for x, row in zip(throughputs, table)]
-    )
+    busy = np.array([[0 * d if c is None else x * d / c for d, c in zip(row, counts)] for x, row in zip(throughputs, table)])
     return Multiclass(throughputs, queue, residence, busy)
 
 
@@ -151,9 +146,7 @@ class _Lattice:
                     rest = self.filter(self.numerator(rest, other, c), other, c)
             source = source + self.numerator(rest, column, count, derivative=True)
         derivative = self.filter(source, column, count)
-        return np.array(
-            [d * self.shifted(derivative, r) if self.shape[r] > 1 else 0 * total[-1] for r, d in enumerate(column)]
-        )
+        return np.array([d * self.shifted(derivative, r) if self.shape[r] > 1 else 0 * total[-1] for r, d in enumerate(column)])
 
 
 def _fastest(row: Sequence, think: Real, counts: Sequence, population: int):

@@ -65,9 +65,7 @@ class Multilevel:
         indptr, source, fine.goes_to = _coarse_pattern(fine.indptr, fine.source, group, count)
         self.levels.append(Level(indptr, source, np.zeros(len(source)), np.zeros(count), np.zeros(count)))
         # a first set of numbers, so that the next level's aggregates can be chosen
-        _coarse_rates(
-            fine.indptr, fine.source, fine.rate, fine.exits, np.ones(len(group)), *self._next(len(self.levels) - 2)
-        )
+        _coarse_rates(fine.indptr, fine.source, fine.rate, fine.exits, np.ones(len(group)), *self._next(len(self.levels) - 2))
         return True
 
     def _next(self, k: int) -> tuple:

@@ -139,10 +139,7 @@ class Solution:
     def utilisations(self) -> np.ndarray:
         """Busy share of each server: X D_i / c_i (0 for infinitely many)."""
         return np.array(
-            [
-                0 * self.throughput if _infinite(c) else self.throughput * d / c
-                for d, c in zip(self.demands, self.servers)
-            ]
+            [0 * self.throughput if _infinite(c) else self.throughput * d / c for d, c in zip(self.demands, self.servers)]
         )
 
     @cached_property
@@ -311,9 +308,7 @@ def split(
     stations = [Station(_number("think", think, exact), math.inf, -1)]
     for i, (demand, count) in enumerate(zip(demands, counts)):
         if not _infinite(count) and (not isinstance(count, Integral) or count < 1):
-            raise ValueError(
-                f"servers[{i}] must be a whole number of at least 1, or None for infinitely many; got {count!r}"
-            )
+            raise ValueError(f"servers[{i}] must be a whole number of at least 1, or None for infinitely many; got {count!r}")
         endless = _infinite(count) or (shortcut and count >= population)
         stations.append(Station(_number(f"demands[{i}]", demand, exact), math.inf if endless else int(count), i))
     stations = [station for station in stations if station.demand > 0]
@@ -322,9 +317,7 @@ def split(
     return [s for s in stations if not _infinite(s.servers)], [s for s in stations if _infinite(s.servers)]
 
 
-def _bounded(
-    demands: Sequence[Real], population: Any, think: float, servers: Servers | None
-) -> tuple[list[tuple], float]:
+def _bounded(demands: Sequence[Real], population: Any, think: float, servers: Servers | None) -> tuple[list[tuple], float]:
     """(demand, servers) of the queueing stations, and the sum of the delays."""
     if np.any(np.asarray(population) < 1):
         raise ValueError(f"population must be at least 1 request; got {population!r}")

@@ -61,9 +61,7 @@ class Law:
         """Least reserve in bytes (a multiple of the granule) with P(U > reserve) <= 10^-decades. ValueError beyond
         290 decades."""
         if not 0 <= decades <= _LEAST_TAIL:
-            raise ValueError(
-                f"decades must lie between 0 and {_LEAST_TAIL} (P(U > reserve) <= 10^-decades); got {decades!r}"
-            )
+            raise ValueError(f"decades must lie between 0 and {_LEAST_TAIL} (P(U > reserve) <= 10^-decades); got {decades!r}")
         return self.granule * int(np.argmax(self._above <= 10.0**-decades))
 
 
@@ -127,9 +125,7 @@ class _Part:
         self.window.appendleft(row)
         demand, count, _ = self.stage.station
         depth = np.arange(1, len(self.window))
-        ratios = (
-            np.array([numerator_ratio(demand, count, k) for k in depth], dtype=self.kind) * self.stage.before[n - depth]
-        )
+        ratios = np.array([numerator_ratio(demand, count, k) for k in depth], dtype=self.kind) * self.stage.before[n - depth]
         enter, stay = self.stage.enter[n - 1], self.stage.stay[n - 1]
         terms = [(enter * weight, self.window[k], k * self.size) for k, weight in enumerate(from_ratios(ratios))]
         self.law = _mixture([*terms, (stay, self.law, self.size)], n * self.width + 1, self.kind)

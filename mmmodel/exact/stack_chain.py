@@ -174,7 +174,9 @@ class StackChain:
         """The answer, whose method names what was fitted."""
         if not self.fits:
             return answer
-        return Certified(answer, answer.low, answer.high, "; ".join([answer.method, "for stages that stand for other laws", *self.fits]))
+        return Certified(
+            answer, answer.low, answer.high, "; ".join([answer.method, "for stages that stand for other laws", *self.fits])
+        )
 
     def _until(self, reward: np.ndarray | None, event: np.ndarray) -> Certified | Fraction | float:
         if not event.any():
@@ -303,7 +305,11 @@ def _too_large(layout: Layout, limit: int, exact: bool) -> str:
     most = layout.most_states()
     size = f"at most {most:,}" if most < 10**15 else f"at most {most:.1e}"
     fifo = " (times the orders of those who wait)" if layout.queue_length else ""
-    way = "leave exact=True out" if exact else "raise limit if memory allows (about 1 KiB a state, solved), ask at a smaller depth, or simulate"
+    way = (
+        "leave exact=True out"
+        if exact
+        else "raise limit if memory allows (about 1 KiB a state, solved), ask at a smaller depth, or simulate"
+    )
     return f"limit: more than {limit:,} states; the pools aside there are {size}{fifo}. To get an answer: {way}"
 
 

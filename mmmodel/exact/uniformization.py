@@ -26,9 +26,7 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-SLACK = (
-    1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
-)
+SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
 FAR = 1e3  # a geometric decay may be followed so much further than LONGEST
 RENEW = 4  # steps between two looks at which states hold mass; the region reaches as many hops around them
@@ -161,9 +159,7 @@ def _absorb(walk: Walk, first: int, weights: np.ndarray, tolerance: float, t: fl
         k, left, inside = k + len(flows), float(lefts[-1]), float(insides[-1])
 
 
-def _geometric(
-    walk: Walk, left: float, first: int, weights: np.ndarray, k: int, tolerance: float
-) -> tuple[float, float] | None:
+def _geometric(walk: Walk, left: float, first: int, weights: np.ndarray, k: int, tolerance: float) -> tuple[float, float] | None:
     """Bounds on sum_{j >= k} w_j a_j, if v decays geometrically, entry by entry, within bounds tight enough; else None.
 
     a v <= v P <= b v gives a_(k+n) between left + flow phi(n; a) and left + flow phi(n; b), phi(n; r) = 1 + r + ... +

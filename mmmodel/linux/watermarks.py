@@ -55,9 +55,7 @@ class Rules:
 
 RULES = {
     "2.6.21": Rules("2.6.21", 65536, "present", False, False, True, (), "none", ()),
-    "5.10": Rules(
-        "5.10", 262144, "managed", True, False, True, ("ordinary", "high"), "percent and a block", ("atomic",)
-    ),
+    "5.10": Rules("5.10", 262144, "managed", True, False, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
     "6.1": Rules("6.1", 262144, "managed", True, True, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
     "6.12": Rules("6.12", 262144, "managed", True, True, False, ("ordinary",), "percent", ("high", "atomic")),
 }

@@ -259,8 +259,7 @@ class Simulation:
         for occupancy in self.occupancies.values():
             at = next(i for i, row in enumerate(rows) if row[0] == occupancy.name)
             rows[at + 1 : at + 1] = [
-                (f"  {q:g} quantile", f"{amount:,}", "", "", occupancy.unit, "", "")
-                for q, amount in occupancy.quantiles.items()
+                (f"  {q:g} quantile", f"{amount:,}", "", "", occupancy.unit, "", "") for q, amount in occupancy.quantiles.items()
             ]
         return rows
 
@@ -368,7 +367,7 @@ def simulate(
     if measure is None or wanted & {"throughput", "waiting", "occupancy"}:
         found, died = _stationary(ask, wanted, notes)
     for name in ("time_to_deadlock", "time_to_unsafe"):
-        if name in wanted and measure is not None or (measure is None and died):
+        if (name in wanted and measure is not None) or (measure is None and died):
             found[name] = _time_to(ask, name, notes)
     if measure is None and not died:
         found["time_to_deadlock"] = _none_seen(
@@ -475,7 +474,9 @@ def _stationary(ask: _Asked, wanted: set[str], notes: list[str]) -> tuple[dict[s
             "throughput, waiting and occupancy are of the time until then"
         )
     if halted := sum(r["why"] == "halted" for r in results):
-        notes.append(f"in {halted} of {len(results)} replications everything ended up waiting for pools that are never given back")
+        notes.append(
+            f"in {halted} of {len(results)} replications everything ended up waiting for pools that are never given back"
+        )
     found = _summary(ask, results, wanted)
     found |= {"horizon": horizon, "warmup": warmup, "seconds": float(sum(r["seconds"] for r in results))}
     return found, bool(died)

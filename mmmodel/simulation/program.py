@@ -187,9 +187,7 @@ class Program:
     @cached_property
     def names(self) -> list[str]:
         """`class/step` of each place."""
-        return [
-            f"{self.system.classes[n].name}/{step_at(self.system.classes[n].steps, path).name}" for n, path, _ in self.places
-        ]
+        return [f"{self.system.classes[n].name}/{step_at(self.system.classes[n].steps, path).name}" for n, path, _ in self.places]
 
     @cached_property
     def exact_banker(self) -> bool:
@@ -275,7 +273,9 @@ def _layout(program: Program) -> Layout:
             station[k], stream[k] = at, streams[step.service]
     opens = [0 if s is None else 2 if s.blocked == "lost" else 1 for s in program.sources]
     begin = len(program.services) - sum(s is not None for s in program.sources)
-    arrivals = [-1 if s is None else begin + sum(o is not None for o in program.sources[:n]) for n, s in enumerate(program.sources)]
+    arrivals = [
+        -1 if s is None else begin + sum(o is not None for o in program.sources[:n]) for n, s in enumerate(program.sources)
+    ]
     waiting, served = _needs(take, floor, give, following, never)
     return Layout(
         take,

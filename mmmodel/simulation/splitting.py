@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from mmmodel.simulation.estimates import Estimate, child, student
-from mmmodel.simulation.events import Engine, EndlessError, check_grant, kernel, program_for
+from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
 from mmmodel.simulation.program import Program
 from mmmodel.stack import RESERVE, Askable, QuestionError
 
@@ -364,7 +364,9 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
             break
         aim = 2 * aim
     if estimate.mean == 0:
-        return Rare("", "", None, None, None, len(rates), "no replication reached the event", plan.method, found.levels, found.passed)
+        return Rare(
+            "", "", None, None, None, len(rates), "no replication reached the event", plan.method, found.levels, found.passed
+        )
     return Rare(
         "",
         "",
@@ -378,5 +380,3 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
         found.passed,
         time.process_time() - began,
     )
-
-

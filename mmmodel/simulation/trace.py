@@ -47,7 +47,9 @@ class Trace:
         lines = []
         for i in range(len(self)):
             free = " ".join(f"{pool}={left}" for pool, left in zip(self.pools, self.free[i]))
-            lines.append(f"{self.time[i]:12.6g}  #{self.request[i]} {KINDS[self.kind[i]]} {self.places[self.place[i]][0]}  free {free}")
+            lines.append(
+                f"{self.time[i]:12.6g}  #{self.request[i]} {KINDS[self.kind[i]]} {self.places[self.place[i]][0]}  free {free}"
+            )
         return "\n".join([*lines, f"ended: {self.ended}"])
 
 
