@@ -573,7 +573,7 @@ def racy_throttle() -> Entry:
 
     return Entry(
         "RES-12",
-        "Racy check-then-subtract throttle (the FIXME of the bio throttle)",
+        "Racy check-then-subtract throttle (the race that the bio throttle notes in its own source)",
         sp.Eq(sp.Symbol("in_flight"), d.result),
         (
             _q(R, "units", "capacity of the throttle", 1, 1000),
@@ -581,7 +581,7 @@ def racy_throttle() -> Entry:
             _q(n, "units", "largest need of one request", 1, 256),
         ),
         (n <= R,),
-        "Zumastor bio.throttle.patch, 10 November 2007: its own FIXME; " + HERE,
+        "Zumastor bio.throttle.patch, 10 November 2007, comment on the potential race; " + HERE,
         lambda R, S, n: reserve.racy_capacity(R, S, n),
         Tight(
             "All S pass the check when R − n units are in use, then all subtract.",
