@@ -83,7 +83,7 @@ def three_classes(units, load):
 
 
 def answer(chain, units, question, t, tolerance):
-    """(value, relative error bound); for the transient law: P(full at t), and the bound on the error of the whole law."""
+    """(value, relative error bound); for the transient law: P(full at t), and the bound on the whole error."""
     full = chain.coordinates.sum(axis=1) == units
     if question == "transient":
         law, error, _ = chain._transient(t, tolerance)
