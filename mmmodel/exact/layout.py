@@ -1,8 +1,8 @@
 """Where a request of a stack can stand when time counts, and how it goes on from there (design section 3).
 
-    slot     a place with a count: waiting for a take, waiting to try again, queued at a station, in one phase of a service,
+    slot     a place with a count: wanting a take, waiting to try again, queued at a station, in one phase of a service,
              served for ever
-    vector   the counts of all slots; under fifo grants behind them who waits, longest first (slot + 1, 0 where nobody is left)
+    vector   the counts of all slots; under fifo grants behind them who wants, longest first (slot + 1, 0 where nobody is left)
 
 Every position of the unmerged transition relation has one slot or more. A station that only one exponential position uses needs no
 queue: n requests there finish at min(n, servers) times the rate, whoever they are. Elsewhere the phases in service and the queues are
@@ -17,10 +17,11 @@ from fractions import Fraction
 from typing import Literal
 
 from mmmodel.exact.phases import STAGES, PhaseType, phase_type
-from mmmodel.stack import QuestionError, Service, System
+from mmmodel.stack import QuestionError, Service, System, SystemStep
 from mmmodel.transitions import LEAVES, Position, Relation
 
 Kind = Literal["waits", "retries", "turns", "served", "never"]
+WANTS = ("waits", "retries", "turns")  # kinds that want a take: wait for it, try again later, or go elsewhere
 Grant = Literal["random", "fifo", "last-step-first"]
 GRANTS = ("random", "fifo", "last-step-first")
 UNLIMITED = 2**30
@@ -48,13 +49,18 @@ class Station:
 
 @dataclass
 class Place:
-    """A position with its slots: `slot` of those who wait, retry or stay for ever; `start`: (phase slot, probability)."""
+    """A position with its slots: `slot` of those who want the take, queue, or stay for ever; `lost` of those who will try again.
+
+    `start`: (phase slot, probability). `rank`: index of the step in its class; a fallback's steps have that of the refused one.
+    """
 
     kind: Kind
     position: Position
     slot: int = -1
+    lost: int = -1
     station: int = -1
     start: list[tuple[int, Fraction]] = field(default_factory=list)
+    rank: int = 0
 
 
 class Layout:
@@ -76,8 +82,9 @@ class Layout:
         self.fits_made = sorted({law.fit for law in laws.values() if law.fit})
         numbers: dict[tuple[str, ...], int] = {}
         self.places = [self._place(at, shared, laws, numbers) for at in range(len(self.positions))]
-        self.waiting = [place.slot for place in self.places if place.kind == "waits"]
-        self.remaining = {at: _remaining(self.positions, at) for at in range(len(self.positions))}
+        self.wanting = [place.slot for place in self.places if place.kind in WANTS]
+        for cls, first in zip(system.classes, self.first):
+            self._rank(cls.steps, first)
         self.queue_length = sum(self.population) if grant == "fifo" else 0
         self._check()
 
@@ -117,9 +124,9 @@ class Layout:
         position = self.positions[at]
         if position.waits:
             if position.refused != LEAVES:
-                return Place("turns", position)
+                return Place("turns", position, self._slot(at))
             if position.lose is not None:
-                return Place("retries", position, self._slot(at, exit=1 / Fraction(repr(position.lose))))
+                return Place("retries", position, self._slot(at), self._slot(at, exit=1 / Fraction(repr(position.lose))))
             return Place("waits", position, self._slot(at))
         if position.never or position.service is None:
             return Place("never", position, self._slot(at))
@@ -145,11 +152,29 @@ class Layout:
         station.phases += phases
         queue = self._slot(at)
         station.queues.append(queue)
-        return Place("served", position, queue, number, start)
+        return Place("served", position, queue, station=number, start=start)
 
     def _slot(self, at: int, **rest) -> int:
         self.slots.append(Slot(at, **rest))
         return len(self.slots) - 1
+
+    def _rank(self, steps: tuple[SystemStep, ...], first: int) -> None:
+        """Writes the ranks of a class's positions, walking its steps and their fallbacks beside the positions."""
+        todo, seen = [((0,), first)], set()
+        while todo:
+            path, at = todo.pop()
+            if path is None or at == LEAVES or (path, at) in seen:
+                continue
+            seen.add((path, at))
+            step = _step(steps, path)
+            if any(step.take):
+                place = self.places[at]
+                place.rank, at = path[0], place.position.then
+                if step.fallback:
+                    todo.append(((*path, 0), place.position.refused))
+            if step.service is not None or step.never:
+                self.places[at].rank, at = path[0], self.positions[at].then
+            todo.append((_behind(steps, path), at))
 
     def _check(self) -> None:
         """A class that can come and go without taking time has no rate; refuse it by name."""
@@ -185,10 +210,19 @@ def _stations(positions: list[Position]) -> dict[tuple[str, ...], int]:
     return users
 
 
-def _remaining(positions: list[Position], at: int) -> int:
-    """Takes still to come, the one that is waited for included: the fewer, the later the step."""
-    count = 0
-    while at != LEAVES:
-        count += positions[at].waits
-        at = positions[at].then
-    return count
+def _step(steps: tuple[SystemStep, ...], path: tuple[int, ...]) -> SystemStep:
+    for index in path[:-1]:
+        steps = steps[index].fallback
+    return steps[path[-1]]
+
+
+def _behind(steps: tuple[SystemStep, ...], path: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The path of the step behind; behind a fallback's last step, that behind the refused one."""
+    while path:
+        beside = steps
+        for index in path[:-1]:
+            beside = beside[index].fallback
+        if path[-1] + 1 < len(beside):
+            return (*path[:-1], path[-1] + 1)
+        path = path[:-1]
+    return None

@@ -2,8 +2,9 @@
 
 Closed and saturated: each class keeps its population; those that are not in flight wait for their first step. Requests take, then queue,
 are served, give back, and go on; what can be granted is granted at once, in random order, first come first served (`fifo`: of the
-requests that fit, the one that has waited longest), or latest step first (`last-step-first`: of the requests that fit, one with
-the fewest takes still to come). A deadlock ends the chain.
+requests that fit, the one that has waited longest), or latest step first (`last-step-first`: of the requests that fit, one that is
+furthest along the steps of its class). Who does not fit and may not wait (a loss, a fallback) is refused before the next grant.
+A server that several steps share takes who queues in random order. A deadlock ends the chain.
 
     states      what the requests do between two events; those in the midst of grants are eliminated
     exact       every number a Fraction, walked in Python: a few thousand states
@@ -21,7 +22,7 @@ from fractions import Fraction
 import numpy as np
 
 from mmmodel.exact.chain import Certified, Chain, Law, StateSpaceTooLarge
-from mmmodel.exact.layout import Grant, Layout
+from mmmodel.exact.layout import WANTS, Grant, Layout
 from mmmodel.exact.network import mva
 from mmmodel.exact.phases import STAGES
 from mmmodel.exact.stack_walk import Walk
@@ -285,13 +286,13 @@ def _search(kernel, layout: Layout, tables, room: int, limit: int):
 
 
 def _before_the_start(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """The vector of requests that wait for their first step, and the first positions of those that do not wait there."""
+    """The vector of requests that want their first step, and the first positions of those that take nothing there."""
     vector = np.zeros(layout.size, dtype=np.int64)
     others: list[int] = []
     end = len(layout.slots)
     for first, count in zip(layout.first, layout.population):
         place = layout.places[first]
-        if place.kind != "waits":
+        if place.kind not in WANTS:
             others += [first] * count
             continue
         vector[place.slot] = count

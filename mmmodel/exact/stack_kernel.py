@@ -22,7 +22,7 @@ POLICIES = {"random": RANDOM, "fifo": FIFO, "last-step-first": LAST}
 BOUNDLESS = 2**60
 DONE, PILE_FULL, ROOM = range(3)  # why `expand` stopped
 PLACE, LIMIT, AT, ONWARD, ONWARD_END, HOLDS = range(6)  # columns of Tables.slot
-KIND, SLOT, STATION, THEN, REFUSED, CLASS, LATER, START, START_END, HELD = range(10)  # of Tables.place
+KIND, SLOT, LOST, STATION, THEN, REFUSED, CLASS, RANK, START, START_END, NEEDS = range(11)  # of Tables.place
 SERVERS, QUEUE, QUEUE_END, PHASE, PHASE_END = range(5)  # of Tables.station
 CURRENT, COUNT, EDGES = range(3)  # of Search.progress
 
@@ -37,12 +37,12 @@ class Tables(NamedTuple):
     capacity: np.ndarray  # (R,)
     slot: np.ndarray  # (S, 5 + R): position, limit, station, its onward items, what is held
     leaves: np.ndarray  # (S,): rate
-    place: np.ndarray  # (P, 9 + 2 R): kind, ..., its start items, what is held, what must be free (take + floor)
+    place: np.ndarray  # (P, 10 + R): kind, ..., its start items, what must be free (take + floor)
     station: np.ndarray  # (T, 5): servers, its queue items, its phase items
     item: np.ndarray  # slots, in lists that the tables point into
     weight: np.ndarray  # a rate or a probability for each
     first: np.ndarray  # (C,)
-    waiting: np.ndarray  # slots that wait for a grant
+    wanting: np.ndarray  # slots that want a take
     stuck: np.ndarray  # slots that can be part of a deadlock
     kept: np.ndarray  # slots that are served for ever
     packing: np.ndarray  # (size, 3): word, shift, mask
@@ -111,8 +111,8 @@ def tables(layout: Layout) -> Tables:
     slot_rows = [[s.position, s.limit, s.station, *listed(s.onward), *holds[s.position]] for s in slots]
     place_rows = []
     for at, (place, p) in enumerate(zip(places, positions)):
-        row = [KINDS[place.kind], place.slot, place.station, p.then, p.refused, p.cls, layout.remaining[at], *listed(place.start)]
-        place_rows.append(row + holds[at] + need[at])
+        row = [KINDS[place.kind], place.slot, place.lost, place.station, p.then, p.refused, p.cls, place.rank, *listed(place.start)]
+        place_rows.append(row + need[at])
     station_rows = [[s.servers, *unweighted(s.queues), *unweighted(s.phases)] for s in layout.stations]
     return Tables(
         policy=POLICIES[layout.grant],
@@ -127,7 +127,7 @@ def tables(layout: Layout) -> Tables:
         item=_ints(items),
         weight=np.array(weights),
         first=_ints(layout.first),
-        waiting=_ints([place.slot for place in places if place.kind == "waits"]),
+        wanting=_ints(layout.wanting),
         stuck=_ints([slot for slot in range(len(slots)) if can_stick(slot)]),
         kept=_ints([slot for slot in range(len(slots)) if positions[slots[slot].position].never]),
         packing=_packing(layout),
@@ -251,18 +251,9 @@ def free_of(t, vector, free):
 @njit(cache=True)
 def fits(t, at, free):
     for r in range(t.pools):  # noqa: SIM110  (numba compiles no generators)
-        if free[r] < t.place[at, HELD + t.pools + r]:
+        if free[r] < t.place[at, NEEDS + r]:
             return False
     return True
-
-
-@njit(cache=True)
-def fits_alone(t, vector, at, free):
-    """Whether the take of position `at` fits for a request that is counted nowhere in the vector."""
-    free_of(t, vector, free)
-    for r in range(t.pools):
-        free[r] -= t.place[at, HELD + r]
-    return fits(t, at, free)
 
 
 @njit(cache=True)
@@ -278,20 +269,10 @@ def full(t, vector, station):
 @njit(cache=True)
 def arrive(t, vector, at, cls, weight, out, w):
     """A request arrives at position `at`; the outcomes are pushed on `out`. Uses up `vector`."""
-    kind = NEVER
-    while True:
-        if at == LEAVES:
-            w.left[cls] += weight
-            at = t.first[cls]
-        kind = t.place[at, KIND]
-        if kind != TURNS and kind != RETRIES:
-            break
-        if fits_alone(t, vector, at, w.free):
-            at = t.place[at, THEN]
-        elif kind == TURNS:
-            at = t.place[at, REFUSED]
-        else:
-            break
+    if at == LEAVES:
+        w.left[cls] += weight
+        at = t.first[cls]
+    kind = t.place[at, KIND]
     if kind == SERVED and not full(t, vector, t.place[at, STATION]):
         for k in range(t.place[at, START], t.place[at, START_END]):
             vector[t.item[k]] += 1
@@ -300,7 +281,7 @@ def arrive(t, vector, at, cls, weight, out, w):
         return
     slot = t.place[at, SLOT]
     vector[slot] += 1
-    if kind == WAITS and t.policy == FIFO:
+    if kind <= TURNS and t.policy == FIFO:
         end = t.slots
         while vector[end]:
             end += 1
@@ -312,17 +293,17 @@ def arrive(t, vector, at, cls, weight, out, w):
 def leave(t, vector, slot, weight, out, w):
     """A request leaves a slot: its server takes the next one at random, and it goes on. Uses up `vector`."""
     place = t.slot[slot, PLACE]
-    then, cls = t.place[place, THEN], t.place[place, CLASS]
+    cls, to = t.place[place, CLASS], t.place[place, THEN]
+    if slot == t.place[place, LOST]:
+        to = place
     vector[slot] -= 1
-    if t.place[place, KIND] == RETRIES and not fits_alone(t, vector, place, w.free):
-        return
     station = t.slot[slot, AT]
     total = 0
     if station >= 0:
         for k in range(t.station[station, QUEUE], t.station[station, QUEUE_END]):
             total += vector[t.item[k]]
     if total == 0:
-        arrive(t, vector, then, cls, weight, out, w)
+        arrive(t, vector, to, cls, weight, out, w)
         return
     for k in range(t.station[station, QUEUE], t.station[station, QUEUE_END]):
         queue = t.item[k]
@@ -332,13 +313,12 @@ def leave(t, vector, slot, weight, out, w):
                 copy(vector, w.another)
                 w.another[queue] -= 1
                 w.another[t.item[m]] += 1
-                arrive(t, w.another, then, cls, weight * t.weight[m] * vector[queue] / total, out, w)
+                arrive(t, w.another, to, cls, weight * t.weight[m] * vector[queue] / total, out, w)
 
 
 @njit(cache=True)
-def take(t, vector, slot, weight, out, w):
-    """A waiting request is granted its take and goes on. Uses up `vector`."""
-    place = t.slot[slot, PLACE]
+def unjoin(t, vector, slot):
+    """Takes the one who has wanted longest out of the slot."""
     vector[slot] -= 1
     if t.policy == FIFO:
         at = t.slots
@@ -347,25 +327,36 @@ def take(t, vector, slot, weight, out, w):
         for k in range(at, t.size - 1):
             vector[k] = vector[k + 1]
         vector[t.size - 1] = 0
-    arrive(t, vector, t.place[place, THEN], t.place[place, CLASS], weight, out, w)
 
 
 @njit(cache=True)
 def choose(t, vector, w):
-    """Fills `fitting` with the slots of which one request may be granted next: (how many slots, how many requests)."""
+    """Fills `fitting` with the slots of which one request may be granted next: (how many slots, how many requests).
+
+    (-1, slot) if requests of that slot do not fit and may not wait.
+    """
     free_of(t, vector, w.free)
-    found, total, least = 0, 0, BOUNDLESS
-    for slot in t.waiting:
-        if vector[slot] and fits(t, t.slot[slot, PLACE], w.free):
-            if t.policy == LAST:
-                rest = t.place[t.slot[slot, PLACE], LATER]
-                if rest > least:
-                    continue
-                if rest < least:
-                    found, total, least = 0, 0, rest
-            w.fitting[found] = slot
-            found += 1
-            total += vector[slot]
+    found, total, most = 0, 0, -1
+    refused = -1
+    for slot in t.wanting:
+        if vector[slot] == 0:
+            continue
+        place = t.slot[slot, PLACE]
+        if not fits(t, place, w.free):
+            if t.place[place, KIND] != WAITS:
+                refused = slot
+            continue
+        if t.policy == LAST:
+            rank = t.place[place, RANK]
+            if rank < most:
+                continue
+            if rank > most:
+                found, total, most = 0, 0, rank
+        w.fitting[found] = slot
+        found += 1
+        total += vector[slot]
+    if refused >= 0:
+        return -1, refused
     if found and t.policy == FIFO:
         at = t.slots
         while True:
@@ -378,19 +369,36 @@ def choose(t, vector, w):
 
 
 @njit(cache=True)
+def refuse(t, vector, slot, weight, out, w):
+    """A request that does not fit and may not wait is lost for a time or goes elsewhere. Uses up `vector`."""
+    place = t.slot[slot, PLACE]
+    unjoin(t, vector, slot)
+    if t.place[place, KIND] == RETRIES:
+        vector[t.place[place, LOST]] += 1
+        push(out, vector, weight)
+    else:
+        arrive(t, vector, t.place[place, REFUSED], t.place[place, CLASS], weight, out, w)
+
+
+@njit(cache=True)
 def grant(t, level, after, done, w):
-    """Grants on every vector of the pile `level`, until none fits; what is left is pushed on `done`."""
+    """Refusals and grants on every vector of the pile `level`, until nothing fits; what is left is pushed on `done`."""
     while level.count[0]:
         after.count[0] = 0
         for i in range(level.count[0]):
             vector, weight = level.vectors[i], level.weights[i]
             found, total = choose(t, vector, w)
-            if found == 0:
+            if found < 0:
+                copy(vector, w.other)
+                refuse(t, w.other, total, weight, after, w)
+            elif found == 0:
                 push(done, vector, weight)
             for k in range(found):
                 slot = w.fitting[k]
+                place = t.slot[slot, PLACE]
                 copy(vector, w.other)
-                take(t, w.other, slot, weight * vector[slot] / total, after, w)
+                unjoin(t, w.other, slot)
+                arrive(t, w.other, t.place[place, THEN], t.place[place, CLASS], weight * vector[slot] / total, after, w)
         level, after = after, level
 
 
@@ -421,7 +429,7 @@ def deadlocked(t, vector, w):
 
 @njit(cache=True)
 def begin(t, vector, others, w):
-    """The law at time 0, in `done`: `vector` has the requests that wait at their first step, `others` arrive at theirs (positions)."""
+    """The law at time 0, in `done`: `vector` has the requests that want their first step, `others` arrive at theirs (positions)."""
     level, after = w.level, w.after
     push(level, vector, 1.0)
     for at in others:

@@ -1,8 +1,9 @@
 """What a stack does next, with rates: the events of design section 3, in plain Python and exact fractions.
 
-    event    a phase of a service ends, or a request tries its take again
-    arrival  where a request then goes: it waits, is served, queues, or leaves and is replaced by one that starts anew
-    grants   waiting requests that fit take, one after another, until none fits; all of this takes no time
+    event    a phase of a service ends, or a request that was lost wants its take again; a freed server takes the next one at random
+    arrival  where a request then goes: it wants its take, is served, queues, or leaves and is replaced by one that starts anew
+    grants   of all who want and fit one takes, and so on until none fits; who does not fit and may not wait is lost for a time or
+             goes elsewhere, before the next grant. All of this takes no time
 
 States in the midst of grants vanish: their probabilities are multiplied out. This is the twin that the compiled walk is tested
 against, and the walk of exact=True.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from mmmodel.exact.layout import Layout, Place
+from mmmodel.exact.layout import WANTS, Layout, Place
 from mmmodel.transitions import LEAVES
 
 Vector = tuple[int, ...]
@@ -32,12 +33,12 @@ class Walk:
         self.left: list[Fraction] = [Fraction(0)] * len(layout.population)
 
     def start(self) -> Law:
-        """The law at time 0, after the first grants: those that wait for their first step are there in the order of the classes."""
+        """The law at time 0, after the first grants: all want their first step, in the order of the classes."""
         vector = [0] * self.layout.size
         others = []
         for cls, first in enumerate(self.layout.first):
             place, count = self.places[first], self.layout.population[cls]
-            if place.kind == "waits":
+            if place.kind in WANTS:
                 for _ in range(count):
                     self._join(vector, place.slot)
             else:
@@ -64,8 +65,7 @@ class Walk:
             if slot.exit:
                 self.left = [Fraction(0)] * len(self.left)
                 law = self._leave(list(state), s)
-                if law:
-                    yield running * slot.exit, self._grant(law), self.left
+                yield running * slot.exit, self._grant(law), self.left
 
     def successors(self, state: Vector) -> Iterator[tuple[Vector, Fraction]]:
         """(next state, rate), as a general chain wants them; a deadlock has none."""
@@ -86,17 +86,14 @@ class Walk:
         return used
 
     def _leave(self, state: list[int], s: int) -> Law:
-        """A request leaves slot s: its server takes the next one, and it goes on. Empty if it tried in vain."""
+        """A request leaves slot s: its server takes the next one, and it goes on; one that was lost wants its take again."""
         slot = self.slots[s]
         place = self.places[slot.position]
+        to = slot.position if s == place.lost else place.position.then
         state[s] -= 1
         law: Law = {}
-        if place.kind == "retries":
-            if self._fits(state, place):
-                self._arrive(state, place.position.then, place.position.cls, Fraction(1), law)
-            return law
         for freed, share in self._next_served(state, slot.station):
-            self._arrive(freed, place.position.then, place.position.cls, share, law)
+            self._arrive(freed, to, place.position.cls, share, law)
         return law
 
     def _next_served(self, state: list[int], station: int) -> Iterator[tuple[list[int], Fraction]]:
@@ -115,27 +112,18 @@ class Walk:
 
     def _arrive(self, state: list[int], at: int, cls: int, share: Fraction, law: Law) -> None:
         """A request, counted nowhere yet, arrives at position `at` with probability `share`; the outcomes are added to `law`."""
-        while True:
-            if at == LEAVES:
-                self.left[cls] += share
-                at = self.layout.first[cls]
-            place = self.places[at]
-            if place.kind not in ("turns", "retries"):
-                break
-            if self._fits(state, place):
-                at = place.position.then
-            elif place.kind == "turns":
-                at = place.position.refused
-            else:
-                break
-        if place.kind == "waits":
-            self._join(state, place.slot)
-        elif place.kind == "served" and not self._full(state, place):
+        if at == LEAVES:
+            self.left[cls] += share
+            at = self.layout.first[cls]
+        place = self.places[at]
+        if place.kind == "served" and not self._full(state, place):
             for phase, part in place.start:
                 after = list(state)
                 after[phase] += 1
                 _add(law, tuple(after), share * part)
             return
+        if place.kind in WANTS:
+            self._join(state, place.slot)
         else:
             state[place.slot] += 1
         _add(law, tuple(state), share)
@@ -146,62 +134,73 @@ class Walk:
         station = self.layout.stations[place.station]
         return sum(state[phase] for phase in station.phases) >= station.servers
 
-    def _fits(self, state: list[int], place: Place) -> bool:
-        """Whether the take fits for a request that is counted nowhere in `state`."""
-        position = place.position
-        free = (
-            float("inf") if capacity is None else capacity - used - held
-            for capacity, used, held in zip(self.layout.system.capacity, self.used(tuple(state)), position.holds)
-        )
-        return self.layout.relation.fits(position, free)
-
     def _join(self, state: list[int], slot: int) -> None:
         state[slot] += 1
         if self.fifo:
             state[state.index(0, len(self.slots))] = slot + 1
 
     def _grant(self, law: Law) -> Law:
-        """Grants until none fits."""
+        """Refusals and grants until nothing is refused and nothing fits. Who cannot wait is refused before the next grant."""
         done: Law = {}
         while law:
             after: Law = {}
             for state, share in law.items():
-                choices = self._choices(state)
+                fitting, refused = self._wanting(state)
+                if refused >= 0:
+                    self._refuse(list(state), refused, share, after)
+                    continue
+                choices = self._choices(state, fitting)
                 if not choices:
                     _add(done, state, share)
                 for slot, part in choices:
-                    self._take(list(state), slot, share * part, after)
+                    place = self._unjoin(taken := list(state), slot)
+                    self._arrive(taken, place.position.then, place.position.cls, share * part, after)
             law = after
         return done
 
-    def _take(self, state: list[int], slot: int, share: Fraction, law: Law) -> None:
-        place = self.places[self.slots[slot].position]
-        state[slot] -= 1
-        if self.fifo:
-            base = len(self.slots)
-            del state[state.index(slot + 1, base)]
-            state.append(0)
-        self._arrive(state, place.position.then, place.position.cls, share, law)
-
-    def _choices(self, state: Vector) -> list[tuple[int, Fraction]]:
-        """(slot, probability) of the next grant; equal requests are not told apart."""
+    def _wanting(self, state: Vector) -> tuple[list[int], int]:
+        """The slots whose requests fit, and one whose requests do not and may not wait (-1 if there is none)."""
         used = self.used(state)
         free = [float("inf") if c is None else c - u for c, u in zip(self.layout.system.capacity, used)]
-        fitting = [
-            slot
-            for slot in self.layout.waiting
-            if slot >= 0 and state[slot] and self.layout.relation.fits(self.layout.positions[self.slots[slot].position], free)
-        ]
-        if not fitting:
-            return []
+        fitting, refused = [], -1
+        for slot in self.layout.wanting:
+            if state[slot]:
+                place = self.places[self.slots[slot].position]
+                if self.layout.relation.fits(place.position, free):
+                    fitting.append(slot)
+                elif place.kind != "waits":
+                    refused = slot
+        return fitting, refused
+
+    def _refuse(self, state: list[int], slot: int, share: Fraction, law: Law) -> None:
+        place = self._unjoin(state, slot)
+        if place.kind == "retries":
+            state[place.lost] += 1
+            _add(law, tuple(state), share)
+        else:
+            self._arrive(state, place.position.refused, place.position.cls, share, law)
+
+    def _unjoin(self, state: list[int], slot: int) -> Place:
+        """Takes the one who has wanted longest out of the slot."""
+        state[slot] -= 1
         if self.fifo:
+            del state[state.index(slot + 1, len(self.slots))]
+            state.append(0)
+        return self.places[self.slots[slot].position]
+
+    def _choices(self, state: Vector, fitting: list[int]) -> list[tuple[int, Fraction]]:
+        """(slot, probability) of the next grant; equal requests are not told apart."""
+        if fitting and self.fifo:
             queue = state[len(self.slots) :]
             return [(min(fitting, key=lambda slot: queue.index(slot + 1)), Fraction(1))]
-        if self.layout.grant == "last-step-first":
-            least = min(self.layout.remaining[self.slots[slot].position] for slot in fitting)
-            fitting = [slot for slot in fitting if self.layout.remaining[self.slots[slot].position] == least]
+        if fitting and self.layout.grant == "last-step-first":
+            most = max(self._rank(slot) for slot in fitting)
+            fitting = [slot for slot in fitting if self._rank(slot) == most]
         total = sum(state[slot] for slot in fitting)
         return [(slot, Fraction(state[slot], total)) for slot in fitting]
+
+    def _rank(self, slot: int) -> int:
+        return self.places[self.slots[slot].position].rank
 
 
 def _add(law: Law, state: Vector, share: Fraction) -> None:

@@ -5,6 +5,7 @@ Counts are of this generator and seed, measured here; what is claimed for every 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections import Counter
@@ -60,15 +61,15 @@ def study(count: int, seed: int) -> Counter:
 
 
 def test_the_wait_free_rate_is_never_passed():
-    found = study(25, 1)
+    found = study(15, 1)
     assert found["random", "deeper is slower"] > 0
     assert found["random", "more reserve is slower"] > 0
 
 
 @pytest.mark.verify
 def test_how_often_deeper_and_more_are_slower():
-    """1200 safe cases below the wait-free reserve."""
-    found = study(1200, 2)
+    """1000 safe cases below the wait-free reserve."""
+    found = study(1000, 2)
     print(dict(found))
     for grant in GRANTS:
         assert 20 < found[grant, "deeper is slower"] < 120
@@ -116,7 +117,7 @@ def test_just_below_safe_the_time_grows_by_a_factor_a_request():
     request = Request(chunks=[1, 1, 1], rates=[1, 1, 1])
     times = [time_to_deadlock(request.stack.system(depth=depth, reserve=2 * depth)) for depth in range(2, 15)]
     assert times[0] == pytest.approx(4.25, rel=1e-12)
-    factors = [after / before for before, after in zip(times, times[1:])]
+    factors = [after / before for before, after in itertools.pairwise(times)]
     assert all(2.3 < factor < 2.9 for factor in factors)
     assert factors[3:] == sorted(factors[3:])
     assert math.log10(times[-1]) > 5.5

@@ -90,10 +90,12 @@ def check_beyond(count: int, solve: bool) -> None:
         print(name, dict(part))
         found += part
     assert not any(not untimed and timed != "never" for _, untimed, timed in found)
-    # the policies differ in how much they avoid: latest step first the most
+    # every policy avoids some deadlock, or leaves it to chance; latest step first avoids the most
     avoided = {grant: found[grant, True, "never"] for grant in GRANTS}
-    assert avoided["last-step-first"] > avoided["fifo"]
-    assert avoided["last-step-first"] > avoided["random"]
+    assert avoided["last-step-first"] >= max(avoided.values()) > 0
+    if count > 100:
+        assert avoided["last-step-first"] > max(avoided["fifo"], avoided["random"])
+        assert all(avoided[grant] + found[grant, True, "maybe"] for grant in GRANTS)
 
 
 def test_one_class_dies_surely_if_some_order_kills_it():

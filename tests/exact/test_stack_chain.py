@@ -104,12 +104,13 @@ def test_grants_tell_requests_apart():
     state = [0] * layout.size
     state[first] = state[second] = 1
     state[len(layout.slots) :] = [first + 1, second + 1]
-    assert Walk(layout)._choices(tuple(state)) == [(first, 1)]
+    both = [first, second]
+    assert Walk(layout)._choices(tuple(state), both) == [(first, 1)]
     state[len(layout.slots) :] = [second + 1, first + 1]
-    assert Walk(layout)._choices(tuple(state)) == [(second, 1)]
-    later = min((first, second), key=lambda slot: layout.remaining[layout.slots[slot].position])
-    assert Walk(Layout(bare(SLOWER, 2, 12), "last-step-first"))._choices(tuple(state[: len(layout.slots)])) == [(later, 1)]
-    shares = Walk(Layout(bare(SLOWER, 2, 12)))._choices(tuple(state[: len(layout.slots)]))
+    assert Walk(layout)._choices(tuple(state), both) == [(second, 1)]
+    later = max((first, second), key=lambda slot: layout.places[layout.slots[slot].position].rank)
+    assert Walk(Layout(bare(SLOWER, 2, 12), "last-step-first"))._choices(tuple(state[: len(layout.slots)]), both) == [(later, 1)]
+    shares = Walk(Layout(bare(SLOWER, 2, 12)))._choices(tuple(state[: len(layout.slots)]), both)
     assert sorted(shares) == sorted([(first, Fraction(1, 2)), (second, Fraction(1, 2))])
 
 
