@@ -86,10 +86,10 @@ def _size(arguments: argparse.Namespace) -> int:
     from mmmodel.report import size
 
     report = size(arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes), arguments.device)
+    if arguments.check and report.verdict is None:
+        raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
     if arguments.check:
-        if report.verdict is None:
-            raise ValueError("--check needs a reserve: give --reserve")
         return OK if report.verdict.safe and report.verdict.starts else UNSAFE
     return OK
 

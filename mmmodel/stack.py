@@ -341,7 +341,10 @@ def as_stack(what: Askable) -> Stack:
 
         return load_stack(what)
     if isinstance(what, dict):
-        return Stack.model_validate(what)
+        try:
+            return Stack.model_validate(what)
+        except ValidationError as error:
+            raise stack_error("stack", error) from None
     if isinstance(what, Iterable):
         pairs = [pair if isinstance(pair, tuple) else (pair, None) for pair in what]
         if pairs and all(isinstance(pair[0], Request) and len(pair) == 2 for pair in pairs):

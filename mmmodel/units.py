@@ -81,7 +81,7 @@ def format_bytes(count: float) -> str:
     for unit, scale in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
         if count >= scale:
             if (count * 4) % scale == 0:
-                return f"{count / scale:g} {unit}"
+                return f"{count / scale:.12g} {unit}"
             return f"{count:,} B ({count / scale:.4g} {unit})"
     return f"{count:,} B"
 

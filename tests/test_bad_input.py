@@ -111,7 +111,6 @@ REQUEST = mm.Request(chunks=[4, 4, 3])
         (lambda: mm.Request(chunks=[4], servers=[1]), "servers are given without rates"),
         (lambda: mm.Request(chunks=[4], rates=[1], servers=[0]), "0 is not a whole number, 1 or more"),
         (lambda: mm.Request(chunks=[4], floors=[1, 2]), "floors: has 2 values for 1 chunks"),
-        (lambda: mm.safe_reserve(REQUEST), "throttle"),
         (lambda: mm.safe_reserve(REQUEST, depth=0), "depth: 0 is too small"),
         (lambda: mm.safe_reserve(REQUEST, depth=2.5), "depth: 2.5 is not a whole number"),
         (lambda: mm.safe_reserve(REQUEST, depth=math.inf), "depth: inf is not finite"),
@@ -121,15 +120,14 @@ REQUEST = mm.Request(chunks=[4, 4, 3])
         (lambda: mm.safe_depth(REQUEST, -1), "reserve: -1 is negative"),
         (lambda: mm.safe_depth(REQUEST, None), "reserve"),
         (lambda: mm.verdict(REQUEST, depth=4), "reserve: the pool has no capacity; give reserve="),
-        (lambda: mm.verdict(REQUEST, reserve=4), "depth"),
         (lambda: mm.verdict(7, depth=4, reserve=4), "stack: 7 is not a stack"),
         (lambda: mm.verdict([], depth=4, reserve=4), "is not a stack"),
         (lambda: mm.verdict([(REQUEST, 3, 4)], reserve=4), "is not a stack"),
         (lambda: mm.verdict([(REQUEST, 0)], reserve=4), "0 is not a whole number"),
         (lambda: mm.verdict({}, reserve=4), "pools: is missing"),
         (lambda: mm.verdict("nbd-tpc", reserve=4), "is no stack of the catalogue"),
-        (lambda: mm.unsafe_reserves(mm.Request(chunks=range(1, 5000)), depth=10**9), "bit operations"),
-        (lambda: mm.reachable_deadlock(mm.load_stack("nbd-tcp"), 128, 10**7), "exhaustive search"),
+        (lambda: mm.unsafe_reserves(mm.Request(chunks=[4097, 4096, 1]), depth=10**6), "bit operations"),
+        (lambda: mm.reachable_deadlock(mm.load_stack("nbd-tcp"), 128, 10**7, limit=10_000), "exhaustive search"),
     ],
 )
 def test_malformed_questions_in_python(ask, message):
@@ -204,7 +202,7 @@ def places(data, path=()):
 
 
 @given(st.integers(0, 400), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_mutated_stacks_are_refused_or_answered(seed, data):
     """A good stack with leaves replaced, keys dropped, renamed or doubled: an answer, or an error of the ValueError family."""
     plain, depth, reserve, _ = instance(seed)
