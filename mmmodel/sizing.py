@@ -68,6 +68,24 @@ def unsafe_reserves(stack: Askable, depth: int | None = None, pool: str = RESERV
     return islands.unsafe_intervals(as_stack(stack).system(depth=depth, pool=pool, unlimited=True), pool)
 
 
+def first_gap(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | None:
+    """The least capacity, from F on, that is safe although a larger one is not; None where there is no such island."""
+    map_ = unsafe_reserves(stack, depth, pool)
+    least = footprint(stack, pool)
+    edges = [least, *(int(high) + 1 for _, high in map_[:-1])]
+    lows = [low for low, _ in map_]
+    return next((edge for edge, low in zip(edges, lows) if edge < low), None)
+
+
+def chunks(stack: Askable, pool: str = RESERVE) -> list[int]:
+    """c_1 .. c_m: what a request of a one-class stack takes from `pool`, step by step. Raises QuestionError for several classes."""
+    model = as_stack(stack)
+    if len(model.requests) != 1:
+        raise QuestionError(f"stack {model.name} has several classes; choose one of {', '.join(model.requests)} with only()")
+    (cls,) = model.requests.values()
+    return [int(step.take[pool]) for step in cls.steps for _ in range(step.repeat) if step.take.get(pool)]
+
+
 # ---- the two depths -------------------------------------------------------------------------------------------------
 
 
@@ -500,6 +518,8 @@ __all__ = [
     "QuestionError",
     "Verdict",
     "Waiting",
+    "chunks",
+    "first_gap",
     "footprint",
     "frames",
     "reachable_deadlock",

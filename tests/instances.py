@@ -21,7 +21,9 @@ def instance(seed):
     counts = [rng.randint(1, 5) if classes == 1 else rng.randint(1, 2 + (n == 0)) for n in range(classes)]
     requests, needs = {}, dict.fromkeys(pools, 1)
     for n in range(classes):
-        steps, _ = _steps(rng, traits, pools, rng.randint(1, 4 if classes == 1 or rng.random() < 0.3 else 3), [{}], needs, f"c{n}s")
+        steps, _ = _steps(
+            rng, traits, pools, rng.randint(1, 4 if classes == 1 or rng.random() < 0.3 else 3), [{}], needs, f"c{n}s"
+        )
         if "throttle" in traits:
             weight = rng.randint(1, 2) if "weights" in traits else 1
             first = steps[0]

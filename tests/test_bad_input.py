@@ -139,7 +139,9 @@ def test_malformed_questions_in_python(ask, message):
 # ---- generated mistakes ------------------------------------------------------------------------------------------------------
 
 numbers = st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.fractions())
-pieces = st.lists(st.sampled_from([*"0123456789.+-eE _", *units.BYTE_UNITS, *units.SECOND_UNITS, "M", "Ki", "\u0660"]), max_size=6)
+pieces = st.lists(
+    st.sampled_from([*"0123456789.+-eE _", *units.BYTE_UNITS, *units.SECOND_UNITS, "M", "Ki", "\u0660"]), max_size=6
+)
 quantities = st.one_of(st.text(max_size=20), pieces.map("".join), numbers)
 
 
@@ -178,7 +180,11 @@ def test_torn_yaml_is_refused(tmp_path_factory, data):
     for _ in range(data.draw(st.integers(1, 3))):
         a, b = sorted((data.draw(st.integers(0, len(text))), data.draw(st.integers(0, len(text)))))
         b = min(b, a + 40)
-        new = data.draw(st.one_of(st.text(max_size=8), st.sampled_from([": ", "- ", "{", "[", "&a ", "*a", "!!x ", "#", '"', "\t", "|\n", "---\n"])))
+        new = data.draw(
+            st.one_of(
+                st.text(max_size=8), st.sampled_from([": ", "- ", "{", "[", "&a ", "*a", "!!x ", "#", '"', "\t", "|\n", "---\n"])
+            )
+        )
         text = text[:a] + new + text[b:]
     path = tmp_path_factory.mktemp("torn") / "torn.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -189,7 +195,9 @@ def test_torn_yaml_is_refused(tmp_path_factory, data):
 
 
 leaves = st.one_of(
-    numbers, st.text(max_size=6), st.sampled_from(["never", "wait", "4 KiB", "2 ms", "1e400", "reserve", [], {}, [1], {"lose": 1}])
+    numbers,
+    st.text(max_size=6),
+    st.sampled_from(["never", "wait", "4 KiB", "2 ms", "1e400", "reserve", [], {}, [1], {"lose": 1}]),
 )
 
 
@@ -265,7 +273,9 @@ def test_any_command_line_ends_in_an_exit_code(args):
 @pytest.fixture
 def notebook(tmp_path):
     nbformat = pytest.importorskip("nbformat")
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    made = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
     made.cells = [nbformat.v4.new_code_cell("size: int = 1  # a number"), nbformat.v4.new_code_cell("print(size)")]
     made.cells[0].metadata["tags"] = ["parameters"]
     path = tmp_path / "small.ipynb"

@@ -80,7 +80,9 @@ def test_json_of_a_safe_stack(capsys):
 def test_json_says_when_more_is_worse(capsys, tmp_path):
     """K = 4, chunks 4, 4, 3: 23 is safe, 24 to 26 are not (design section 4.3)."""
     stack = tmp_path / "anomaly.yaml"
-    stack.write_text("pools: {reserve: {}}\nrequests: {w: {depth: 4, steps: [{take: {reserve: 4}}, {take: {reserve: 4}}, {take: {reserve: 3}}]}}\n")
+    stack.write_text(
+        "pools: {reserve: {}}\nrequests: {w: {depth: 4, steps: [{take: {reserve: 4}}, {take: {reserve: 4}}, {take: {reserve: 3}}]}}\n"
+    )
     _, data = answer(capsys, "size", str(stack), "--reserve", "23")
     assert data["verdict"]["larger_unsafe"] == [24, 26]
     assert data["sizes"][0]["safe_reserve"] == 35
@@ -117,7 +119,8 @@ def test_reserve_of_a_recorded_host(capsys, host):
 
 
 @pytest.mark.parametrize(
-    ("reserve", "check", "code"), [("704896", True, 0), ("704895", True, 1), ("704895", False, 0), ("1 MiB", True, 0), ("10459", True, 1)]
+    ("reserve", "check", "code"),
+    [("704896", True, 0), ("704895", True, 1), ("704895", False, 0), ("1 MiB", True, 0), ("10459", True, 1)],
 )
 def test_check_exit_codes(capsys, reserve, check, code):
     assert run(capsys, *NBD, "--reserve", reserve, *(["--check"] if check else []))[0] == code
@@ -183,7 +186,11 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     root = Path(mm.__file__).parent.parent
     command = f'"{sys.executable}" -m mmmodel stacks nbd-tcp | true'
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(root)}, cwd=tmp_path
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        cwd=tmp_path,
     )
     assert done.stderr == ""
     assert done.returncode == cli.OK

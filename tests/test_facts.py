@@ -144,7 +144,9 @@ def crypt(pages, lock):
     return stack({"mempool": pages, "lock": 1} if lock else {"mempool": pages}, w={"depth": 2, "steps": steps})
 
 
-@pytest.mark.parametrize(("pages", "lock", "safe"), [(256, False, False), (510, False, False), (511, False, True), (256, True, True)])
+@pytest.mark.parametrize(
+    ("pages", "lock", "safe"), [(256, False, False), (510, False, False), (511, False, True), (256, True, True)]
+)
 def test_dm_crypt(pages, lock, safe):
     assert mm.verdict(crypt(pages, lock)).safe == safe
 

@@ -7,11 +7,11 @@ import random
 from fractions import Fraction
 
 import pytest
-from mmmodel.sizing import safe_depth, wait_free_reserve
 
 import mmmodel.performance as performance
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.performance import best_depth, frontier, knee, throughput, throughput_bounds, time_to_deadlock, time_to_unsafe
+from mmmodel.sizing import safe_depth, wait_free_reserve
 from mmmodel.stack import QuestionError, Request, Stack
 from tests.exact.random_systems import Wild, plain, wild
 

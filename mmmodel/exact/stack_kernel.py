@@ -111,7 +111,17 @@ def tables(layout: Layout) -> Tables:
     slot_rows = [[s.position, s.limit, s.station, *listed(s.onward), *holds[s.position]] for s in slots]
     place_rows = []
     for at, (place, p) in enumerate(zip(places, positions)):
-        row = [KINDS[place.kind], place.slot, place.lost, place.station, p.then, p.refused, p.cls, place.rank, *listed(place.start)]
+        row = [
+            KINDS[place.kind],
+            place.slot,
+            place.lost,
+            place.station,
+            p.then,
+            p.refused,
+            p.cls,
+            place.rank,
+            *listed(place.start),
+        ]
         place_rows.append(row + need[at])
     station_rows = [[s.servers, *unweighted(s.queues), *unweighted(s.phases)] for s in layout.stations]
     return Tables(

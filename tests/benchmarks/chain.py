@@ -151,9 +151,7 @@ def main(sizes=(84,)):
     for units in sizes:
         for question, tolerance in (("transient", 1e-6), ("by", 1e-6), ("stationary", 1e-12), ("mean", 1e-12)):
             exact = truth(units, LOAD, question)
-            print(
-                f"S = {units}, load {LOAD}, {question}" + (f" at t = {TIME}" if question in ("transient", "by") else "")
-            )
+            print(f"S = {units}, load {LOAD}, {question}" + (f" at t = {TIME}" if question in ("transient", "by") else ""))
             ours = run(sys.executable, OURS, units, LOAD, question, TIME, tolerance)
             print(shown("mmmodel", ours, exact), flush=True)
             if isinstance(probe, str):

@@ -58,17 +58,13 @@ def peers(pfqn: Any, lossn: Any) -> None:
     for n in (200, 2000):
         theirs = partial(pfqn.pfqn_mva, demands, np.array([n]), think)
         compare(f"MVA, population {n}, 4 stations", partial(mva, DEMANDS, n, THINK), theirs, last, first)
-    theirs = partial(
-        pfqn.pfqn_mvams, zeros[:1], demands, np.array([200.0]), think, np.ones(4), np.array(SERVERS, dtype=float)
-    )
+    theirs = partial(pfqn.pfqn_mvams, zeros[:1], demands, np.array([200.0]), think, np.ones(4), np.array(SERVERS, dtype=float))
     compare("several servers, population 200", partial(mva, DEMANDS, 200, THINK, SERVERS), theirs, last, first)
     ours = partial(solve_multiclass, CLASSES, POPULATIONS)
     theirs = partial(pfqn.pfqn_mva, np.array(CLASSES).T, np.array(POPULATIONS), zeros)
     compare("3 classes of 20, 3 stations", ours, theirs, lambda got: got.throughputs, lambda got: np.ravel(got[0]))
     ours = partial(reduced_load, POOLS, OFFERED, UNITS)
-    theirs = partial(
-        lossn.lossn_erlangfp, np.array(OFFERED), np.array(UNITS, dtype=float).T, np.array(POOLS, dtype=float), 1e-12
-    )
+    theirs = partial(lossn.lossn_erlangfp, np.array(OFFERED), np.array(UNITS, dtype=float).T, np.array(POOLS, dtype=float), 1e-12)
     compare("Erlang fixed point, 3 pools", ours, theirs, lambda got: got.pools, lambda got: np.ravel(got[2]))
 
 

@@ -11,7 +11,6 @@ import sys
 import time
 
 from mmmodel.exact.chain import explore
-
 from mmmodel.exact.layout import Layout
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.exact.stack_walk import Walk

@@ -16,9 +16,7 @@ def _deadlock_reachable(rooms, arcs, population):
     blocking."""
     nodes = sorted(rooms)
     targets = {node: sorted({t for s, t in arcs if s == node}) for node in nodes}
-    starts = (
-        counts for counts in itertools.product(*(range(rooms[n] + 1) for n in nodes)) if sum(counts) == population
-    )
+    starts = (counts for counts in itertools.product(*(range(rooms[n] + 1) for n in nodes)) if sum(counts) == population)
     todo = [tuple((count, None) for count in counts) for counts in starts]
     seen = set(todo)
     while todo:

@@ -75,12 +75,7 @@ def test_growth_rates():
         # the polynomial factor of T_n shrinks like ln(n)/n: a doubling cancels most of it
         logs = [_log_passage(n, share) for n in (4000, 8000)]
         assert (logs[1] - logs[0]) / 4000 == pytest.approx(hitting.growth_when_load_scales(share), abs=1e-3)
-    assert (
-        hitting.growth_when_load_scales(1.0)
-        == hitting.growth_when_load_scales(3.0)
-        == hitting.growth_per_place(3.0, 1.0)
-        == 0
-    )
+    assert hitting.growth_when_load_scales(1.0) == hitting.growth_when_load_scales(3.0) == hitting.growth_per_place(3.0, 1.0) == 0
 
 
 def _log_passage(n, share):

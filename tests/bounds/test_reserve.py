@@ -148,10 +148,7 @@ def test_weighted_throttle_against_every_state():
     compared = 0
     for _ in range(12):
         capacity = generator.randint(2, 5)
-        classes = [
-            ([generator.randint(1, 4) for _ in range(generator.randint(1, 3))], generator.randint(1, 2))
-            for _ in range(2)
-        ]
+        classes = [([generator.randint(1, 4) for _ in range(generator.randint(1, 3))], generator.randint(1, 2)) for _ in range(2)]
         safe = reserve.knapsack_safe_reserve([(chunks, None, weight, None) for chunks, weight in classes], capacity)
         steps = [[({"t": (weight, 0)}, {}), *brute.held_chunks(chunks)] for chunks, weight in classes]
         footprint = max(sum(chunks) for chunks, _ in classes)

@@ -70,9 +70,7 @@ def test_published_vector():
 
 def test_equal_stations_are_exact():
     for stations, population in itertools.product(range(1, 7), range(1, 12)):
-        assert throughput.balanced_throughput(stations, Fraction(2), population) == mva(
-            [Fraction(2)] * stations, population
-        )
+        assert throughput.balanced_throughput(stations, Fraction(2), population) == mva([Fraction(2)] * stations, population)
     for stations, loss in itertools.product(range(2, 7), (Fraction(1, 20), Fraction(1, 7), Fraction(1, 4))):
         demands = [Fraction(1)] * stations
         depth = throughput.depth_for_loss(demands, loss)

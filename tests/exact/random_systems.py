@@ -22,6 +22,7 @@ class Wild:
     room: int = 14  # the most of the reserve
     depth: int = 3  # the most of a class
 
+
 def plain(rng: random.Random, steps: int = 3, depth: int = 4) -> tuple[Request, int]:
     """A bare request of 1..steps timed chunks, and a depth."""
     count = rng.randint(1, steps)

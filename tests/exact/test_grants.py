@@ -13,8 +13,8 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from mmmodel.exact.chain import StateSpaceTooLarge
 
+from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import GRANTS
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.stack import Stack

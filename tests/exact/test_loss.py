@@ -148,9 +148,7 @@ def test_engset_against_its_definition():
         for load in (Fraction(1, 5), Fraction(1), Fraction(7, 2)):
             got = engset(servers, sources, load, exact=True)
             for congestion, s in ((got.time, sources), (got.call, sources - 1)):
-                assert congestion == comb(s, servers) * load**servers / sum(
-                    comb(s, k) * load**k for k in range(servers + 1)
-                )
+                assert congestion == comb(s, servers) * load**servers / sum(comb(s, k) * load**k for k in range(servers + 1))
     assert engset(2, 4, 1, exact=True) == (Fraction(6, 11), Fraction(3, 7))
     # many quiet sources are a Poisson stream
     assert engset(10, 10**7, 5e-7).call == pytest.approx(erlang_b(10, 5), rel=1e-5)
@@ -184,9 +182,7 @@ def test_multirate_law_against_the_states(capacity, loads, sizes, compiled, monk
     if not compiled:
         monkeypatch.setattr(loss, "_recursion", lambda: loss._fill)
     expected = states_law(capacity, loads, sizes)
-    assert multirate_law(capacity, [float(a) for a in loads], sizes) == pytest.approx(
-        [float(p) for p in expected], rel=1e-13
-    )
+    assert multirate_law(capacity, [float(a) for a in loads], sizes) == pytest.approx([float(p) for p in expected], rel=1e-13)
     blocking = [float(sum(expected[max(0, capacity - b + 1) :])) for b in sizes]
     assert kaufman_roberts(capacity, [float(a) for a in loads], sizes) == pytest.approx(blocking, rel=1e-13)
 
@@ -277,10 +273,7 @@ def ladder_by_balance(capacity, loads, floors):
         births = sum(Fraction(a) for a, floor in zip(loads, floors) if capacity - (used + 1) >= floor)
         law.append(law[-1] * births / (used + 1))
     total = sum(law)
-    return [
-        sum(p for used, p in enumerate(law) if capacity - (used + 1) < floor or used == capacity) / total
-        for floor in floors
-    ]
+    return [sum(p for used, p in enumerate(law) if capacity - (used + 1) < floor or used == capacity) / total for floor in floors]
 
 
 @pytest.mark.parametrize("floors", [(0, 0, 0), (0, 3, 8), (2, 5, 30), (0, 12, 11)])

@@ -61,9 +61,7 @@ def test_schwetman_figure_6_as_corrected():
     """Purdue CSD-TR-330, figure 6, p. 9: 40 and 4 requests, a CPU and four disks. The report's numbers are wrong
     (queueing: qncmmva.m says so and gives those of JMVA)."""
     cpu, disk = (0.01 / 0.9, 0.1 / 0.05), (0.035 / 0.9 / 4, 0.035 / 0.05 / 4)
-    got = solve_multiclass(
-        [[5, cpu[0]] + [disk[0]] * 4, [10, cpu[1]] + [disk[1]] * 4], [40, 4], servers=[None] + [1] * 5
-    )
+    got = solve_multiclass([[5, cpu[0]] + [disk[0]] * 4, [10, cpu[1]] + [disk[1]] * 4], [40, 4], servers=[None] + [1] * 5)
     assert got.throughputs == pytest.approx([7.891588, 0.277270], abs=1e-6)
     assert got.queue_lengths[:, :3] == pytest.approx(
         np.array([[39.457941, 0.192262, 0.087449], [2.772704, 1.008198, 0.054775]]), abs=1e-6
@@ -99,9 +97,7 @@ def by_states(demands, populations, think, servers):
         total = sum(n)
         rates = prod(k if counts[i] is None else min(k, counts[i]) for k in range(1, total + 1))
         return (
-            Fraction(factorial(total), prod(map(factorial, n)))
-            * prod(Fraction(columns[i][r]) ** n[r] for r in classes)
-            / rates
+            Fraction(factorial(total), prod(map(factorial, n))) * prod(Fraction(columns[i][r]) ** n[r] for r in classes) / rates
         )
 
     def normalizer(target, station=None, r=None):

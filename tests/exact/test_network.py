@@ -251,9 +251,7 @@ def test_large_populations_neither_overflow_nor_lose_digits():
     assert np.all(np.isfinite(got.log_G))
     assert got.X[-1] == pytest.approx(1, rel=1e-12)
     assert got.X[0] == pytest.approx(1 / 5062.7, rel=1e-14)
-    assert mva([1, 0.9, 0.8], 5_000, think=5000.0) == pytest.approx(
-        buzen([1, 0.9, 0.8], 5_000, think=5000.0).X, rel=1e-11
-    )
+    assert mva([1, 0.9, 0.8], 5_000, think=5000.0) == pytest.approx(buzen([1, 0.9, 0.8], 5_000, think=5000.0).X, rel=1e-11)
 
 
 def test_many_servers_against_fractions():

@@ -45,9 +45,7 @@ def test_law_against_the_states(demands, servers, think, holdings):
     population = 5
     expected = by_states(demands, holdings, population, think, servers)
     exact = reserve_law(demands, holdings, population, think, servers, exact=True)
-    assert {g * exact.granule: p for g, p in enumerate(exact.probabilities) if p} == {
-        u: p for u, p in expected.items() if p
-    }
+    assert {g * exact.granule: p for g, p in enumerate(exact.probabilities) if p} == {u: p for u, p in expected.items() if p}
     got = reserve_law(demands, holdings, population, think, servers)
     assert got.probabilities == pytest.approx(exact.probabilities.astype(float), rel=1e-13, abs=0)
     network = solve(demands, population, think, servers, exact=True)

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 
 from mmmodel.exact import stack_chain as chains
+from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 from mmmodel.exact.layout import GRANTS, Layout
 from mmmodel.exact.stack_chain import closed_networks, stack_chain
 from mmmodel.exact.stack_walk import Walk
@@ -100,7 +100,9 @@ def test_grants_tell_requests_apart():
     found = {grant: chains.throughput(bare(SLOWER, 5, 26), grant, exact=True) for grant in GRANTS}
     assert len(set(found.values())) == 3
     layout = Layout(bare(SLOWER, 2, 12), "fifo")
-    first, second = (layout.places[at].slot for at, place in enumerate(layout.places) if place.kind == "waits" and at != layout.first[0])
+    first, second = (
+        layout.places[at].slot for at, place in enumerate(layout.places) if place.kind == "waits" and at != layout.first[0]
+    )
     state = [0] * layout.size
     state[first] = state[second] = 1
     state[len(layout.slots) :] = [first + 1, second + 1]
@@ -159,7 +161,9 @@ def test_fallback_is_taken_where_the_take_does_not_fit():
 
 def test_never_served_is_lost():
     """A ring of 4: three requests take a unit each, and one more after a second, which is never given back."""
-    requests = {"rx": {"depth": 3, "steps": [{"take": {"ring": 1}, "serve": {"mean": 1}}, {"take": {"ring": 1}, "serve": "never"}]}}
+    requests = {
+        "rx": {"depth": 3, "steps": [{"take": {"ring": 1}, "serve": {"mean": 1}}, {"take": {"ring": 1}, "serve": "never"}]}
+    }
     made = stack_chain(stack({"ring": 4}, requests), exact=True)
     assert made.throughput() == 0
     assert made.time_to_unsafe() == Fraction(1, 3)
@@ -169,6 +173,7 @@ def test_never_served_is_lost():
 
 def test_a_station_shared_by_two_classes_serves_in_random_order():
     """One server, two classes of unequal rates, one request each: they alternate, so X_a = X_b = 1/(1/2 + 2)."""
+
     def steps(mean):
         return [{"take": {"m": 1}, "serve": {"mean": mean, "servers": 1, "station": "cpu"}}]
 
@@ -184,6 +189,7 @@ def test_a_station_shared_by_two_classes_serves_in_random_order():
 
 def test_service_with_stages_at_a_single_server():
     """One server, K - 1 others thinking: Erlang service against the machine-repair formula for its own stages, by brute force."""
+
     def system(law):
         steps = [{"take": {"m": 1}, "serve": {"mean": 1}}, {"take": {"m": 1}, "serve": {"mean": 0.5, "servers": 1, **law}}]
         return stack({"m": 99}, {"w": {"depth": 4, "steps": steps}})
@@ -251,7 +257,9 @@ def test_little_and_the_laws_of_what_is_in_use():
     made = stack_chain(system, exact=True)
     law = made.occupancy()["reserve"]
     assert sum(law.values()) == 1
-    assert sum(amount * p for amount, p in law.items()) == Fraction(9, 2)  # by symmetry every request is half of its time in each step
+    assert sum(amount * p for amount, p in law.items()) == Fraction(
+        9, 2
+    )  # by symmetry every request is half of its time in each step
     assert stack_chain(system).occupancy()["reserve"] == pytest.approx({k: float(v) for k, v in law.items()})
 
 
