@@ -16,7 +16,7 @@ from functools import cached_property
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
-from mmmodel.exact.stuck import Chains, StuckStates
+from mmmodel.exact.stuck import Chains, StuckStates, contended
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
 from mmmodel.transitions import LEAVES, Move, Position, Relation
 from mmmodel.units import format_bytes
@@ -54,7 +54,7 @@ def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) 
     least = islands.footprint(relation, system.pool(pool))
     if any(position.never for position in relation.positions):
         return math.inf
-    simple = _closed_form(relation)
+    simple = _closed_form(relation, system.pool(pool))
     if simple is not None:
         return max(least, simple)
     return max(least, _most_unsafe(system, relation, system.pool(pool)) + 1)
@@ -216,9 +216,10 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
     """
     system = as_stack(stack).system(depth=depth, reserve=reserve, pool=pool)
     relation = Relation(system)
-    simple = _closed_form(relation)
-    if simple is not None and all(_enough(system, relation, at, simple) for at in range(len(system.pools))):
-        method = f"closed form: {system.pools[0]} of at least {simple:,}"
+    scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
+    simple = _closed_form(relation, scarce[0]) if len(scarce) == 1 else None
+    if simple is not None and system.capacity[scarce[0]] >= simple:
+        method = f"closed form: {system.pools[scarce[0]]} of at least {simple:,}"
         return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
     decision = exact_verdict.decide(system)
     if decision.safe:
@@ -388,9 +389,11 @@ def _named(system: System, amounts) -> dict[str, float]:
 # ---- how the sizes are found ------------------------------------------------------------------------------------------
 
 
-def _closed_form(relation: Relation) -> int | None:
-    """The safe reserve of the system's only contended pool in closed form, where that is exact (design section 4.2)."""
-    if len(relation.capacity) != 1 or relation.refusals or not relation.monotone(0):
+def _closed_form(relation: Relation, pool: int) -> int | None:
+    """The safe capacity of `pool` in closed form, where that is exact (design section 4.2): no other pool refuses anybody."""
+    if relation.refusals or not relation.monotone(pool):
+        return None
+    if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):
         return None
     if any(position.never for position in relation.positions):
         return None
@@ -399,17 +402,12 @@ def _closed_form(relation: Relation) -> int | None:
         if population is None:
             return None
         waits = [
-            (position.holds[0], position.take[0])
+            (position.holds[pool], position.take[pool])
             for position in relation.positions
-            if position.cls == cls and position.waits and position.take[0]
+            if position.cls == cls and position.waits and position.take[pool]
         ]
         classes.append((waits, population))
-    return max(islands.footprint(relation, 0), closed.safe_reserve_positions(classes))
-
-
-def _enough(system: System, relation: Relation, pool: int, needed: int) -> bool:
-    capacity = system.capacity[pool]
-    return capacity is None or capacity >= needed
+    return max(islands.footprint(relation, pool), closed.safe_reserve_positions(classes))
 
 
 def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
@@ -437,7 +435,7 @@ def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
 def _most_in_use(system: System, pool: int) -> int | float:
     """The most that can be in use of an unlimited pool, with the take that is about to be made on top of its floor."""
     relation = Relation(system, merged=False)
-    others = [p for p, capacity in enumerate(system.capacity) if p != pool and capacity is not None]
+    others = [p for p in range(len(system.capacity)) if p != pool and contended(relation, p)]
     reachable = Chains(relation)
     places = [(at, position) for at, position in enumerate(relation.positions) if at in reachable]
     places += [(~at, _taken(position)) for at, position in places if position.waits]

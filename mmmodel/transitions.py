@@ -189,9 +189,9 @@ class Relation:
                     return False
         return True
 
-    def replay(self, moves: Iterable[Move]) -> State:
-        """The state after `moves` from empty. Raises ValueError at the first that cannot be made."""
-        state = self.empty
+    def replay(self, moves: Iterable[Move], state: State | None = None) -> State:
+        """The state after `moves` from `state` (None: empty). Raises ValueError at the first that cannot be made."""
+        state = self.empty if state is None else state
         for move in moves:
             state = self.apply(state, move)
         return state

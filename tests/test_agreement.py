@@ -3,6 +3,7 @@
 The brute force (tests/brute.py) is written from the design's definitions and shares no code with the package.
 """
 
+import itertools
 import math
 from collections import Counter
 
@@ -41,7 +42,7 @@ def judge(seed):
         assert twin.states == found.states
     seen = Counter(traits | {"unsafe" if truth else "safe", f"{len(data['pools'])} pools", decision.method.split(" (")[0]})
     for moves in (found.moves, decision.moves, twin.moves) if truth else ():
-        path, state = sizing.steps(Relation(system), moves)
+        path, _ = sizing.steps(Relation(system), moves)
         ends = brute.replay(path)
         assert any(brute.deadlock(end) or brute.consumes(end) for end in ends), "the path does not end in a deadlock"
         seen["paths"] += 1
@@ -115,7 +116,7 @@ def check_one_class(chunks, depth):
 
 def points(intervals, end):
     """The integers below `end` in closed intervals, which must be in order and apart."""
-    for (_, high), (low, _) in zip(intervals, intervals[1:], strict=False):
+    for (_, high), (low, _) in itertools.pairwise(intervals):
         assert high + 1 < low, f"{intervals} are not merged"
     return [r for low, high in intervals for r in range(low, min(end, high + 1))]
 

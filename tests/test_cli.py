@@ -35,7 +35,7 @@ SHAPE = {
 SIZES = {"name", "footprint", "safe_reserve", "wait_free_reserve", "safe_depth", "wait_free_depth"}
 VERDICT = {"safe", "certain", "method", "starts", "cycle", "waiting", "path", "larger_unsafe"}
 WAITING = {"cls", "step", "count", "holds", "wants", "pools"}
-ADVICE = {"lines", "inequality", "margin", "undo"}
+ADVICE = {"goal", "file", "lines", "inequality", "margin", "undo", "caveat"}
 
 
 def test_json_keeps_its_shape(capsys):
@@ -46,6 +46,7 @@ def test_json_keeps_its_shape(capsys):
     assert set(data["verdict"]) == VERDICT
     assert [set(group) for group in data["verdict"]["waiting"]] == [WAITING]
     assert data["advice"]
+    assert all(set(advice) == ADVICE for advice in data["advice"])
 
 
 def test_json_numbers(capsys):

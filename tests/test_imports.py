@@ -33,7 +33,7 @@ SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "re
 
 def part_of(module):
     """`mmmodel.exact.reach` -> `exact`; the package itself -> `mmmodel`."""
-    return (module.split(".") + [FACE])[1] if module != FACE else FACE
+    return [*module.split("."), FACE][1] if module != FACE else FACE
 
 
 def imports(path):

@@ -61,7 +61,7 @@ class StuckStates:
     def __init__(self, relation: Relation, sized: int | None = None):
         self.relation, self.sized = relation, sized
         # a pool that all requests together cannot exhaust refuses nobody, and is left out
-        self.pools = [pool for pool in range(len(relation.capacity)) if pool == sized or _contended(relation, pool)]
+        self.pools = [pool for pool in range(len(relation.capacity)) if pool == sized or contended(relation, pool)]
         self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
         self.chains = Chains(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
@@ -283,7 +283,7 @@ class StuckStates:
         return False
 
 
-def _contended(relation: Relation, pool: int) -> bool:
+def contended(relation: Relation, pool: int) -> bool:
     """Whether the requests together could ask for more of the pool than there is."""
     capacity, total, need = relation.capacity[pool], 0, 0
     if capacity is None:

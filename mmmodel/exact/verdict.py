@@ -13,7 +13,7 @@ from itertools import pairwise
 from mmmodel.exact import reach
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.stack import System
-from mmmodel.transitions import Move, Relation
+from mmmodel.transitions import Move, Relation, State
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
 CUTS = 200  # stuck states looked at before the whole space is searched instead
@@ -78,24 +78,36 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
     if not states.loose:
         return [move for at in order for move in _along(relation, states.chains[at], stuck.counts[at])]
     pool = states.loose[0]
-    moves: list[Move] = []
-    pieces = []
+    parts, pieces = [], []
     for at in order:
         chain, count = states.chains[at], stuck.counts[at]
         found, _ = descents(relation, chain, pool)
         done = found[-1].start if found else len(chain) - 1
-        for _ in range(count):  # what ends holding nothing of the pool is done first, one request after another
-            moves += _along(relation, chain[: done + 1], 1)
+        parts.append((chain[: done + 1], count))  # what ends holding nothing of the pool is done first
         pieces += [(piece.hump, piece.drop, at, piece) for piece in found]
     # forward, the descents are climbed in the opposite order
     for *_, at, piece in sorted(pieces, key=lambda item: item[:3], reverse=True):
-        part = states.chains[at][piece.start : piece.stop + 1]
-        if len(part) == 2:
-            moves += _along(relation, part, stuck.counts[at])
-        else:
-            for _ in range(stuck.counts[at]):
-                moves += _along(relation, part, 1)
+        parts.append((states.chains[at][piece.start : piece.stop + 1], stuck.counts[at]))
+    moves: list[Move] = []
+    state = relation.empty
+    for part, count in parts:
+        while count:
+            together, more, state = _most_together(relation, state, part, count)
+            moves += more
+            count -= together
     return moves
+
+
+def _most_together(relation: Relation, state: State, part: list[int], count: int) -> tuple[int, list[Move], State]:
+    """All of `count` requests along `part` at once, or a half of them, a quarter …; raises ValueError if not even one can."""
+    while True:
+        moves = _along(relation, part, count)
+        try:
+            return count, moves, relation.replay(moves, state)
+        except ValueError:
+            if count == 1:
+                raise
+            count = (count + 1) // 2
 
 
 def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.benchmarks [NAME …]` runs each module's main(). They print; nothing here asserts a speed."""
