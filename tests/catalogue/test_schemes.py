@@ -111,7 +111,7 @@ KiB = 1024
 MIN, ATOMIC, EXTRA, CLEAN = 2896 * KiB, 1086 * KiB, 8156 * KiB, 460 * KiB**2
 SCALE = {MIN: 8, ATOMIC: 2, MIN + EXTRA: 14, MIN + CLEAN: 17, ATOMIC + CLEAN: 11, 16 * KiB: 2, 5276: 2, 4992: 2, 704: 1, 4096: 1}
 SCALE |= {4096**2 + have: SCALE[have] + 5 for have in (MIN, MIN + EXTRA, MIN + CLEAN)}  # room for 5 dirty pages in place of 4096
-CAPACITY = {"dirty": 5, "rx-budget": 2, "sndbuf": 1, "throttle": 1, "maps": 1, "daemon": 1}
+CAPACITY = {"rx-budget": 2, "sndbuf": 1, "throttle": 1, "maps": 1, "daemon": 1}
 
 
 def small_writeout(stack: Stack, classes: Iterable[str]) -> Stack:
@@ -127,7 +127,8 @@ def small_writeout(stack: Stack, classes: Iterable[str]) -> Stack:
             for key in ("take", "give", "floor"):
                 step[key] = {pool: amount(pool, value) for pool, value in step[key].items()}
     for name, pool in data["pools"].items():
-        pool["capacity"] = SCALE[pool["capacity"]] if name == "reserve" else CAPACITY[name]
+        small = {"reserve": SCALE, "dirty": {4096: 5, 5120: 6}}.get(name, {})
+        pool["capacity"] = small.get(pool["capacity"]) or CAPACITY[name]
     return Stack.model_validate(data).only(*classes)
 
 
