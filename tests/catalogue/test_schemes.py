@@ -277,3 +277,37 @@ def test_the_sized_throttle_is_the_largest_that_the_reserve_carries():
     stack = load_stack("writeout-2007+sized-2026")
     depth = stack.pools["throttle"].capacity
     assert depth * (704 + 5276) + 4992 <= MIN < (depth + 1) * (704 + 5276) + 4992
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("- a\n", "valid dictionary"),
+        ("name: a\n", "stacks: is missing"),
+        ("name: a\nstacks: {}\n", "stacks"),
+        ("name: a\nstacks: {nbd-tcp: {changes: []}}\n", "stacks.nbd-tcp.digest: is missing"),
+        ("name: a\nstacks: {nbd-tcp: {digest: x, changes: [{op: move, path: /x}]}}\n", "stacks.nbd-tcp.changes[0].op"),
+        ("name: a\nstacks: {nbd-tcp: {digest: x, changes: [{op: add}]}}\n", "stacks.nbd-tcp.changes[0].path: is missing"),
+        ("name: a\ncolour: red\nstacks: {nbd-tcp: {digest: x}}\n", "colour: unknown key"),
+        ("name: a\nname: b\n", "duplicate key"),
+    ],
+)
+def test_a_malformed_scheme_is_refused_with_its_file_and_place(tmp_path, text, message):
+    path = tmp_path / "scheme.yaml"
+    path.write_text(text)
+    for asked in (path, str(path)):
+        with pytest.raises(StackError) as caught:
+            load_scheme(asked)
+        assert message in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_a_scheme_from_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "scheme.yaml"
+    digest = load_stack("nbd-tcp").digest
+    path.write_text(
+        f"name: half\nstacks: {{nbd-tcp: {{digest: {digest}, changes: [{{op: replace, path: /pools/throttle/capacity, value: 64}}]}}}}\n"
+    )
+    assert apply_scheme(load_stack("nbd-tcp"), load_scheme(path)).pools["throttle"].capacity == 64
+    assert load_stack(f"nbd-tcp+{path}").pools["throttle"].capacity == 64
