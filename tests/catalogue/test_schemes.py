@@ -111,7 +111,7 @@ KiB = 1024
 MIN, ATOMIC, EXTRA, CLEAN = 2896 * KiB, 1086 * KiB, 8156 * KiB, 460 * KiB**2
 SCALE = {MIN: 8, ATOMIC: 2, MIN + EXTRA: 14, MIN + CLEAN: 17, ATOMIC + CLEAN: 11, 16 * KiB: 2, 5276: 2, 4992: 2, 704: 1, 4096: 1}
 SCALE |= {4096**2 + have: SCALE[have] + 5 for have in (MIN, MIN + EXTRA, MIN + CLEAN)}  # room for 5 dirty pages in place of 4096
-CAPACITY = {"dirty": 5, "rx-budget": 2, "sndbuf": 1, "throttle": 1, "maps": 1, "daemon": 1}
+CAPACITY = {"rx-budget": 2, "sndbuf": 1, "throttle": 1, "maps": 1, "daemon": 1}
 
 
 def small_writeout(stack: Stack, classes: Iterable[str]) -> Stack:
@@ -127,7 +127,8 @@ def small_writeout(stack: Stack, classes: Iterable[str]) -> Stack:
             for key in ("take", "give", "floor"):
                 step[key] = {pool: amount(pool, value) for pool, value in step[key].items()}
     for name, pool in data["pools"].items():
-        pool["capacity"] = SCALE[pool["capacity"]] if name == "reserve" else CAPACITY[name]
+        small = {"reserve": SCALE, "dirty": {4096: 5, 5120: 6}}.get(name, {})
+        pool["capacity"] = small.get(pool["capacity"]) or CAPACITY[name]
     return Stack.model_validate(data).only(*classes)
 
 
@@ -276,3 +277,37 @@ def test_the_sized_throttle_is_the_largest_that_the_reserve_carries():
     stack = load_stack("writeout-2007+sized-2026")
     depth = stack.pools["throttle"].capacity
     assert depth * (704 + 5276) + 4992 <= MIN < (depth + 1) * (704 + 5276) + 4992
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("- a\n", "valid dictionary"),
+        ("name: a\n", "stacks: is missing"),
+        ("name: a\nstacks: {}\n", "stacks"),
+        ("name: a\nstacks: {nbd-tcp: {changes: []}}\n", "stacks.nbd-tcp.digest: is missing"),
+        ("name: a\nstacks: {nbd-tcp: {digest: x, changes: [{op: move, path: /x}]}}\n", "stacks.nbd-tcp.changes[0].op"),
+        ("name: a\nstacks: {nbd-tcp: {digest: x, changes: [{op: add}]}}\n", "stacks.nbd-tcp.changes[0].path: is missing"),
+        ("name: a\ncolour: red\nstacks: {nbd-tcp: {digest: x}}\n", "colour: unknown key"),
+        ("name: a\nname: b\n", "duplicate key"),
+    ],
+)
+def test_a_malformed_scheme_is_refused_with_its_file_and_place(tmp_path, text, message):
+    path = tmp_path / "scheme.yaml"
+    path.write_text(text)
+    for asked in (path, str(path)):
+        with pytest.raises(StackError) as caught:
+            load_scheme(asked)
+        assert message in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_a_scheme_from_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "scheme.yaml"
+    digest = load_stack("nbd-tcp").digest
+    path.write_text(
+        f"name: half\nstacks: {{nbd-tcp: {{digest: {digest}, changes: [{{op: replace, path: /pools/throttle/capacity, value: 64}}]}}}}\n"
+    )
+    assert apply_scheme(load_stack("nbd-tcp"), load_scheme(path)).pools["throttle"].capacity == 64
+    assert load_stack(f"nbd-tcp+{path}").pools["throttle"].capacity == 64
