@@ -18,13 +18,11 @@ TWELVE = {
     "invgauss": {"mu": 0.8},
     "beta": {"a": 2.0, "b": 3.0},
     "uniform": {},
-    "genexpon": {"a": 1.0, "b": 2.0, "c": 1.5},  # SciPy has no sampler of its own: a table
+    "genexpon": {"a": 1.0, "b": 2.0, "c": 1.5},
     "fisk": {"c": 4.0},
-    "hypsecant_half": {},
+    "halfgennorm": {"beta": 1.5},
 }
-TWELVE.pop("hypsecant_half")
-TWELVE["halfgennorm"] = {"beta": 1.5}  # a table
-TABLES = {"genexpon", "halfgennorm"}
+TABLES = {"pareto", "lomax", "genexpon", "fisk", "halfgennorm"}  # SciPy has no sampler of its own for these
 
 
 def service(name, mean=3.0):

@@ -40,10 +40,10 @@ def erlang_b(servers, load):
     [(THREE, 4, 24, 131 / 51), (THREE, 4, 30, 785297 / 190944), (Request([1, 1], [1, 1], [1, 1]), 2, 2, 2.0)],
 )
 def test_time_to_deadlock_vectors(request_, depth, reserve, exact):
-    found = simulate(request_, depth, reserve, seed=10, measure="time_to_deadlock", replications=10_000).time_to_deadlock
+    found = simulate(request_, depth, reserve, seed=10, measure="time_to_deadlock", replications=4000).time_to_deadlock
     assert found.covers(exact)
-    assert found.replications == 10_000
-    assert found.half_width < 0.03 * exact
+    assert found.replications == 4000
+    assert found.half_width < 0.05 * exact
 
 
 def test_unsafe_comes_before_the_deadlock():
@@ -141,7 +141,8 @@ def test_ratio_and_bootstrap_agree_with_student_where_they_must():
 
 
 def test_rule_of_three():
-    assert three(1000) == pytest.approx(3 / 1000, rel=0.002)
+    assert three(1000) == pytest.approx(3 / 1000, rel=0.003)
+    assert (1 - three(7)) ** 7 == pytest.approx(0.05)
 
 
 def test_mser5_finds_the_warm_up():
