@@ -282,10 +282,13 @@ class State:
 
 
 def layout_table(L: Layout) -> np.ndarray:
-    """The layout in one table, a row a place, as the loop reads it."""
+    """The layout in one row of numbers, as the loop reads it: a row of columns for each place, then (places, blocks, pools)."""
+    k = kernel()
     scalars = (L.station, L.stream, L.never, L.fallback, L.following, L.rank, L.kind, L.takes, L.gives, L.holds, L.lose > 0)
     blocks = (L.take, L.floor, L.give, L.held, L.need_waiting, L.need_served)
-    return np.ascontiguousarray(np.column_stack([*scalars, *blocks]).astype(np.int64))
+    rows = np.zeros((len(L.kind), k.L_ROW), np.int64)
+    rows[:, : len(scalars)] = np.column_stack(scalars)
+    return np.concatenate([rows.ravel(), np.stack(blocks, axis=1).astype(np.int64).ravel()])
 
 
 def engine_for(program: Program, seed: np.random.SeedSequence, **settings):

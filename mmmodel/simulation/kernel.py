@@ -5,7 +5,7 @@ it is given as pointers; the whole state is two of them, and a copy of a state i
 
     S   int64: scalars (names below), then the tables of pools, places, stations, classes, requests and the heap
     T   float64: time now, importance, spare …, then the times of the heap
-    L   int64 (places, columns): the layout of the program, one row a place;  G float64: retry time and weights of a place
+    L   int64: the layout of the program, one row a place, then its amounts;  G float64: retry time and weights of a place
     V   float64 (streams, size): times drawn ahead;  X int64 (streams + 1, 2): next position and limit; last row the choices
     M   float64 (pools + 1, …): time of the last change and the histogram of a pool's use; last row the number waiting
     J   float64 (rows, 5 + pools): the log
@@ -30,7 +30,7 @@ WAIT, TAKE, START, DONE, LEAVE, LOST, RETRY, ELSEWHERE = range(8)  # kinds of a 
 ACTIVE, EVENTS, SEQUENCE, HEAP, HOLE, ROOM, NEWLY, TOOK, LOW, GUARD, LOGGED = range(11)  # they change
 (POOLS, PLACES, STATIONS, CLASSES, SLOTS, GRANT, WATCH_DEAD, WATCH_UNSAFE, MEASURED, OPENS) = range(11, 21)  # they do not
 (AT_POOL, AT_PLACE, AT_STATION, AT_CLASS, AT_REQUEST, AT_HEAP, RETRIES) = range(21, 28)  # where the tables begin
-L_WIDE, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(28, 34)  # rows of the other arrays, set by `addresses`
+AMOUNTS, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(28, 34)  # rows of the other arrays, set by `addresses`
 SCALARS = 34
 # S: columns of its tables
 CAPACITY, FREE, STUCK, WIDTH, POOL = 0, 1, 2, 3, 4
@@ -41,8 +41,9 @@ NEXT, WHERE, PHASE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4, 5
 ORDER, WHAT, ENTRY = 0, 1, 2
 # T: scalars, then the heap's times
 NOW, IMPORTANCE, TIMES = 0, 1, 4
-# L: columns, then blocks over the pools
-STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, TAKES, GIVES, HOLDS, LOSES, AMOUNTS = range(12)
+# L: columns, then the amounts
+STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, TAKES, GIVES, HOLDS, LOSES = range(11)
+L_ROW, BLOCKS = 16, 6  # columns of a row; behind the rows (places, blocks, pools)
 TAKE_, FLOOR_, GIVE_, HELD_, NEED_WAITING, NEED_SERVED = range(6)
 # G: columns
 LOSE, WEIGH_WAITING, WEIGH_SERVED, G_WIDE = 0, 1, 2, 3
@@ -89,8 +90,8 @@ def pointers(A):
 
 def addresses(*given: np.ndarray) -> np.ndarray:
     """The addresses that `pointers` turns back; the widths of the rows go into S."""
-    L, _, S, _, V, X, M, J = given
-    S[L_WIDE], S[V_WIDE], S[M_WIDE], S[J_WIDE] = L.shape[1], V.shape[1], M.shape[1], J.shape[1]
+    _, _, S, _, V, X, M, J = given
+    S[AMOUNTS], S[V_WIDE], S[M_WIDE], S[J_WIDE] = S[PLACES] * L_ROW, V.shape[1], M.shape[1], J.shape[1]
     S[RECORDED], S[CHOICE] = len(J), 2 * (len(X) - 1)
     return np.array([a.ctypes.data for a in given], np.int64)
 
@@ -200,12 +201,18 @@ def close_hole(S, T):
 
 
 @_jit
+def amounts(S, k, block):
+    """Where in L the amounts of place k over the pools begin."""
+    return S[AMOUNTS] + (k * BLOCKS + block) * S[POOLS]
+
+
+@_jit
 def fits(L, S, k):
-    if L[k * S[L_WIDE] + TAKES]:
+    if L[k * L_ROW + TAKES]:
         pools = S[POOLS]
         for p in range(pools):
-            amount = L[k * S[L_WIDE] + AMOUNTS + p]
-            if amount and S[S[AT_POOL] + POOL * p + FREE] - amount < L[k * S[L_WIDE] + AMOUNTS + pools + p]:
+            amount = L[amounts(S, k, TAKE_) + p]
+            if amount and S[S[AT_POOL] + POOL * p + FREE] - amount < L[amounts(S, k, FLOOR_) + p]:
                 return False
     return True
 
@@ -220,26 +227,26 @@ def account(S, T, M, p):
 
 @_jit
 def take(L, S, T, M, J, slot, k):
-    if L[k * S[L_WIDE] + TAKES]:
+    if L[k * L_ROW + TAKES]:
         for p in range(S[POOLS]):
-            amount = L[k * S[L_WIDE] + AMOUNTS + p]
+            amount = L[amounts(S, k, TAKE_) + p]
             if amount:
                 if S[MEASURED]:
                     account(S, T, M, p)
                 S[S[AT_POOL] + POOL * p + FREE] -= amount
         S[TOOK] = 1
     if S[RECORDED]:
-        record(S, T, J, TAKE, slot, L[k * S[L_WIDE] + KIND], k)
+        record(S, T, J, TAKE, slot, L[k * L_ROW + KIND], k)
 
 
 @_jit
 def give(L, S, T, M, k):
     """True if anything is given back."""
-    if not L[k * S[L_WIDE] + GIVES]:
+    if not L[k * L_ROW + GIVES]:
         return False
     pools = S[POOLS]
     for p in range(pools):
-        amount = L[k * S[L_WIDE] + AMOUNTS + GIVE_ * pools + p]
+        amount = L[amounts(S, k, GIVE_) + p]
         if amount:
             if S[MEASURED]:
                 account(S, T, M, p)
@@ -254,7 +261,7 @@ def give(L, S, T, M, k):
 def count_waiting(L, S, T, M, k, change):
     """The integral of the number that waits; requests outside a closed stack's first step do not count."""
     if S[MEASURED]:
-        klass = S[AT_CLASS] + CLASS_ * L[k * S[L_WIDE] + KIND]
+        klass = S[AT_CLASS] + CLASS_ * L[k * L_ROW + KIND]
         if S[klass + OPEN] or k != S[klass + FIRST]:
             row = S[POOLS]
             M[row * S[M_WIDE] + WAIT_INTEGRAL] += M[row * S[M_WIDE] + WAIT_NUMBER] * (T[NOW] - M[row * S[M_WIDE] + WAIT_SINCE])
@@ -281,11 +288,11 @@ def join(L, G, S, T, M, J, slot, k):
     S[at + TAIL] = slot
     S[at + N_WAITING] += 1
     T[IMPORTANCE] += G[k * G_WIDE + WEIGH_WAITING]
-    if L[k * S[L_WIDE] + HOLDS]:
+    if L[k * L_ROW + HOLDS]:
         S[NEWLY] = 1
     count_waiting(L, S, T, M, k, 1)
     if S[RECORDED]:
-        record(S, T, J, WAIT, slot, L[k * S[L_WIDE] + KIND], k)
+        record(S, T, J, WAIT, slot, L[k * L_ROW + KIND], k)
 
 
 @_jit
@@ -328,8 +335,8 @@ def refuse(L, G, S, T, V, X, M, J):
     i = 0
     while i < S[ACTIVE]:
         k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        elsewhere = L[k * S[L_WIDE] + FALLBACK]
-        if (L[k * S[L_WIDE] + LOSES] == 0 and elsewhere < 0) or fits(L, S, k):
+        elsewhere = L[k * L_ROW + FALLBACK]
+        if (L[k * L_ROW + LOSES] == 0 and elsewhere < 0) or fits(L, S, k):
             i += 1
             continue
         at = S[AT_PLACE] + PLACE_ * k
@@ -337,7 +344,7 @@ def refuse(L, G, S, T, V, X, M, J):
             slot = unjoin(L, G, S, T, M, k, 0)
             if elsewhere >= 0:
                 if S[RECORDED]:
-                    record(S, T, J, ELSEWHERE, slot, L[k * S[L_WIDE] + KIND], k)
+                    record(S, T, J, ELSEWHERE, slot, L[k * L_ROW + KIND], k)
                 join(L, G, S, T, M, J, slot, elsewhere)
             else:
                 S[S[AT_REQUEST] + REQUEST * slot + PHASE] = RETRYING
@@ -345,10 +352,10 @@ def refuse(L, G, S, T, V, X, M, J):
                 T[IMPORTANCE] += G[k * G_WIDE + WEIGH_WAITING]
                 count_waiting(L, S, T, M, k, 1)
                 schedule(S, T, T[NOW] + G[k * G_WIDE + LOSE] * draw(S, V, X, S[RETRIES]), slot)
-                if L[k * S[L_WIDE] + HOLDS]:
+                if L[k * L_ROW + HOLDS]:
                     S[NEWLY] = 1
                 if S[RECORDED]:
-                    record(S, T, J, RETRY, slot, L[k * S[L_WIDE] + KIND], k)
+                    record(S, T, J, RETRY, slot, L[k * L_ROW + KIND], k)
 
 
 @_jit
@@ -365,9 +372,9 @@ def pick(L, S, X):
             since = S[S[AT_REQUEST] + REQUEST * S[at + HEAD] + SINCE]
             if best < 0 or since < oldest:
                 best, oldest = k, since
-        elif grant == LAST and L[k * S[L_WIDE] + RANK] > furthest:
-            furthest, total, best = L[k * S[L_WIDE] + RANK], S[at + N_WAITING], k
-        elif grant == RANDOM or L[k * S[L_WIDE] + RANK] == furthest:
+        elif grant == LAST and L[k * L_ROW + RANK] > furthest:
+            furthest, total, best = L[k * L_ROW + RANK], S[at + N_WAITING], k
+        elif grant == RANDOM or L[k * L_ROW + RANK] == furthest:
             total += S[at + N_WAITING]
             best = k
     if grant == FIFO or total <= 1:
@@ -375,7 +382,7 @@ def pick(L, S, X):
     index = np.int64(uniform(S, X) * total)
     for i in range(S[ACTIVE]):
         k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        if (grant == RANDOM or L[k * S[L_WIDE] + RANK] == furthest) and fits(L, S, k):
+        if (grant == RANDOM or L[k * L_ROW + RANK] == furthest) and fits(L, S, k):
             here = S[S[AT_PLACE] + PLACE_ * k + N_WAITING]
             if index < here:
                 return k, index
@@ -430,17 +437,17 @@ def go(L, G, S, T, V, X, M, J, slot, k, gave):
 @_jit
 def begin(L, G, S, T, V, X, J, slot, k):
     """The request has taken: it is served, or queues for it (True), or has nothing to be served (False)."""
-    station = L[k * S[L_WIDE] + STATION]
-    if station < 0 and not L[k * S[L_WIDE] + NEVER]:
+    station = L[k * L_ROW + STATION]
+    if station < 0 and not L[k * L_ROW + NEVER]:
         return False
     r = S[AT_REQUEST] + REQUEST * slot
     S[r + WHERE], S[r + PHASE] = k, SERVED
     S[S[AT_PLACE] + PLACE_ * k + N_SERVED] += 1
     T[IMPORTANCE] += G[k * G_WIDE + WEIGH_SERVED]
-    if L[k * S[L_WIDE] + NEVER]:
+    if L[k * L_ROW + NEVER]:
         pools = S[POOLS]
         for p in range(pools):
-            S[S[AT_POOL] + POOL * p + STUCK] += L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p] + L[k * S[L_WIDE] + AMOUNTS + p]
+            S[S[AT_POOL] + POOL * p + STUCK] += L[amounts(S, k, HELD_) + p] + L[amounts(S, k, TAKE_) + p]
         S[NEWLY] = 1
         return True
     q = S[AT_STATION] + STATION_ * station
@@ -460,20 +467,20 @@ def begin(L, G, S, T, V, X, J, slot, k):
 
 @_jit
 def start(L, S, T, V, X, J, slot, k):
-    schedule(S, T, T[NOW] + draw(S, V, X, L[k * S[L_WIDE] + STREAM]), slot)
+    schedule(S, T, T[NOW] + draw(S, V, X, L[k * L_ROW + STREAM]), slot)
     if S[RECORDED]:
-        record(S, T, J, START, slot, L[k * S[L_WIDE] + KIND], k)
+        record(S, T, J, START, slot, L[k * L_ROW + KIND], k)
 
 
 @_jit
 def following(L, S, T, J, slot, k):
     """Where the request goes behind place k; one that leaves a closed class comes in again at its first place. -1: gone."""
-    if L[k * S[L_WIDE] + FOLLOWING] >= 0:
-        return L[k * S[L_WIDE] + FOLLOWING]
-    klass = S[AT_CLASS] + CLASS_ * L[k * S[L_WIDE] + KIND]
+    if L[k * L_ROW + FOLLOWING] >= 0:
+        return L[k * L_ROW + FOLLOWING]
+    klass = S[AT_CLASS] + CLASS_ * L[k * L_ROW + KIND]
     S[klass + DEPARTED] += 1
     if S[RECORDED]:
-        record(S, T, J, LEAVE, slot, L[k * S[L_WIDE] + KIND], k)
+        record(S, T, J, LEAVE, slot, L[k * L_ROW + KIND], k)
     if S[klass + OPEN]:
         S[S[AT_REQUEST] + REQUEST * slot + PHASE] = ABSENT
         S[S[AT_REQUEST] + REQUEST * S[ROOM] + SPARE] = slot
@@ -486,7 +493,7 @@ def following(L, S, T, J, slot, k):
 def complete(L, G, S, T, V, X, M, J, slot):
     """A service ends: the server turns to the next in its queue, the request gives back and goes on."""
     k = S[S[AT_REQUEST] + REQUEST * slot + WHERE]
-    q = S[AT_STATION] + STATION_ * L[k * S[L_WIDE] + STATION]
+    q = S[AT_STATION] + STATION_ * L[k * L_ROW + STATION]
     S[S[AT_PLACE] + PLACE_ * k + N_SERVED] -= 1
     T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_SERVED]
     if S[q + QUEUE] > 0:
@@ -498,7 +505,7 @@ def complete(L, G, S, T, V, X, M, J, slot):
         S[q + BUSY] -= 1
     gave = give(L, S, T, M, k)
     if S[RECORDED]:
-        record(S, T, J, DONE, slot, L[k * S[L_WIDE] + KIND], k)
+        record(S, T, J, DONE, slot, L[k * L_ROW + KIND], k)
     go(L, G, S, T, V, X, M, J, slot, following(L, S, T, J, slot, k), gave)
 
 
@@ -533,8 +540,8 @@ def arrive(L, G, S, T, V, X, M, J, klass):
 def fits_into(L, S, k, block, room, pools):
     """Does place k's take (with its floor) or its need fit into `room`?"""
     for p in range(pools):
-        amount = L[k * S[L_WIDE] + AMOUNTS + block * pools + p]
-        if amount and room[p] - amount < (L[k * S[L_WIDE] + AMOUNTS + pools + p] if block == TAKE_ else 0):
+        amount = L[amounts(S, k, block) + p]
+        if amount and room[p] - amount < (L[amounts(S, k, FLOOR_) + p] if block == TAKE_ else 0):
             return False
     return True
 
@@ -553,19 +560,19 @@ def deadlocked(L, S):
         room[p] = S[at + CAPACITY] - S[at + STUCK]
     members = 0
     for k in range(count):
-        if not L[k * S[L_WIDE] + HOLDS]:
+        if not L[k * L_ROW + HOLDS]:
             continue
         inside[k] = S[S[AT_PLACE] + PLACE_ * k + N_WAITING] + S[S[AT_PLACE] + PLACE_ * k + N_RETRYING]
         members += inside[k]
         for p in range(pools):
-            room[p] -= inside[k] * L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p]
+            room[p] -= inside[k] * L[amounts(S, k, HELD_) + p]
     changed = members > 0
     while changed:
         changed = False
         for k in range(count):
             if inside[k] and fits_into(L, S, k, TAKE_, room, pools):
                 for p in range(pools):
-                    room[p] += inside[k] * L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p]
+                    room[p] += inside[k] * L[amounts(S, k, HELD_) + p]
                 members -= inside[k]
                 inside[k] = 0
                 changed = True
@@ -584,7 +591,7 @@ def all_can_finish(L, S):
     for k in range(count):
         at = S[AT_PLACE] + PLACE_ * k
         served[k] = S[at + N_SERVED]
-        if S[S[AT_CLASS] + CLASS_ * L[k * S[L_WIDE] + KIND] + FIRST] != k:
+        if S[S[AT_CLASS] + CLASS_ * L[k * L_ROW + KIND] + FIRST] != k:
             waiting[k] = S[at + N_WAITING] + S[at + N_RETRYING]
         todo += waiting[k] + served[k]
     changed = True
@@ -593,12 +600,12 @@ def all_can_finish(L, S):
         for k in range(count):
             if waiting[k] and fits_into(L, S, k, NEED_WAITING, room, pools):
                 for p in range(pools):
-                    room[p] += waiting[k] * L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p]
+                    room[p] += waiting[k] * L[amounts(S, k, HELD_) + p]
                 todo -= waiting[k]
                 waiting[k], changed = 0, True
             if served[k] and fits_into(L, S, k, NEED_SERVED, room, pools):
                 for p in range(pools):
-                    room[p] += served[k] * (L[k * S[L_WIDE] + AMOUNTS + HELD_ * pools + p] + L[k * S[L_WIDE] + AMOUNTS + p])
+                    room[p] += served[k] * (L[amounts(S, k, HELD_) + p] + L[amounts(S, k, TAKE_) + p])
                 todo -= served[k]
                 served[k], changed = 0, True
     return todo == 0

@@ -10,10 +10,10 @@ import numpy as np
 
 from mmmodel.simulation import kernel
 from mmmodel.simulation.kernel import (
+    AMOUNTS,
     DEAD,
     FALLEN,
     IMPORTANCE,
-    L_WIDE,
     LOW,
     NOW,
     REFILL,
@@ -38,7 +38,7 @@ def copy_in(S, T, bank_s, bank_t, at):
     """Row `at` of a bank becomes the state; the streams' scalars stay."""
     low = S[LOW]
     for i in range(bank_s.shape[1]):
-        if i < L_WIDE or i >= SCALARS:
+        if i < AMOUNTS or i >= SCALARS:
             S[i] = bank_s[at, i]
     for i in range(bank_t.shape[1]):
         T[i] = bank_t[at, i]

@@ -1,6 +1,6 @@
 """Random times: one sampler a service, and the streams of blocks that both loops read.
 
-    expon          by inversion, -mean·log(1-u), a block at a time: vectorised it is the fastest of all, and a common u gives
+    expon          by inversion, -mean·log(1-u), a block at a time; a common u gives
                    times that are ordered as their means are (common random numbers)
     deterministic  the mean
     others         of scipy.stats, scaled to the mean. Where SciPy has a sampler of its own for the family (`_rvs`), blocks of it:
@@ -33,7 +33,7 @@ def sampler(service: Service) -> Sampler:
 
 
 def _exponential(mean: float, rng: np.random.Generator, n: int) -> np.ndarray:
-    return np.log1p(-rng.random(n)) * -mean
+    return np.log(1.0 - rng.random(n)) * -mean  # 1 - u is exact, and NumPy's log is vectorised where its log1p is not
 
 
 def _constant(mean: float, rng: np.random.Generator, n: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Rare events by multilevel splitting: times to deadlock, and P(use of a pool > R), down to 1e-12 and beyond.
 
+Where the chain is a birth-death chain, `birth_death` works on its integers; there a change of measure is a third way.
+
     importance   a number of the state, the larger the nearer the event; here linear in the counts of requests by place
     level 1      the process up-crosses it often: rate Φ, seen in the process itself (the base), begun anew at each deadlock
     levels 2..m  chosen by a pilot so that about a third of the trials from one level reach the next before falling below level 1
@@ -22,6 +24,7 @@ not wait yet), in parts of the pools. In a stuck state all that is held is held 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -30,13 +33,14 @@ from typing import Any
 import numpy as np
 
 from mmmodel.simulation.estimates import Estimate, child, student
-from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
+from mmmodel.simulation.events import Engine, EndlessError, check_grant, kernel, program_for
 from mmmodel.simulation.program import Program
 from mmmodel.stack import RESERVE, Askable, QuestionError
 
 SCALE = 10**6  # importance is a whole number: millionths of the pools
 KEPT = 4096  # states kept at level 1
 METHODS = ("fixed", "restart")
+CHAIN_METHODS = ("fixed", "restart", "measure")
 Importance = Callable[[str, str, Mapping[str, int]], float]
 
 
@@ -198,7 +202,7 @@ class _Splitter:
         k.begin_empty(k.addresses(*self.engine.arrays))
 
     def base(self, seconds: float, level: float, kept: int, warmup: float = 0.0):
-        """The process for `seconds`: (crossings of the level, deadlocks, bank, states in it)."""
+        """The process for `seconds`: (crossings of the level, deadlocks straight from below it, bank, states in it)."""
         from mmmodel.simulation import rare
 
         bank, progress = self.bank(kept), np.zeros(8, np.int64)
@@ -211,7 +215,7 @@ class _Splitter:
             why = self.call(rare.base, progress, *bank, began + left, level)
             left -= self.engine.now - began
             if why == kernel().DEAD:
-                deaths += 1
+                deaths += not progress[rare.GOING]
                 progress[rare.GOING] = 0
                 self.begin()
             elif why == kernel().HALTED:
@@ -280,10 +284,10 @@ def _pilot(plan: _Plan) -> _Plan | None:
         level = min(level, target)
     per_event = float(np.median(clock))
     until = per_event * 40 * plan.trials
-    crossings, deaths, bank, entries = s.base(until, level, KEPT)
+    crossings, _, bank, entries = s.base(until, level, KEPT)
     while crossings < 200 and len(values) and level > values[0]:
         level = float(values[np.searchsorted(values, level) - 1])
-        crossings, deaths, bank, entries = s.base(until, level, KEPT)
+        crossings, _, bank, entries = s.base(until, level, KEPT)
     levels, passed = [level], []
     trials = max(500, plan.trials // 4)
     while entries and (target is None or levels[-1] < target):
@@ -301,7 +305,7 @@ def _pilot(plan: _Plan) -> _Plan | None:
         nxt = aim if aim > levels[-1] and math.isfinite(aim) else float(higher[0])
         if target is not None:
             nxt = min(nxt, target)
-        bank, hits, died = s.stage(bank, entries, 4 * trials, level, nxt)
+        bank, hits, _ = s.stage(bank, entries, 4 * trials, level, nxt)
         if not hits:
             return None
         passed.append(hits / (4 * trials))
@@ -321,13 +325,13 @@ def _replication(job: tuple[_Plan, int]) -> float:
     levels = plan.levels
     kept = KEPT if plan.method == "fixed" else min(KEPT, plan.trials)
     crossings, deaths, bank, entries = s.base(plan.until, levels[0], kept, warmup=plan.until / 10)
+    direct, flux = deaths / plan.until, crossings / plan.until
     if not entries:
-        return deaths / plan.until
-    flux = crossings / plan.until
+        return direct
     if plan.method == "restart":
         factors = [1, *(max(1, round(1 / p)) for p in plan.passed[: len(levels) - 1])]
-        return flux * s.restart(bank, entries, levels, factors) + (0.0 if plan.over else _direct(deaths, plan))
-    rate, reach = 0.0, flux
+        return direct + flux * s.restart(bank, entries, levels, factors)
+    rate, reach = direct, flux
     for high in levels[1:]:
         bank, hits, died = s.stage(bank, entries, plan.trials, levels[0], high)
         rate += reach * died / plan.trials
@@ -341,14 +345,7 @@ def _replication(job: tuple[_Plan, int]) -> float:
     return rate + reach * died / plan.trials
 
 
-def _direct(deaths: int, plan: _Plan) -> float:
-    """Deadlocks straight from below level 1 cannot happen: there all that wait hold less than a level."""
-    return 0.0
-
-
 def _estimate(plan: _Plan, replications: int, relative: float | None, executor: Executor | None) -> Rare:
-    import time
-
     began = time.process_time()
     found = _pilot(plan)
     if found is None:
@@ -364,9 +361,7 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
             break
         aim = 2 * aim
     if estimate.mean == 0:
-        return Rare(
-            "", "", None, None, None, len(rates), "no replication reached the event", plan.method, found.levels, found.passed
-        )
+        return Rare("", "", None, None, None, len(rates), "no replication reached the event", plan.method, found.levels, found.passed)
     return Rare(
         "",
         "",
@@ -380,3 +375,157 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
         found.passed,
         time.process_time() - began,
     )
+
+
+
+
+# ---- birth-death chains -------------------------------------------------------------------------------------------------------
+
+
+def birth_death(
+    births: Sequence[float],
+    deaths: Sequence[float],
+    target: int,
+    *,
+    seed: int | np.random.SeedSequence,
+    quantity: str = "time",
+    method: str = "restart",
+    relative: float = 0.01,
+) -> Rare:
+    """A rare state of a birth-death chain on 0 … n, n = len(births) = len(deaths).
+
+    `births[i]` is the rate from i to i + 1, `deaths[i]` from i + 1 to i. `quantity`: "time", mean seconds from 0 to `target`;
+    "tail", the stationary P(state >= target); "reach", P(target before 0, from 1). `method`: "fixed" (trials at each level until
+    the next or 0), "restart", or "measure": importance sampling with births and deaths changed places, each path weighted by
+    its likelihood ratio. More is simulated until the 95 % half-width is at most `relative` times the mean.
+
+    A cycle waits at 0 for 1/births[0] and then walks from 1 until it is back or at the target. So the time is the mean cycle
+    over the probability to reach (renewal reward), and the tail is reach · E[time at or above, from target to 0] / E[cycle].
+    Raises ValueError.
+    """
+    rates = _rates(births, deaths, target)
+    if quantity not in ("time", "tail", "reach"):
+        raise ValueError(f"quantity: {quantity!r} is not known; write time, tail or reach")
+    if method not in CHAIN_METHODS:
+        raise ValueError(f"method: {method!r} is not known; write one of {', '.join(CHAIN_METHODS)}")
+    if not 0 < relative < 1:
+        raise ValueError(f"relative: {relative!r} is not a relative half-width; write a number between 0 and 1, such as 0.01")
+    if kernel() is None:
+        raise RuntimeError("splitting needs numba; install it, or sum the chain exactly")
+    began = time.process_time()
+    chain = _Chain(*rates, target, child(seed, 0).generate_state(1, np.uint64).view(np.int64))
+    parts = [_reach(chain, method, relative * (1 if quantity == "reach" else 0.8))]
+    if quantity != "reach":
+        cycle = _sojourn(chain, 1, 0, target if quantity == "time" else len(chain.up), relative * 0.4)
+        first = 1 / births[0]
+        parts.append(replace(cycle, mean=cycle.mean + first, low=cycle.low + first, high=cycle.high + first))
+    if quantity == "tail":
+        parts.append(_sojourn(chain, target, target, len(chain.up), relative * 0.4))
+    powers = {"reach": (1,), "time": (-1, 1), "tail": (1, -1, 1)}[quantity]
+    value = math.prod(part.mean**power for part, power in zip(parts, powers))
+    spread = math.sqrt(sum((part.half_width / part.mean) ** 2 for part in parts))  # of independent factors, first order
+    name = {"time": f"time from 0 to {target}", "tail": f"P(state >= {target})", "reach": f"P({target} before 0, from 1)"}[quantity]
+    return Rare(
+        name,
+        "s" if quantity == "time" else "",
+        value,
+        value * (1 - spread),
+        value * (1 + spread),
+        parts[0].replications,
+        "",
+        method,
+        tuple(float(i) for i in range(1, target + 1)),
+        tuple(chain.pilot.tolist()),
+        time.process_time() - began,
+    )
+
+
+def _rates(births: Sequence[float], deaths: Sequence[float], target: int) -> tuple[np.ndarray, np.ndarray]:
+    """(probability of a step up, rate of leaving) of the states 0 … n; n only steps down."""
+    up, down = np.asarray(births, float), np.asarray(deaths, float)
+    if up.ndim != 1 or up.shape != down.shape or not len(up):
+        raise ValueError(f"births, deaths: {up.shape} and {down.shape} are not two lists of one length")
+    if not (np.isfinite(up).all() and np.isfinite(down).all() and (up > 0).all() and (down > 0).all()):
+        raise ValueError("births, deaths: a rate is not positive and finite; write positive numbers per second")
+    if target != int(target) or not 2 <= target <= len(up):
+        raise ValueError(f"target: {target!r} is not a state from 2 to {len(up)}")
+    up, down = np.append(up, 0.0), np.append(0.0, down)
+    return up / (up + down), up + down
+
+
+@dataclass
+class _Chain:
+    up: np.ndarray
+    rates: np.ndarray
+    target: int
+    state: np.ndarray  # of the random numbers
+
+    def __post_init__(self) -> None:
+        from mmmodel.simulation import rare
+
+        self.pilot = np.ones(self.target)  # by state: P(the next before 0)
+        for i in range(1, self.target):
+            self.pilot[i] = max(1, rare.climb(self.up, self.state, i, i + 1, 1000)) / 1000
+
+
+def _reach(chain: _Chain, method: str, relative: float) -> Estimate:
+    if method == "fixed":
+        return _until(lambda n: _fixed(chain, n), relative, 2000)
+    return _until(lambda n: _cycles(chain, method, n), relative, 2000)
+
+
+def _until(more: Callable[[int], float], relative: float, size: int) -> Estimate:
+    """Means of 32 batches, to each of which more is added until they agree well enough. `more(n)` is the mean of n trials."""
+    totals, done = np.zeros(32), 0
+    while True:
+        totals += [more(size) * size for _ in totals]
+        done += size
+        estimate = student("", "", totals / done)
+        if (estimate.mean > 0 and estimate.half_width <= relative * estimate.mean) or done > 10**8:
+            return estimate
+        worse = 4.0 if estimate.mean <= 0 else (estimate.half_width / (relative * estimate.mean)) ** 2
+        size = max(500, int(done * min(8.0, 1.1 * worse - 1)))
+
+
+def _fixed(chain: _Chain, trials: int) -> float:
+    """Product over levels at which about half of the trials fall back to 0."""
+    from mmmodel.simulation import rare
+
+    reach, at = 1.0, 1
+    while at < chain.target:
+        nxt, share = at + 1, chain.pilot[at]
+        while nxt < chain.target and share * chain.pilot[nxt] > 0.4:
+            share *= chain.pilot[nxt]
+            nxt += 1
+        reach *= rare.climb(chain.up, chain.state, at, nxt, trials) / trials
+        at = nxt
+    return reach
+
+
+def _cycles(chain: _Chain, method: str, cycles: int) -> float:
+    from mmmodel.simulation import rare
+
+    values = np.zeros(cycles)
+    if method == "restart":
+        factors = np.ones(chain.target + 1, np.int64)
+        product, wanted = 1, 1.0  # rounded so that the number of runs neither dies out nor explodes
+        for i in range(2, chain.target):
+            wanted /= chain.pilot[i - 1]
+            factors[i] = max(1, round(wanted / product))
+            product *= int(factors[i])
+        rare.climb_restart(chain.up, chain.state, factors, chain.target, cycles, values)
+    else:
+        tilted = np.clip(np.maximum(chain.up, 1 - chain.up), 0.5, 0.95)
+        rare.climb_tilted(chain.up, tilted, chain.state, chain.target, cycles, values)
+    return float(values.mean())
+
+
+def _sojourn(chain: _Chain, start: int, above: int, end: int, relative: float) -> Estimate:
+    from mmmodel.simulation import rare
+
+    def more(n: int) -> float:
+        values = np.zeros(n)
+        rare.sojourn(chain.up, chain.rates, chain.state, start, above, end, n, values)
+        return float(values.mean())
+
+    return _until(more, relative, 500)
