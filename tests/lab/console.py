@@ -4,6 +4,7 @@ Verdicts
     survive   the load finished                   hang      no progress for stall + confirm seconds, though looked at
     slow      the time limit came, still moving   oom       the load was killed
     silent    the guest said nothing at the end   failed    it could not be set up, or the load failed
+    traced    a recording was made, no load run
 
 A console loses and mixes characters when a machine dies, so a line that does not read as it should is passed over and
 counted, never guessed.
@@ -141,6 +142,8 @@ def _verdict(said: list[Said], end: Said | None, report: Report, refusals: tuple
         return verdict, _how(verdict, report, refusals, end)
     if error is not None:
         return "failed", error.words.get("what", "the guest could not be set up")
+    if any(one.kind == "trace" for one in said):
+        return "traced", "a recording was written"
     if load is not None and load.number("code") > 128:
         return "oom", f"the load ended by signal {int(load.number('code')) - 128}"
     return "silent", "no verdict before the console ended"
@@ -152,7 +155,7 @@ def _how(verdict: str, report: Report, refusals: tuple[Refusal, ...], end: Said)
     parts = [f"no page dirtied or written for {end.number('gap'):g} s"]
     if any(refusal.what == "refill" for refusal in refusals):
         parts.append("a refill of the receive ring was refused")
-    if any(task.work and task.work.startswith("refill_work") or "refill_work" in task.symbols for task in report.blocked):
+    if any((task.work or "").startswith("refill_work") or "refill_work" in task.symbols for task in report.blocked):
         parts.append("refill_work waits with receive service off")
     if any(refusal.what == "memalloc" for refusal in refusals):
         parts.append("an allocation with every right was refused")

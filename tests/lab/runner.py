@@ -31,7 +31,7 @@ class Lab:
         self.results = self.folder / "results.jsonl"
         self._ready: dict[str, tuple[Kernel, Path]] = {}
         self._qemu = ""
-        for name in ("consoles", "images", "disks"):
+        for name in ("consoles", "traces", "images", "disks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def prepare(self, name: str) -> tuple[Kernel, Path]:
@@ -73,36 +73,29 @@ class Lab:
             "date": begun.isoformat(timespec="seconds"),
             "host_seconds": round((datetime.datetime.now(datetime.UTC) - begun).total_seconds(), 1),
         }
+        if outcome.verdict == "traced":
+            data = (self.folder / "disks" / "disk.img").read_bytes().partition(b"\0")[0]
+            (self.folder / "traces" / f"{slug}.txt.gz").write_bytes(gzip.compress(data))
         if chosen.note:
             line["note"] = chosen.note
         with self.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
         return line
 
-    def trace(self, settings: Settings) -> tuple[str, Outcome]:
-        """Boot a guest in mode `trace`; its ftrace text and its outcome."""
-        chosen, image = self.prepare(settings.kernel)
-        console, _ = self._boot(settings, chosen, image)
-        data = (self.folder / "disks" / "disk.img").read_bytes()
-        return data.partition(b"\0")[0].decode("latin-1"), parse_console(console)
-
     def _boot(self, settings: Settings, chosen: Kernel, image: Path) -> tuple[str, bool]:
         with _server(self.folder, settings) as port:
-            command = [tool(QEMU), "-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", "1", "-m", str(settings.memory)]
+            command = ["timeout", "--foreground", "-s", "KILL", f"{settings.limits.host:g}"]  # holds even if we are killed
+            command += [tool(QEMU), "-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", "1", "-m", str(settings.memory)]
             command += ["-nodefaults", "-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"]
             command += ["-kernel", str(chosen.image), "-initrd", str(image), "-append", settings.command_line(port)]
             command += self._devices(settings)
             guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             try:
-                said, _ = guest.communicate(timeout=settings.limits.host)
-                return _text(said), False
-            except subprocess.TimeoutExpired:
-                guest.kill()
                 said, _ = guest.communicate()
-                return _text(said), True
+                return _text(said), guest.returncode in (-9, 137)
             finally:
                 if guest.poll() is None:
-                    guest.kill()
+                    guest.terminate()  # timeout passes it on to qemu
                     guest.wait()
 
     def _devices(self, settings: Settings) -> list[str]:
