@@ -11,6 +11,7 @@ path of a YAML file.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import re
@@ -107,6 +108,59 @@ def read_yaml(path: Path) -> Any:
 def _own(name: str) -> Any:
     """A file of the catalogue, read once in a process; nothing changes what it returns."""
     return read_yaml(STACKS / f"{name}.yaml")
+
+
+def size_names(name: str) -> dict[str, NamedSize]:
+    """The named sizes that a stack of the catalogue uses, with what the tables say of each. Raises StackError."""
+    data = _own(name)
+    table = _table(data.get("sizes"), name)
+    words = {word for text in _sums(data) for word in re.findall(r"[A-Za-z_]\w*", text)}
+    return {word: table[word] for word in sorted(words) if word in table}
+
+
+def fitted_stack(
+    name: str,
+    sizes: Mapping[str, int],
+    capacities: Mapping[str, int],
+    amounts: Mapping[str, str] | None = None,
+    source: str = "read on the host",
+) -> Stack:
+    """A stack of the catalogue with a host's own numbers: sizes in bytes by name, capacities by pool.
+
+    `amounts` replaces parts of sums in the file's text (floors that stand there as numbers). Raises StackError.
+    """
+    data = copy.deepcopy(_own(name))
+    data["sizes"] = {**(data.get("sizes") or {}), **{key: {"all": value, "source": source} for key, value in sizes.items()}}
+    for pool, capacity in capacities.items():
+        data["pools"][pool] = {**data["pools"][pool], "capacity": capacity}
+        if data["pools"][pool].pop("assumption", None):
+            data["pools"][pool]["source"] = source
+    for old, new in (amounts or {}).items():
+        data = _replaced(data, old, new)
+    return stack_from(data, None, name)
+
+
+def _sums(data: Any) -> Iterator[str]:
+    """The texts of a file that may name sizes: amounts that are taken, given back or left free, and capacities."""
+    if isinstance(data, list):
+        for one in data:
+            yield from _sums(one)
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            if key in ("take", "give", "floor") and isinstance(value, dict):
+                yield from (amount for amount in value.values() if isinstance(amount, str))
+            elif key == "capacity" and isinstance(value, str):
+                yield value
+            else:
+                yield from _sums(value)
+
+
+def _replaced(data: Any, old: str, new: str) -> Any:
+    if isinstance(data, dict):
+        return {key: _replaced(value, old, new) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_replaced(value, old, new) for value in data]
+    return data.replace(old, new) if isinstance(data, str) else data
 
 
 # ---- schemes --------------------------------------------------------------------------------------------------------

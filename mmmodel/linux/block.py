@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ QUEUE = (
 ALWAYS_THERE = {"max_sectors_kb", "max_hw_sectors_kb", "max_segments", "max_segment_size"}
 BDI = ("max_ratio", "min_ratio", "max_bytes", "min_bytes", "strict_limit", "read_ahead_kb")
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_.!-]{1,64}")
+TRANSPORTS = ("pcie", "tcp", "rdma", "fc", "loop", "apple-nvme", "iscsi", "ata", "usb", "virtio")
+ON_THE_WAY = {"session": "iscsi", "ata": "ata", "usb": "usb", "virtio": "virtio"}  # names in a device's path in /sys/devices
 DEVICE_NUMBER = re.compile(r"[0-9]{1,7}:[0-9]{1,7}")
 
 
@@ -35,6 +38,8 @@ class BlockDevice:
     dm_name: str | None = None
     dm_uuid: str | None = None
     bdi: Mapping[str, int] = field(default_factory=dict)
+    transport: str | None = None  # how the driver reaches it: one of TRANSPORTS
+    queue_depth: int | None = None  # of a SCSI unit
 
 
 def read_block(tree: Tree) -> tuple[BlockDevice, ...]:
@@ -94,7 +99,29 @@ def _device(tree: Tree, name: str) -> BlockDevice:
         dm_name=tree.attempt(f"{name}: dm name", lambda: tree.word(f"{base}/dm/name")) if is_dm else None,
         dm_uuid=tree.attempt(f"{name}: dm uuid", lambda: tree.word(f"{base}/dm/uuid")) if is_dm else None,
         bdi=_bdi(tree, name, number),
+        transport=tree.attempt(f"{name}: transport", lambda: _transport(tree, name)),
+        queue_depth=tree.attempt(f"{name}: queue_depth", lambda: _queue_depth(tree, name)),
     )
+
+
+def _transport(tree: Tree, name: str) -> str | None:
+    """As NVMe controllers print it, and recorded trees hold it; of a live SCSI disk by the names on its path in sysfs."""
+    file = f"sys/block/{name}/device/transport"
+    if tree.exists(file):
+        word = tree.word(file)
+        if word not in TRANSPORTS:
+            raise HostError(f"{file}: {word[:40]!r} is none of {', '.join(TRANSPORTS)}")
+        return word
+    if not tree.live or not name.startswith("sd"):
+        return None
+    way = os.path.realpath(tree.path(f"sys/block/{name}")).split("/")
+    found = [ON_THE_WAY[match[1]] for part in way if (match := re.fullmatch(r"([a-z]+)[0-9]+", part)) and match[1] in ON_THE_WAY]
+    return found[-1] if found else None
+
+
+def _queue_depth(tree: Tree, name: str) -> int | None:
+    file = f"sys/block/{name}/device/queue_depth"
+    return whole(tree.word(file), file, "the value") if tree.exists(file) else None
 
 
 def _queue(tree: Tree, name: str) -> dict[str, int]:

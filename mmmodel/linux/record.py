@@ -147,6 +147,10 @@ def _disk(disk: BlockDevice, disks: dict[str, str]) -> dict[str, str]:
         files |= {f"sys/class/bdi/{disk.number}/{key}": f"{value}\n" for key, value in disk.bdi.items()}
     if disk.size is not None:
         files[f"{base}/size"] = f"{disk.size // 512}\n"
+    if disk.transport is not None:
+        files[f"{base}/device/transport"] = f"{disk.transport}\n"
+    if disk.queue_depth is not None:
+        files[f"{base}/device/queue_depth"] = f"{disk.queue_depth}\n"
     if disk.scheduler is not None:
         files[f"{base}/queue/scheduler"] = f"[{disk.scheduler}]\n"
     if disk.inflight is not None:
