@@ -14,21 +14,23 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"survey", "report", "notebooks"},
-    {"advice"},
-    {"sweep"},
-    {"sizing", "performance"},
+    {"advice", "hang"},
+    {"sweep", "pictures"},
+    {"performance"},
+    {"sizing"},
     {"exact", "bounds", "simulation"},
     {"transitions"},
+    {"lint", "diagram", "footprints", "measured"},
     {"catalogue"},
     {"stack"},
-    {"units", "linux"},
+    {"units", "linux", "reserves"},
 ]
 APART = {"plot", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
 ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "sweep"}
 # the only import that runs upward: a stack named by a string is looked up when it is asked for
 EXCEPTIONS = {("stack", "catalogue"): ("stack.py", "as_stack")}
-SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "report"), ("sizing", "performance")}
+SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "report")}
 
 
 def part_of(module):

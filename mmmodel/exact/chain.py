@@ -419,7 +419,7 @@ class Chain:
         """P(the event has held at some time in [0, t]), t in seconds, with relative error at most `tolerance` (and the
         interval).
         """
-        from .uniformization import absorbed_by
+        from mmmodel.exact.uniformization import absorbed_by
 
         mask = self._mask(event)
         start = float(self.initial[mask].sum())
@@ -440,7 +440,7 @@ class Chain:
         return self._transient(t, tolerance)[0]
 
     def _transient(self, t: float, tolerance: float) -> tuple[np.ndarray, float, str]:
-        from .uniformization import transient
+        from mmmodel.exact.uniformization import transient
 
         return transient(self.rates, self.initial, _time(t), tolerance, self.stationary_vector)
 
@@ -560,7 +560,7 @@ class Chain:
         return sparse.csr_array((coo.data[kept], (coo.row[kept], coo.col[kept])), shape=coo.shape)
 
     def _exact_chain(self) -> Any:
-        from .rational import RationalChain
+        from mmmodel.exact.rational import RationalChain
 
         if self._exact is None:
             raise ValueError(
@@ -764,7 +764,7 @@ class Measure:
         n = len(self.out)
         if n <= ELIMINATED:
             return None
-        from .multilevel import Multilevel
+        from mmmodel.exact.multilevel import Multilevel
 
         kept = np.delete(np.arange(n), self.o)
         to_o = self.rates[:, [self.o]].toarray().ravel()
@@ -827,7 +827,7 @@ def _slice(matrix: Any, i: int, name: str) -> np.ndarray:
 
 
 def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
-    from .elimination import Elimination  # compiled with numba: imported only when a chain is solved
+    from mmmodel.exact.elimination import Elimination  # compiled with numba: imported only when a chain is solved
 
     return Elimination(rates, exits, last)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from .elimination import Elimination, dissect
+from mmmodel.exact.elimination import Elimination, dissect
 
 DENSE = 120  # states that are eliminated as a dense matrix rather than aggregated
 OVER = 1.3  # power of a correction: piecewise constant aggregates correct too little (measured: a third fewer cycles)
