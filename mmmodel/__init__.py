@@ -31,9 +31,11 @@ _PUBLIC = {
         "wait_free_depth",
         "wait_free_reserve",
     ),
+    "mmmodel.simulation.estimates": ("Simulation", "simulate"),
+    "mmmodel.simulation.trace": ("Trace", "trace"),
     "mmmodel.stack": ("QuestionError", "Request", "Stack", "StackError"),
 }
-_MODULES = ("bounds", "compare", "exact", "linux", "plot")
+_MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
 try:

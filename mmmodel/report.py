@@ -279,6 +279,12 @@ def _warnings(model: Stack, verdict: sizing.Verdict | None, machine: Host | None
         found.append("a stuck state fits, but no path to it is known: this is a warning, not a proof of deadlock")
     if machine is not None:
         found += [f"host {machine.name}: {item.name}: {item.reason}" for item in machine.missing if item.name == "page size"]
+        locked = machine.highatomic_limit()
+        if locked:
+            found.append(
+                f"host {machine.name}: free HighAtomic blocks, which memalloc requests cannot take, are not known here (root reads "
+                f"them in /proc/pagetypeinfo); they may hold up to {format_bytes(locked)} of what counts as free"
+            )
     return found
 
 
