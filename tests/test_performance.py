@@ -61,6 +61,15 @@ def test_bounds_hold_for_wild_stacks():
     assert tight > 5
 
 
+def test_the_pool_bound_is_met_where_the_reserve_is_always_full():
+    """One chunk of 4, served 1 s; R = 8: two at a time whatever the depth. Two classes on it: the better one alone, at most."""
+    assert throughput_bounds(Request(chunks=[4], rates=[1]), 9, 8)[1] == pytest.approx(2, rel=1e-11)
+    assert throughput(Request(chunks=[4], rates=[1]), 9, 8, exact=True) == 2
+    both = [(Request(chunks=[4], rates=[1], name="a"), 9), (Request(chunks=[2], rates=[1], name="b"), 9)]
+    assert throughput_bounds(both, reserve=8)[1] == pytest.approx(4, rel=1e-9)
+    assert throughput(both, reserve=8) <= 4
+
+
 def test_knee():
     """D = 1 + 1/2 + 1/3, X_max = 2: X(7) < 1.9 <= X(8)."""
     assert knee(THREE) == 8

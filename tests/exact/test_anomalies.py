@@ -68,7 +68,8 @@ def test_the_wait_free_rate_is_never_passed():
 
 @pytest.mark.verify
 def test_how_often_deeper_and_more_are_slower():
-    """1000 safe cases below the wait-free reserve."""
+    """1000 safe cases below the wait-free reserve. Seen: deeper is slower in 59 at random grants (the worst loses 33 %), 44 under either
+    other policy, which cure 15 of the 59 each; one more unit of reserve is slower in 45, 40 (fifo) and 39."""
     found = study(1000, 2)
     print(dict(found))
     for grant in GRANTS:

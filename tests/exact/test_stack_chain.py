@@ -180,11 +180,10 @@ def test_a_station_shared_by_two_classes_serves_in_random_order():
     system = stack({"m": 9}, {"a": {"depth": 1, "steps": steps(0.5)}, "b": {"depth": 1, "steps": steps(2)}})
     by_class = chains.throughput_by_class(system, exact=True)
     assert by_class == {"a": Fraction(2, 5), "b": Fraction(2, 5)}
-    two = stack({"m": 9}, {"a": {"depth": 2, "steps": steps(0.5)}, "b": {"depth": 1, "steps": steps(2)}})
-    # the freed server takes one of those who queue, the one that returns comes behind them: after an a, a or b with 1/2 each; after b, a
-    # visits: a P(next is a) = 1/2, after b surely a: stationary share of a 2/3
-    share = Fraction(2, 3) / (Fraction(2, 3) * Fraction(1, 2) + Fraction(1, 3) * 2)
-    assert chains.throughput_by_class(two, exact=True) == {"a": share, "b": share / 2}
+    three = stack({"m": 9}, {"a": {"depth": 3, "steps": steps(0.5)}, "b": {"depth": 1, "steps": steps(2)}})
+    # the freed server takes one of those who queue, and who returns comes behind them: after an a, b with 1/3; after b, surely an a;
+    # so 3/4 of all services are a's, one takes 3/4 · 1/2 + 1/4 · 2 = 7/8 s
+    assert chains.throughput_by_class(three, exact=True) == {"a": Fraction(6, 7), "b": Fraction(2, 7)}
 
 
 def test_service_with_stages_at_a_single_server():
@@ -316,6 +315,9 @@ def test_networks_and_chains_agree_where_nobody_waits():
 def test_one_unit_less_is_no_network():
     assert closed_networks(bare(THREE, 4, 44)) is not None
     assert closed_networks(bare(THREE, 4, 43)) is None
+    floored = Request(chunks=[4, 3], rates=[1, 2], floors=[0, 2])
+    assert closed_networks(bare(floored, 4, 30)) is not None
+    assert closed_networks(bare(floored, 4, 29)) is None
 
 
 def test_visits_to_one_station_add_up():
