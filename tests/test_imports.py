@@ -30,7 +30,7 @@ FACE = "mmmodel"  # the package's own __init__ lists the public names and is no 
 ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "sweep"}
 # the only import that runs upward: a stack named by a string is looked up when it is asked for
 EXCEPTIONS = {("stack", "catalogue"): ("stack.py", "as_stack")}
-SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "report")}
+SIDE_BY_SIDE = {("survey", "report")}  # a survey is made of reports
 
 
 def part_of(module):
@@ -49,20 +49,22 @@ def imports(path):
             if isinstance(child, ast.Import):
                 found.extend((alias.name, here) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                assert not child.level, f"{path.name}:{child.lineno}: write imports in full"
-                found.extend(named(child, here))
+                found.extend((name, here) for name in named(child, path))
             visit(child, here)
 
     visit(tree, "")
     return [(name, here) for name, here in found if name == FACE or name.startswith(f"{FACE}.")]
 
 
-def named(node, here):
+def named(node, path):
     """`from mmmodel import exact` imports a part; `from mmmodel.units import parse_bytes` a name of one."""
+    module = node.module
+    if node.level:
+        package = (FACE, *path.relative_to(ROOT).parts)[: -node.level]
+        module = ".".join((*package, module) if module else package)
     for alias in node.names:
-        part = f"{node.module}.{alias.name}"
-        whole = node.module == FACE and ((ROOT / f"{alias.name}.py").exists() or (ROOT / alias.name).is_dir())
-        yield (part if whole else node.module), here
+        whole = module == FACE and ((ROOT / f"{alias.name}.py").exists() or (ROOT / alias.name).is_dir())
+        yield f"{module}.{alias.name}" if whole else module
 
 
 def arcs():
@@ -131,9 +133,7 @@ def test_importing_the_package_is_quick_to_read():
     import subprocess
     import sys
 
-    code = (
-        "import sys, mmmodel; print(*[m for m in ('numba', 'papermill', 'matplotlib', 'pandas', 'IPython') if m in sys.modules])"
-    )
+    code = "import sys, mmmodel; print(*[m for m in ('numba', 'papermill', 'matplotlib', 'pandas', 'IPython') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert done.stdout.split() == []
 
