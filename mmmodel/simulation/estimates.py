@@ -368,7 +368,7 @@ def simulate(
     if measure is None or wanted & {"throughput", "waiting", "occupancy"}:
         found, died = _stationary(ask, wanted, notes)
     for name in ("time_to_deadlock", "time_to_unsafe"):
-        if name in wanted and measure is not None or (measure is None and died):
+        if (name in wanted and measure is not None) or (measure is None and died):
             found[name] = _time_to(ask, name, notes)
     if measure is None and not died:
         found["time_to_deadlock"] = _none_seen(

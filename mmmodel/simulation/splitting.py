@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from mmmodel.simulation.estimates import Estimate, child, student
-from mmmodel.simulation.events import Engine, EndlessError, check_grant, kernel, program_for
+from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
 from mmmodel.simulation.program import Program
 from mmmodel.stack import RESERVE, Askable, QuestionError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmmodel.simulation.events import Engine, EndlessError, program_for
+from mmmodel.simulation.events import EndlessError, Engine, program_for
 from mmmodel.simulation.plain import Plain
 from mmmodel.simulation.program import GRANTS, Open
 from mmmodel.stack import Request, Stack
