@@ -93,7 +93,7 @@ def addresses(*given: np.ndarray) -> np.ndarray:
     _, _, S, _, V, X, M, J = given
     S[AMOUNTS], S[V_WIDE], S[M_WIDE], S[J_WIDE] = S[PLACES] * L_ROW, V.shape[1], M.shape[1], J.shape[1]
     S[RECORDED], S[CHOICE] = len(J), 2 * (len(X) - 1)
-    return np.array([a.ctypes.data for a in given], np.int64)
+    return np.array([a.__array_interface__["data"][0] for a in given], np.int64)
 
 
 @_jit
@@ -692,5 +692,5 @@ def advance(A, until, budget):
 
 @_jit
 def is_deadlocked(A):
-    L, G, S, T, V, X, M, J = pointers(A)
-    return deadlocked(L, S)
+    given = pointers(A)
+    return deadlocked(given[0], given[2])

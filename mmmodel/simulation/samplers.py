@@ -100,9 +100,9 @@ class Streams:
         self.fill()
 
     def fill(self) -> None:
-        """Fills the rows that have come to their limit, into blocks twice as large as before."""
-        low = np.flatnonzero(self.position[:-1, 0] >= self.position[:-1, 1])
-        self._widen(max(self.size, min(LARGEST, 2 * self.size)))
+        """Fills the rows that have come to their limit or near it, into blocks twice as large as before."""
+        low = np.flatnonzero(self.position[:-1, 0] >= self.position[:-1, 1] * 3 // 4)
+        self._widen(max(self.size, min(max(LARGEST, 2 * self.spare), 2 * self.size)))
         for i in low:
             left = self.values[i, self.position[i, 0] :].copy()
             self.values[i, : len(left)] = left
