@@ -14,7 +14,7 @@ from collections.abc import Callable
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
 ADMITTED = 10**6  # requests of a class without a population
-LONGEST = 4000  # moves; a flood that is longer passes through a lock one by one, and is left
+LONGEST = 1000  # moves; a flood that is longer passes through a lock one by one, and is left
 
 
 def flood(relation: Relation) -> list[Move] | None:

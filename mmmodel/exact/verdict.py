@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mmmodel.exact import reach
+from mmmodel.exact.flood import flood
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
@@ -125,6 +126,9 @@ def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
 def _search_for(system: System, relation: Relation, states: StuckStates, limit: int) -> Decision:
     """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
     last: Stuck | None = None
+    burst = flood(relation)
+    if burst is not None:
+        return Decision(False, "a burst of requests (greedy), its path replayed", moves=burst)
     for _ in range(CUTS):
         found = _smallest(states)
         if found is None:
