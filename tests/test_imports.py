@@ -20,7 +20,7 @@ FLOORS = [
     {"sizing", "lint"},
     {"exact", "bounds", "simulation"},
     {"transitions"},
-    {"catalogue"},
+    {"catalogue", "reserves"},
     {"stack"},
     {"units", "linux"},
 ]
