@@ -66,11 +66,11 @@ def time_to_deadlock(depth: int = 40) -> None:
     )
 
 
-def main() -> None:
+def main(tried: tuple[int, ...] = (20, 40)) -> None:
     against_the_plain_walk()
-    depths([int(word) for word in sys.argv[1:]] or [20, 40])
+    depths(list(tried))
     time_to_deadlock()
 
 
 if __name__ == "__main__":
-    main()
+    main(tuple(int(word) for word in sys.argv[1:]) or (20, 40))

@@ -2,7 +2,7 @@
 
 A chain with times grants at once whatever fits. So it reaches no deadlock that the relation does not: a safe verdict holds under every
 policy. But it may steer clear of one that the relation reaches, or leave it to the toss at time 0. For one class whose steps all take
-time and give nothing back early none of 2100 random cases does, under any policy. Beyond, of 701 cases that some order of moves kills,
+time and give nothing back early none of 2100 random cases does, under any policy. Beyond, of 747 cases that some order of moves kills,
 11 never die at random grants and 26 only maybe; 26 and 1 under fifo; 53 and 26 last step first. Counterexamples are kept by name.
 """
 
