@@ -362,7 +362,7 @@ def simulate(
     found: dict[str, Any] = {}
     notes: list[str] = []
     if kernel() is None:
-        notes.append("numba is not installed: the plain loop ran, which is about a thousand times slower")
+        notes.append("numba is not installed: the plain loop ran, which is some hundred times slower")
     died = False
     if measure is None or wanted & {"throughput", "waiting", "occupancy"}:
         found, died = _stationary(ask, wanted, notes)

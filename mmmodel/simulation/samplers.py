@@ -1,13 +1,13 @@
 """Random times: one sampler a service, and the streams of blocks that both loops read.
 
-    expon          by inversion, -mean·log(1-u), a block at a time; a common u gives
-                   times that are ordered as their means are (common random numbers)
+    expon          by inversion, -mean·log(1-u), a block at a time (12 ns); a common u
+                   gives times that are ordered as their means are (common random numbers)
     deterministic  the mean
     others         of scipy.stats, scaled to the mean. Where SciPy has a sampler of its own for the family (`_rvs`), blocks of it:
-                   exact, 5 to 50 ns a time for gamma, lognormal, Weibull, Pareto, beta … Where it has none, SciPy would invert
-                   the distribution function numerically for every time (up to 100 µs); then a table does,
+                   exact, 30 to 70 ns a time for gamma, lognormal, Weibull, beta, inverse Gaussian … Where it has none, SciPy would
+                   invert the distribution function numerically for every time; then a table does,
                    `scipy.stats.sampling.NumericalInversePolynomial` with an error in u of 1e-12 (Derflinger, Hörmann,
-                   Leydold 2010), about 50 ns a time after 10 ms to 1 s of setting up.
+                   Leydold 2010), 30 to 45 ns a time after 0.03 to 1 s of setting up.
 
 Streams belong to one `SeedSequence`: stream i is its i-th child, the choices its last. So the same service sees the same
 times whatever the depth, the reserve or the order of the other services.

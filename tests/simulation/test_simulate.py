@@ -304,3 +304,11 @@ def test_trace_of_an_open_stack_knows_who_is_lost():
     assert seen.ended == "budget"
     assert ((seen.request == -1) == (seen.kind == 5)).all()
     assert (seen.kind == 5).sum() > 10
+
+
+def test_numba_is_imported_when_it_is_needed():
+    import subprocess
+    import sys
+
+    code = "import sys, mmmodel.simulation; sys.exit('numba' in sys.modules or 'mmmodel.transitions' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
