@@ -28,7 +28,7 @@ from typing import Any, Literal
 from mmmodel.stack import Stack
 
 PAGE = 4096
-LEAD = 0.003  # seconds before the first issue that still belong to the first request
+LEAD = 0.05  # seconds before the first issue that still belong to the first requests: recording stacks is slow
 Release = Literal["at once", "before the reply", "with the reply", "kept"]
 
 EVENT = re.compile(r"\s*(?P<task>.+)-(?P<pid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<time>\d+\.\d+): (?P<event>\w+): (?P<rest>.*)")

@@ -4,17 +4,27 @@
     Frequency     hangs of runs with the interval of Clopper and Pearson (1934)
     Prediction    what was said of a setting before it was run
     confront      prediction against frequency: agreed, conservative, WRONG or open
+    Floors        what the rights leave of the guest's free memory, and the cushion between two of them
+
+The rule that the predictions use (design section 4.12, domain section 6.2): a refused refill of the receive ring switches
+receive service off and waits for ordinary memory. It is not refused while the draw of the others below the ordinary floor
+stays within the cushion, ordinary floor - ATOMIC floor.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from mmmodel.catalogue import read_yaml
+from mmmodel.linux import Zone, memory_zones, parse_sysrq, right_floor, zone_marks
+from mmmodel.linux.sysrq import Report
+from mmmodel.stack import Stack
 
 RECORDED = Path(__file__).resolve().parent.parent / "data" / "lab"
 COUNTED = ("survive", "hang", "slow", "oom")  # verdicts of runs that came to an end; the others say nothing of the kernel
@@ -137,13 +147,17 @@ def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was said of a setting before its runs: `safe` and why. `settings`: the labels that it speaks of."""
+    """What was said of a setting before its runs: `safe` and why. `settings`: the labels that it speaks of.
+
+    `known`: results of somebody else for the setting were known when it was written, so it was no blind prediction.
+    """
 
     name: str
     safe: bool
     why: str
     settings: tuple[str, ...]
     written: str
+    known: bool = False
 
 
 def read_predictions(path: str | Path = RECORDED / "predictions.yaml") -> list[Prediction]:
@@ -152,7 +166,14 @@ def read_predictions(path: str | Path = RECORDED / "predictions.yaml") -> list[P
     try:
         written = str(data["written"])
         return [
-            Prediction(name, bool(one["safe"]), " ".join(str(one["why"]).split()), tuple(one["settings"]), written)
+            Prediction(
+                name,
+                bool(one["safe"]),
+                " ".join(str(one["why"]).split()),
+                tuple(one["settings"]),
+                str(one.get("written", written)),
+                bool(one.get("known", False)),
+            )
             for name, one in data["predictions"].items()
         ]
     except (KeyError, TypeError, AttributeError) as error:
@@ -184,3 +205,121 @@ def confront(predictions: Sequence[Prediction], runs: Iterable[Run]) -> list[Con
         matched = [run for label in prediction.settings for run in groups.get(label, ())]
         made.append(Confrontation(prediction, frequency(matched) if matched else None))
     return made
+
+
+# ---- rights of the guest --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What two rights leave of the guest's free memory, pages over all zones, without boost and HIGHATOMIC reservation."""
+
+    min_free_kbytes: int
+    ordinary: int
+    atomic: int
+
+    @property
+    def cushion(self) -> int:
+        """Pages that the rights below the ordinary one can draw before an ATOMIC page is refused."""
+        return self.ordinary - self.atomic
+
+
+@cache
+def console(name: str = "hang-6.1") -> str:
+    """A console that is shipped, as text. Raises ValueError for a name that is not there."""
+    path = RECORDED / "consoles" / f"{name}.txt.gz"
+    if not path.exists():
+        there = ", ".join(sorted(one.name.removesuffix(".txt.gz") for one in path.parent.glob("*.txt.gz")))
+        raise ValueError(f"console: {name!r} is not one of {there}")
+    return gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+
+
+def hang_report(name: str = "hang-6.1") -> Report:
+    """The tasks, memory and refusals of a shipped console (sysrq-w, sysrq-m, warn_alloc)."""
+    return parse_sysrq(console(name), name)
+
+
+def guest_zones(name: str = "hang-6.1") -> tuple[Zone, ...]:
+    """The zones of the guest that wrote that console."""
+    return memory_zones(hang_report(name).memory[-1])
+
+
+def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
+    """The floors that go with a vm.min_free_kbytes (`__setup_per_zone_wmarks`), for the lab's guest if no zones are given."""
+    zones = tuple(zones or guest_zones())
+    kept = [
+        (mark.min, max(zone.protection))
+        for zone, mark in zip(zones, zone_marks(zones, min_free_kbytes), strict=True)
+        if zone.managed
+    ]
+    ordinary, atomic = (
+        sum(right_floor(low, right) + withheld for low, withheld in kept) for right in ("ordinary", "atomic")
+    )
+    return Floors(min_free_kbytes, ordinary, atomic)
+
+
+def draw(stack: Stack, name: str = "swap-write", page: int = 4096) -> int:
+    """The most pages that the other requests of a class hold below the ordinary floor when one comes to its refill.
+
+    All others between their first and their last privileged take: (depth - 1) · Σ of the takes with a right below the
+    ordinary one that are held together, largest partial sum (design section 4.12).
+    """
+    held = most = 0
+    for step in stack.requests[name].steps:
+        if step.name == "flight":  # the rest happens one at a time, under receive service
+            break
+        if step.right in ("memalloc", "atomic"):
+            held += step.take.get("reserve", 0)
+            most = max(most, held)
+        held -= step.give.get("reserve", 0)
+    return ((stack.requests[name].depth or 1) - 1) * most // page + (((stack.requests[name].depth or 1) - 1) * most % page > 0)
+
+
+def least_safe(pages: int, zones: Sequence[Zone] | None = None) -> int:
+    """The least vm.min_free_kbytes whose cushion is at least `pages`, by bisection: the cushion never falls by more than rounding."""
+    low, high = 0, 1 << 20
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if floors(middle, zones).cushion >= pages else (middle + 1, high)
+    return low
+
+
+def shrunk(stack: Stack, cushion: int, depth: int = 4, atomic: int = 12) -> Stack:
+    """`nbd-swap-virtio`, or a scheme of it, small enough for every state to be searched: pages in place of bytes.
+
+    `depth` writes; an ATOMIC floor of `atomic` pages and an ordinary one `cushion` above it; what is free at first is the
+    ordinary floor and a page for each bio. Raises ValueError for a stack without that class.
+    """
+    if "swap-write" not in stack.requests:
+        raise ValueError(f"stack: {stack.name!r} has no class swap-write; take nbd-swap-virtio or a scheme of it")
+    heights = {"ordinary": atomic + cushion, "nomemalloc": atomic + cushion, "atomic": atomic}
+    data = stack.model_dump(mode="json")
+    write = data["requests"]["swap-write"]
+    write["depth"] = depth
+    for step in _nested(write["steps"]):
+        for key in ("take", "give"):
+            step[key] = {pool: _pages(amount) if pool == "reserve" else amount for pool, amount in step[key].items()}
+        step["floor"] = dict.fromkeys(step["floor"], heights.get(step["right"], 0))
+    _balance(write["steps"])
+    data["pools"]["reserve"] |= {"unit": "page", "capacity": atomic + cushion + depth}
+    return Stack.model_validate(data)
+
+
+def _pages(amount: int) -> int:
+    """A send of a page with its head stays one page, so that the small stack has the proportions of the large one."""
+    return max(1, amount // 2048) if amount > 5700 else 1
+
+
+def _nested(steps: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for step in steps:
+        yield step
+        if isinstance(step["refused"], dict):
+            yield from _nested(step["refused"].get("steps", []))
+
+
+def _balance(steps: list[dict[str, Any]]) -> None:
+    """After rounding, `receive` gives back what it and `send` took."""
+    taken = {step["name"]: step["take"].get("reserve", 0) for step in steps}
+    for step in steps:
+        if step["name"] == "receive":
+            step["give"]["reserve"] = taken["send"] + taken["receive"]

@@ -82,13 +82,14 @@ class Settings(Strict):
     crypt: bool | str = False
     queue: dict[str, int] = Field(default_factory=dict)
     sysctls: dict[str, str | int] = Field(default_factory=dict)
+    parameters: dict[str, int] = Field(default_factory=dict)  # of modules: dm_mod/swap_bios
     load: Load = Load()
     writes: Writes = Writes()
     limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _fit_for_a_command_line(self) -> Settings:
-        words = [*self.server_options, *(str(value) for value in self.sysctls.values()), *self.sysctls, *self.queue]
+        words = [*self.server_options, *(str(value) for value in self.sysctls.values()), *self.sysctls, *self.queue, *self.parameters]
         if isinstance(self.crypt, str):
             words.append(self.crypt)
         for word in words:
@@ -101,6 +102,8 @@ class Settings(Strict):
         """Twelve hex digits of what the guest is told; limits of the host do not count."""
         told = self.model_dump(mode="json")
         told["limits"].pop("host")
+        if not self.parameters:  # came later than the first recorded runs
+            told.pop("parameters")
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def command_line(self, port: int) -> str:
@@ -112,7 +115,7 @@ class Settings(Strict):
         words |= {"hog": load.size, "hogs": load.processes, "bytes": writes.bytes, "depth": writes.depth, "count": writes.count}
         if self.crypt:
             words["crypt"] = self.crypt if isinstance(self.crypt, str) else "yes"
-        for key in ("queue", "sysctls"):
+        for key in ("queue", "sysctls", "parameters"):
             if pairs := getattr(self, key):
                 words[key] = ",".join(f"{name}={value}" for name, value in pairs.items())
         if self.server_options:
@@ -165,11 +168,12 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put(data: dict[str, Any], name: str, value: Any) -> None:
-    """Set `a/b` of nested mappings; a slash divides, because names of sysctls have dots."""
-    *path, last = name.split("/")
-    for part in path:
-        data = data.setdefault(part, {})
-    data[last] = value
+    """Set `a/b` of nested mappings: the first slash divides, because names of sysctls have dots and those of parameters slashes."""
+    first, _, rest = name.partition("/")
+    if rest:
+        data.setdefault(first, {})[rest] = value
+    else:
+        data[first] = value
 
 
 def load_experiment(path: Path) -> Experiment:
