@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 _PUBLIC = {
     "mmmodel.catalogue": ("load_stack", "stack_names"),
+    "mmmodel.hang": ("HangReport", "explain_hang"),
     "mmmodel.linux": ("Host", "HostError", "load_host"),
     "mmmodel.performance": (
         "best_depth",
@@ -31,9 +32,10 @@ _PUBLIC = {
         "wait_free_depth",
         "wait_free_reserve",
     ),
+    "mmmodel.survey": ("Survey",),
     "mmmodel.stack": ("QuestionError", "Request", "Stack", "StackError"),
 }
-_MODULES = ("bounds", "compare", "exact", "linux", "plot")
+_MODULES = ("bounds", "compare", "exact", "linux", "plot", "survey")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
 try:
