@@ -15,7 +15,7 @@ import html
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmmodel import plot, sizing
@@ -997,7 +997,7 @@ def floor_figure(survey: Survey) -> plot.Shown:
     floors = [host.floor(right) for right in rights]
     size, name = plot.scale_bytes(max(floors[0], 1))
     figure, ax = plot.axes(8.0, 2.4)
-    for row, (right, floor) in enumerate(zip(rights, floors, strict=True)):
+    for row, floor in enumerate(floors):
         ax.barh(row, floor / size, color=plot.WASTE, hatch="//", ec="white", height=0.6)
         ax.text(floor / size, row, f" must leave {floor / size:,.4g} {name}", va="center", fontsize=9)
     reserve = survey.reserve / size
