@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 _PUBLIC = {
     "mmmodel.catalogue": ("load_stack", "stack_names"),
+    "mmmodel.hang": ("HangReport", "explain_hang"),
     "mmmodel.linux": ("Host", "HostError", "load_host"),
     "mmmodel.performance": (
         "best_depth",
@@ -33,9 +34,10 @@ _PUBLIC = {
     ),
     "mmmodel.simulation.estimates": ("Simulation", "simulate"),
     "mmmodel.simulation.trace": ("Trace", "trace"),
+    "mmmodel.survey": ("Survey",),
     "mmmodel.stack": ("QuestionError", "Request", "Stack", "StackError"),
 }
-_MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation")
+_MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation", "survey")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
 try:

@@ -78,10 +78,17 @@ KNOBS = {
 }
 
 
-def advise(stack: Stack, depth: int | None, reserve: int | None, host: Host | None = None, device: str = "nbd0") -> list[Advice]:
+def advise(
+    stack: Stack,
+    depth: int | None,
+    reserve: int | None,
+    host: Host | None = None,
+    device: str = "nbd0",
+    wait_free: bool = True,
+) -> list[Advice]:
     """What to set so that the stack is safe, and so that it never waits: depth for this reserve, reserve for this depth.
 
-    `depth` None is the stack's own; `reserve` in bytes, None leaves out what needs it; `host` turns bytes into
+    `wait_free=False` leaves out the depth at which nobody waits (a search by the optimizer, slow for layered stacks). `depth` None is the stack's own; `reserve` in bytes, None leaves out what needs it; `host` turns bytes into
     vm.min_free_kbytes and counts its receive rings. Raises QuestionError.
     """
     found: list[Advice] = []
@@ -90,7 +97,7 @@ def advise(stack: Stack, depth: int | None, reserve: int | None, host: Host | No
     if RESERVE not in stack.pools:
         return found
     if reserve is not None and throttle is not None:
-        found += _depths(stack, depth, reserve, device)
+        found += _depths(stack, depth, reserve, device, wait_free)
     if host is not None and depth is not None:
         found += _min_free(stack, depth, host)
         found += _rings(stack, depth, reserve, host)
@@ -102,14 +109,13 @@ def knob_of(stack: Stack) -> Knob:
     return KNOBS.get(str(stack.settings.get("throttle", "nr_requests")), KNOBS["nr_requests"])
 
 
-def _depths(stack: Stack, depth: int | None, reserve: int, device: str) -> list[Advice]:
+def _depths(stack: Stack, depth: int | None, reserve: int, device: str, wait_free: bool) -> list[Advice]:
     knob = knob_of(stack)
     unit = stack.pools[THROTTLE].unit + "s"
     found = []
-    ways = (
-        ("Safe", sizing.safe_depth(stack, reserve), sizing.safe_reserve),
-        ("Never waiting for the reserve", sizing.wait_free_depth(stack, reserve), sizing.wait_free_reserve),
-    )
+    ways = [("Safe", sizing.safe_depth(stack, reserve), sizing.safe_reserve)]
+    if wait_free:
+        ways += [("Never waiting for the reserve", sizing.wait_free_depth(stack, reserve), sizing.wait_free_reserve)]
     for goal, most, needed in ways:
         if most == 0 or math.isinf(most):
             continue

@@ -1,4 +1,4 @@
-"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... stacks`, `... run NOTEBOOK`.
+"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... survey`, `... stacks`, `... run NOTEBOOK`.
 
 Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad input. A user's mistake gets a message,
 never a traceback.
@@ -58,6 +58,21 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("stack", nargs="?", metavar="NAME", help="a name in the catalogue or the path of a YAML file")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
+    sub = _command(commands, "survey", _survey, "survey a host: its writeout paths, verdicts, margins, settings to paste")
+    sub.add_argument("--root", default="/", metavar="DIR", help="a recorded tree or a name in data/hosts (default: this machine)")
+    sub.add_argument("--html", metavar="FILE", help="write a page with the figures as well")
+    sub.add_argument("--check", action="store_true", help="exit with 1 unless every path is safe without conditions")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "record", _record, "record what a survey reads of a host, without anything that tells whose it is")
+    sub.add_argument("-o", "--output", required=True, metavar="DIR", help="a new directory")
+    sub.add_argument("--root", default="/", metavar="DIR", help="the tree to record (default: this machine)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "explain-hang", _explain_hang, "explain a hang: floors that were passed, the cycle in the traces")
+    sub.add_argument("hang", metavar="DIR", help="a directory with zoneinfo and dmesg or a console's text, or one such file")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
     sub = _command(commands, "run", _run, "run a notebook with parameters (papermill) into a folder")
     sub.add_argument("notebook", metavar="NOTEBOOK", help="a notebook of the suite by name or number, or a path")
     sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
@@ -106,6 +121,47 @@ def _stacks(arguments: argparse.Namespace) -> int:
     width = max(map(len, names), default=0)
     _print(arguments, lambda: titles, "\n".join(f"{name.ljust(width)}  {title}" for name, title in titles.items()))
     return OK
+
+
+def _survey(arguments: argparse.Namespace) -> int:
+    from mmmodel.survey import survey
+
+    answer = survey(arguments.root)
+    if arguments.html:
+        _write(arguments.html, answer.html_page())
+    _print(arguments, answer.as_dict, answer)
+    return UNSAFE if arguments.check and not answer.ok else OK
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from mmmodel.linux import record
+
+    made = record(arguments.output, arguments.root)
+    lines = [f"recorded: {made.path} ({len(made.files)} files)"]
+    if made.root_would_add:
+        lines.append(f"root would add: {', '.join(made.root_would_add)}")
+    data = {"path": str(made.path), "files": list(made.files), "root_would_add": list(made.root_would_add)}
+    _print(arguments, lambda: data, "\n".join(lines))
+    return OK
+
+
+def _explain_hang(arguments: argparse.Namespace) -> int:
+    from mmmodel.hang import explain_hang
+
+    report = explain_hang(arguments.hang)
+    _print(arguments, report.as_dict, report)
+    return OK
+
+
+def _write(path: str, text: str) -> None:
+    """The whole file or none: written beside its place, then renamed."""
+    beside = f"{path}.part"
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(beside, path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _run(arguments: argparse.Namespace) -> int:

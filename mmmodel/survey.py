@@ -14,14 +14,26 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mmmodel import plot, sizing
-from mmmodel.advice import Advice, advise
+from mmmodel.advice import MOST_MIN_FREE, Advice, advise
 from mmmodel.catalogue import fitted_stack, load_stack, size_names
-from mmmodel.linux import BlockDevice, Daemon, Host, HostError, Missing, load_host, total_floor, zone_marks
+from mmmodel.linux import (
+    BlockDevice,
+    Daemon,
+    Host,
+    HostError,
+    Missing,
+    Swap,
+    exclusive_reserve,
+    kind_of_uuid,
+    load_host,
+    total_floor,
+    zone_marks,
+)
 from mmmodel.linux.host import STRUCTS
 from mmmodel.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.units import format_bytes
@@ -256,7 +268,7 @@ def _seen(seen: set[str], paths: Iterable[Path]) -> Iterator[Path]:
         yield path
 
 
-def _swap_path(host: Host, swap) -> Iterator[Path]:
+def _swap_path(host: Host, swap: Swap) -> Iterator[Path]:
     if swap.kind == "partition":
         yield from _device_paths(host, "swap", swap.path)
         return
@@ -328,8 +340,6 @@ def _kind(host: Host, disk: BlockDevice) -> str:
 
 def _uuid_kind(disk: BlockDevice) -> str:
     """What the uuid tells where the table cannot be read; LVM's does not tell a thin volume from a linear one."""
-    from mmmodel.linux import kind_of_uuid
-
     kind = kind_of_uuid(disk.dm_uuid or "")
     return {"lvm": "lvm volume of an unknown kind", None: "device mapper, unknown target"}.get(kind, kind or "?")
 
@@ -348,8 +358,6 @@ def _doubts(host: Host) -> Iterator[str]:
     marks = host.computed_marks()
     if marks is not None:
         zones = tuple(replace(zone, min=mark.min, boost=0) for zone, mark in zip(host.zones, marks, strict=True))
-        from mmmodel.linux import exclusive_reserve
-
         computed = host.page_size * exclusive_reserve(zones)
         if computed < host.exclusive_reserve():
             yield (
@@ -604,7 +612,7 @@ def _shared(survey: Survey, paths: list[Path], path: Path) -> Iterator[Judgement
     """
     needs = {(other.devices[-1], j.stack.name): j.safe for other in paths for j in other.judgements if j.right == "memalloc"}
     for judgement in path.judgements:
-        if judgement.right != "memalloc" or judgement.state not in (SAFE, SAFE_IF):
+        if judgement.right != "memalloc":
             yield judgement
             continue
         mine = (path.devices[-1], judgement.stack.name)
@@ -613,6 +621,9 @@ def _shared(survey: Survey, paths: list[Path], path: Path) -> Iterator[Judgement
         drawn = sum(ring.size or 0 for ring in rings)
         conditions = list(judgement.conditions)
         margin = survey.reserve_at_least - judgement.safe - others - drawn
+        if judgement.state not in (SAFE, SAFE_IF):
+            yield replace(judgement, margin=margin)
+            continue
         if others and judgement.safe + others > survey.reserve_at_least:
             conditions.append(f"the other paths do not need their {_bytes(others)} of the same reserve at the same time")
         if drawn and margin < 0:
@@ -707,7 +718,10 @@ def _advice(survey: Survey, path: Path, judgement: Judgement) -> Iterator[Advice
     if judgement.right == "all":
         yield from _cushion(survey.host, judgement)
     elif judgement.right == "memalloc":
-        yield from advise(judgement.stack, judgement.depth, survey.reserve_at_least, survey.host, path.devices[-1] or "nbd0")
+        left = judgement.margin + judgement.safe  # of the reserve, once the other paths and the rings have theirs
+        if left > 0 and math.isfinite(left):
+            yield from advise(judgement.stack, judgement.depth, int(left), None, path.devices[-1] or "nbd0", wait_free=False)
+        yield from _min_free(survey, judgement)
     bottom = _disk(survey.host, path.devices[-1])
     largest = [int(m[1]) for name in judgement.stack.requests if (m := re.fullmatch(r"write-([0-9]+)k", name))]
     if bottom and judgement.right == "memalloc" and largest and max(largest) < bottom.queue.get("max_sectors_kb", 0):
@@ -719,6 +733,32 @@ def _advice(survey: Survey, path: Path, judgement: Judgement) -> Iterator[Advice
             judgement.margin,
             f"delete the file; echo {bottom.queue['max_sectors_kb']} > /sys/block/{bottom.name}/queue/max_sectors_kb",
         )
+
+
+def _min_free(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
+    """Where the reserve is short: the vm.min_free_kbytes that covers the path, the other paths, the rings and HighAtomic blocks."""
+    host, now = survey.host, survey.host.sysctls.get("vm.min_free_kbytes")
+    if judgement.margin >= 0 or not math.isfinite(judgement.margin):
+        return
+    needed = int(survey.reserve - judgement.margin)
+    try:
+        kbytes = host.min_free_kbytes_for(needed)
+    except HostError:
+        return
+    marks = zone_marks(host.zones, kbytes, rules=host.rules, page=host.page_size)
+    zones = tuple(replace(zone, min=mark.min, boost=0) for zone, mark in zip(host.zones, marks, strict=True))
+    have = host.page_size * exclusive_reserve(zones)
+    share = kbytes * 1024 / max(1, sum(zone.managed for zone in host.zones) * host.page_size)
+    caveat = "of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC"
+    yield Advice(
+        f"Make the reserve large enough for everything that draws on it: vm.min_free_kbytes of at least {kbytes:,}",
+        "/etc/sysctl.d/90-writeout-reserve.conf",
+        (f"vm.min_free_kbytes = {kbytes}",),
+        f"the exclusive reserve becomes {format_bytes(have)}, and {format_bytes(needed)} are needed: this path, the others, rings",
+        have - needed,
+        f"delete the file; sysctl vm.min_free_kbytes={now if isinstance(now, int) else '(its value before)'}",
+        caveat + (f"; this is {share:.0%} of memory, so rather lower the depth or the size of requests" if share > MOST_MIN_FREE else ""),
+    )
 
 
 def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
@@ -834,10 +874,11 @@ def _judgement_text(judgement: Judgement) -> Iterator[str]:
     stack = judgement.stack
     depth = "no throttle" if judgement.depth is None else f"depth {judgement.depth:,}"
     yield f"stack {stack.name}, {depth}: {judgement.state}"
-    yield (
-        f"  one request needs {_bytes(judgement.one)}; safe from {_bytes(judgement.safe)} on; nobody waits from "
-        f"{_bytes(judgement.free)} on; this path may use {format_bytes(judgement.have)}"
-    )
+    if judgement.right == "all":
+        ordinary, atomic = (fact.value for fact in judgement.facts[:2])
+        yield f"  ordinary floor {format_bytes(ordinary)}, atomic floor {format_bytes(atomic)}: a cushion of {format_bytes(ordinary - atomic)}"
+    else:
+        yield from _sizes_text(judgement)
     if judgement.state in (SAFE, SAFE_IF) and judgement.right == "memalloc":
         yield f"  margin {format_bytes(abs(judgement.margin))}{' short' if judgement.margin < 0 else ''}, the other paths and rings taken off"
     if judgement.state == UNSAFE:
@@ -847,6 +888,13 @@ def _judgement_text(judgement: Judgement) -> Iterator[str]:
     yield from (f"  note: {note}" for note in judgement.notes)
     for advice in judgement.advice:
         yield from (f"  {line}" for line in str(advice).splitlines())
+
+
+def _sizes_text(judgement: Judgement) -> Iterator[str]:
+    yield (
+        f"  one request needs {_bytes(judgement.one)}; safe from {_bytes(judgement.safe)} on; nobody waits from "
+        f"{_bytes(judgement.free)} on; this path may use {format_bytes(judgement.have)}"
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -949,7 +997,7 @@ def floor_figure(survey: Survey) -> plot.Shown:
     floors = [host.floor(right) for right in rights]
     size, name = plot.scale_bytes(max(floors[0], 1))
     figure, ax = plot.axes(8.0, 2.4)
-    for row, (right, floor) in enumerate(zip(rights, floors, strict=True)):
+    for row, floor in enumerate(floors):
         ax.barh(row, floor / size, color=plot.WASTE, hatch="//", ec="white", height=0.6)
         ax.text(floor / size, row, f" must leave {floor / size:,.4g} {name}", va="center", fontsize=9)
     reserve = survey.reserve / size
@@ -1002,6 +1050,3 @@ def table_html(survey: Survey) -> str:
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-Numbers = Mapping[str, int]

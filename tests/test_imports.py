@@ -13,9 +13,9 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "report", "notebooks"},
+    {"survey", "report", "notebooks", "rerun", "site", "interactive"},
     {"advice", "hang"},
-    {"sweep", "pictures"},
+    {"sweep", "uncertainty", "pictures", "schemes", "curves"},
     {"performance"},
     {"sizing"},
     {"exact", "bounds", "simulation"},

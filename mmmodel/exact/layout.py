@@ -123,7 +123,7 @@ class Layout:
     def _place(self, at: int, shared: dict, laws: dict[Service, PhaseType], numbers: dict[tuple[str, ...], int]) -> Place:
         position = self.positions[at]
         if position.waits:
-            if position.refused != LEAVES:
+            if position.way_round:
                 return Place("turns", position, self._slot(at))
             if position.lose is not None:
                 return Place("retries", position, self._slot(at), self._slot(at, exit=1 / Fraction(repr(position.lose))))
@@ -190,7 +190,7 @@ class Layout:
                 seen.add(at)
                 position = self.positions[at]
                 if position.waits:
-                    todo += [position.then] + ([position.refused] if position.refused != LEAVES else [])
+                    todo += [position.then] + ([position.refused] if position.way_round else [])
 
 
 def _population(name: str, population: int | None) -> int:
