@@ -88,12 +88,12 @@ class Relation:
         """Every move of one request, with the state it leads to."""
         free = self.free(state)
         for at, position in enumerate(self.positions):
-            if at in self.outside or at == self.first[position.cls]:
+            if at in self.outside:
                 if not self._admits(state, position.cls):
                     continue
-                if at not in self.outside:
-                    yield self._step(state, Move("enter", at, at))
-            elif not state[at]:
+            elif at == self.first[position.cls] and self._admits(state, position.cls):
+                yield self._step(state, Move("enter", at, at))
+            if at not in self.outside and not state[at]:
                 continue
             if not position.waits:
                 if state[at] and not position.never:
@@ -213,6 +213,8 @@ class Relation:
     def _can_finish(self, at: int, free: tuple[float, ...]) -> bool:
         while at != LEAVES:
             position = self.positions[at]
+            if position.never:
+                return False
             if position.waits:
                 if not self.fits(position, free):
                     return False
