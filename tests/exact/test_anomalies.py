@@ -61,7 +61,7 @@ def study(count: int, seed: int) -> Counter:
 
 
 def test_the_wait_free_rate_is_never_passed():
-    found = study(15, 1)
+    found = study(15, 8)
     assert found["random", "deeper is slower"] > 0
     assert found["random", "more reserve is slower"] > 0
 
