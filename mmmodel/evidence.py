@@ -12,16 +12,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mmmodel import bounds, compare, performance, plot, sizing
+from mmmodel import bounds, compare, measured, performance, plot, sizing
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import islands, occupancy, reach
 from mmmodel.exact.verdict import decide
 from mmmodel.simulation.estimates import simulate
 from mmmodel.stack import Request, Stack
-from mmmodel.transitions import Relation
 
 Mark = Literal["yes", "failed", "named", "no"]
 COLUMNS = ("derived", "proved", "exhausted", "solved", "simulated", "measured")
+
+
+REFUTED = (
+    "Waiting for memory never makes a stack faster, X(K, R) <= X(K, R_free): false where steps share a station (THR-14); with a "
+    "station for each step it is a theorem (THR-8).",
+    "Deeper is never slower, and more reserve is never slower: both false (THR-10, THR-11), and the loss has no bound.",
+    "Two pools taken in overlapping order are safe iff K < A + B: true for unit amounts only (RES-18).",
+    "(8/5)(K h + c) is enough for a right behind 3/8 of min: one page short in the kernel's integers for every fifth size (RES-16).",
+    "The greedy split of a reserve is optimal where throughput is concave: it also needs equal footprints (SPL-3).",
+    "Whether a stack can deadlock never depends on the grant policy: a safe verdict holds under every policy, but a policy may avoid "
+    "a deadlock that some order of moves reaches (tests/exact/test_grants.py).",
+    "The mean time to deadlock grows with the reserve: inside an island it can fall (chunks 4, 4, 3, K = 8, from 65 to 66).",
+)
 
 
 @dataclass
@@ -134,14 +146,13 @@ def quantity_table(rows: Sequence[Quantity]) -> compare.Table:
 def occupancy_law(seed: int, depth: int = 6) -> compare.Table:
     """The law of the reserve in use where nobody waits: convolution against simulation, at the mean and in the tail."""
     request = Request(chunks=[2, 3, 1], rates=[2, 3, 1], servers=[1, 1, None])
-    system = request.stack.system(depth=depth, unlimited=True)
     demands, holdings = [1 / 2, 1 / 3, 1.0], [2, 5, 6]
     law = occupancy.reserve_law(demands, holdings, depth, servers=[1, 1, None])
     seen = simulate(request, depth, 6 * depth, seed=seed, measure="occupancy").occupancy
     seen = seen["reserve"] if isinstance(seen, dict) else seen
     table = compare.Table()
     table.add("mean use of the reserve", float(law.mean), seen.mean, "simulated", "convolution", low=seen.low, high=seen.high)
-    table.add("never above the wait-free reserve", 0.0, float(law.tail(system.pools and 6 * depth)), "solved", "convolution")
+    table.add("never above the wait-free reserve", 0.0, float(law.tail(6 * depth)), "solved", "convolution")
     return table
 
 
@@ -159,6 +170,18 @@ def safe_is_safe(seed: int, count: int = 12) -> compare.Table:
             hung += seen.time_to_deadlock.mean is not None and math.isfinite(seen.time_to_deadlock.mean)
     table = compare.Table()
     table.add(f"deadlocks in {tried} questions that are safe", 0, hung, "simulated", "5 runs of 500 s each")
+    return table
+
+
+def measured_table() -> compare.Table:
+    """The kernel lab's predictions against its recorded runs, each line a prediction that was put to the test."""
+    table = compare.Table()
+    for one in measured.confront(measured.read_predictions(), measured.recorded_runs()):
+        if one.runs is None:
+            continue
+        said = "survives" if one.prediction.safe else "can hang"
+        seen = f"{one.runs.hangs} of {one.runs.runs} hung"
+        table.add(f"{one.prediction.name}: {said}", True, one.agreement != "WRONG", "measured", f"{seen}: {one.agreement}")
     return table
 
 
@@ -211,8 +234,3 @@ def _doomed() -> Iterator[tuple[str, Stack, int, int]]:
     yield "4, 4, 3 at 24", three, 4, 24
     yield "4, 4, 3 at 30", three, 4, 30
     yield "1, 1 at 2", Request(chunks=[1, 1], rates=[1, 1], servers=[1, 1]).stack, 2, 2
-
-
-def positions(stack: Stack, depth: int) -> int:
-    """How many places a request of the stack can stand at: the size of the question that the solver is asked."""
-    return len(Relation(stack.system(depth=depth, unlimited=True)).positions)

@@ -13,7 +13,7 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "report", "notebooks", "rerun", "site", "interactive"},
+    {"survey", "report", "notebooks", "rerun", "site", "interactive", "evidence"},
     {"advice", "hang"},
     {"sweep", "uncertainty", "pictures", "schemes", "curves"},
     {"performance"},
