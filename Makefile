@@ -6,9 +6,10 @@ OUT ?= out
 STACK ?= nbd-tcp
 RESERVE ?= host
 HOST ?= x86-24g
+EXPERIMENT ?= demonstration
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test test-package test-notebooks lint verify bench lab html lock
+.PHONY: help run test test-package test-notebooks lint verify bench lab lab-kernel html lock
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -43,6 +44,9 @@ bench: $(VENV)/ok ## benchmarks, with peers measured in the same run
 
 lab: $(VENV)/ok ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lab-kernel: $(VENV)/ok ## boot stock kernels under qemu and see which settings hang (apt; EXPERIMENT=all for the matrix)
+	$(BIN)/python -m tests.lab $(EXPERIMENT) --out $(OUT)/lab
 
 html: $(VENV)/ok ## render the notebooks to static pages in site/
 	$(BIN)/jupyter nbconvert --to html --output-dir=site notebooks/*.ipynb

@@ -6,7 +6,7 @@ direct writes is in flight (`tests/lab` does so). Then
 
     trace   = read_trace(text)             # events, requests
     prints  = footprints(trace)            # one line a class and right
-    stack   = stack_from_trace(trace)      # a Stack; stack_yaml() writes it as a file
+    stack   = stack_from_trace(trace)      # a Stack; stack_yaml() writes it as a file, report() says everything
 
 A class is told by the functions on the allocation's stack, its right by the flags: __GFP_MEMALLOC gives memalloc (skb
 data are first tried without, net/core/skbuff.c, 6.1: 447), GFP_ATOMIC atomic, __GFP_NOMEMALLOC nomemalloc, all else
@@ -16,6 +16,7 @@ of their own and left out of the stack, because their objects are already counte
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 from collections import Counter, defaultdict
@@ -140,7 +141,9 @@ def read_trace(text: str | Path, device: str | None = None) -> Trace:
     Raises TraceError where there are no allocations, no completed write, or no such device.
     """
     if isinstance(text, Path):
-        text = text.read_bytes().partition(b"\0")[0].decode("latin-1")
+        data = text.read_bytes()
+        data = gzip.decompress(data) if text.suffix == ".gz" else data
+        text = data.partition(b"\0")[0].decode("latin-1")  # a raw disk has zeroes behind it
     allocations, issues, ends, passed_over = _events(text)
     if not allocations:
         raise TraceError("trace: no kmem allocation in it; enable the events kmem:kmalloc, kmem_cache_alloc and mm_page_alloc")
@@ -200,9 +203,17 @@ def stack_yaml(trace: Trace, name: str = "traced", kernel: str = "") -> str:
     return out.getvalue()
 
 
+def report(path: str | Path, name: str = "traced", kernel: str = "") -> str:
+    """The whole answer to a recording: what it holds, its footprints, and the stack file. Raises TraceError, OSError."""
+    trace = read_trace(Path(path))
+    head = f"{len(trace.requests)} requests of device {trace.device}, {trace.depth} in flight at most, median latency {trace.latency:.3g} s"
+    lost = f"\n{trace.passed_over} lines were not understood" if trace.passed_over else ""
+    return f"{head}{lost}\n\n{table(footprints(trace))}\n\n{stack_yaml(trace, name, kernel)}"
+
+
 def stack_data(trace: Trace, name: str = "traced", kernel: str = "") -> dict[str, Any]:
     """The stack as a mapping, as its file holds it."""
-    steps: list[dict[str, Any]] = [{"name": "admit", "take": {"throttle": 1}, "source": "trace"}]
+    steps: list[dict[str, Any]] = [{"name": "admit", "take": {"throttle": 1}, "context": "submitter", "source": "trace"}]
     known = [one for one in footprints(trace) if one.category in ORDER and one.size >= 1]
     if not known:
         raise TraceError("trace: no allocation of a known class in it; were the stacktrace triggers set?")

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -76,11 +78,26 @@ def read_runs(*paths: str | Path) -> list[Run]:
 
 
 def recorded_runs() -> list[Run]:
-    """The runs that are shipped, oldest file first by name. Raises ValueError if there is none."""
+    """The runs that are shipped. Raises ValueError if there is none."""
     paths = sorted(RECORDED.glob("*.jsonl"))
     if not paths:
         raise ValueError(f"{RECORDED.name}: no recorded runs (*.jsonl)")
     return read_runs(*paths)
+
+
+def rerun(names: Sequence[str], folder: str | Path = "out/lab") -> list[Run]:
+    """Run experiments of the lab here and now, under qemu, and read all results of that folder. Raises ValueError.
+
+    The lab stands beside the package in the source tree (tests/lab); it fetches what it needs through apt.
+    """
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "tests" / "lab").is_dir():
+        raise ValueError("live: the kernel lab is not here; it comes with the source tree, in tests/lab")
+    command = [sys.executable, "-m", "tests.lab", *names, "--out", str(Path(folder).resolve())]
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if made.returncode:
+        raise ValueError(f"live: {made.stderr.strip() or 'the lab failed'}")
+    return read_runs(Path(folder) / "results.jsonl")
 
 
 def _run(text: str, place: str) -> Run:
@@ -140,6 +157,25 @@ def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.
         if run.verdict in COUNTED:
             groups.setdefault(key(run), []).append(run)
     return groups
+
+
+def is_plain(run: Run) -> bool:
+    """Whether nothing but kernel, sysctls and server place differ from the default: 8 processes, virtio-net, server on the host."""
+    told = run.settings
+    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory")
+    boosted = "vm.watermark_boost_factor" not in told.get("sysctls", {})
+    return not any(told.get(key) for key in other) and boosted and told.get("server", "host") == "host" and _processes(told) == 8
+
+
+def _processes(told: dict[str, Any]) -> int:
+    return int(told.get("load", {}).get("processes", 8))
+
+
+def prototype_refusals() -> dict[str, Frequency]:
+    """Of the prototype's runs whose console shows a refused refill of the ring: how many hung, by module."""
+    data = read_yaml(RECORDED / "prototype-refusals.yaml")
+    counts = {name: one["refused"] for name, one in data.items()}
+    return {name: Frequency(int(one["hang"]), int(one["hang"]) + int(one["survive"])) for name, one in counts.items()}
 
 
 # ---- predictions ----------------------------------------------------------------------------------------------------
@@ -232,6 +268,15 @@ def console(name: str = "hang-6.1") -> str:
         there = ", ".join(sorted(one.name.removesuffix(".txt.gz") for one in path.parent.glob("*.txt.gz")))
         raise ValueError(f"console: {name!r} is not one of {there}")
     return gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+
+
+def recorded_trace(name: str) -> str:
+    """An ftrace recording that is shipped, as text. Raises ValueError for a name that is not there."""
+    path = RECORDED / "traces" / f"{name}.txt.gz"
+    if not path.exists():
+        there = ", ".join(sorted(one.name.removesuffix(".txt.gz") for one in path.parent.glob("*.txt.gz")))
+        raise ValueError(f"trace: {name!r} is not one of {there}")
+    return gzip.decompress(path.read_bytes()).decode("latin-1")
 
 
 def hang_report(name: str = "hang-6.1") -> Report:

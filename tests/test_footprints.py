@@ -11,6 +11,7 @@ from mmmodel.footprints import (
     TraceError,
     footprints,
     read_trace,
+    report,
     right_of,
     stack_data,
     stack_from_trace,
@@ -141,3 +142,7 @@ def test_a_path_is_read_as_a_file(tmp_path):
     path = tmp_path / "trace.txt"
     path.write_text(small() + "\n\0\0\0")  # as written to a raw disk
     assert len(read_trace(path).requests) == 2
+    said = report(path, "mine", "6.1")
+    assert "2 requests of device 43,0, 1 in flight at most" in said
+    assert "name: mine" in said
+    assert len(read_trace(RECORDED / "traces" / "nbd-virtio-4k-depth-8-6.1.txt.gz").requests) == 32

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+import mmmodel as mm
+from mmmodel import plot, plot_lab
 from mmmodel.measured import (
     RECORDED,
     Frequency,
@@ -11,10 +13,21 @@ from mmmodel.measured import (
     Run,
     by_setting,
     confront,
+    console,
+    draw,
+    floors,
     frequency,
+    guest_zones,
+    hang_report,
+    is_plain,
+    least_safe,
+    prototype_refusals,
     read_predictions,
     read_runs,
     recorded_runs,
+    recorded_trace,
+    rerun,
+    shrunk,
 )
 
 
@@ -114,3 +127,107 @@ def test_predictions_need_their_time(tmp_path):
     path.write_text("predictions: {a: {safe: true, why: x, settings: [y]}}\n")
     with pytest.raises(ValueError, match="written"):
         read_predictions(path)
+
+
+# ---- floors, draw and the rule ----
+
+
+@pytest.mark.parametrize(
+    ("kbytes", "ordinary", "atomic"),  # domain.md section 6.2, a guest with lowmem_reserve 125; the lab's has 126
+    [(1519, 503, 269), (2048, 636, 318), (2304, 700, 341), (2560, 764, 366), (3072, 892, 414)],
+)
+def test_floors_of_the_recorded_guest(kbytes, ordinary, atomic):
+    made = floors(kbytes)
+    assert (made.ordinary - 1, made.atomic - 1) == (ordinary, atomic)
+    assert made.cushion == ordinary - atomic
+
+
+def test_the_draw_is_that_of_all_others_before_their_flight():
+    stack = mm.load_stack("nbd-swap-virtio")
+    held = 1536 + 4124 + 3 * 2048  # an skb with a page, and its segments
+    assert draw(stack) == -(-127 * held // 4096) == 366
+
+
+def test_least_safe_is_the_first_with_that_cushion():
+    least = least_safe(367)
+    assert floors(least).cushion >= 367 > floors(least - 1).cushion
+    assert 2304 < least < 2432  # between the grid's last unsafe and first safe point
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize(("more", "safe"), [(0, False), (1, True)])
+def test_the_rule_is_exact_on_small_stacks(depth, more, safe):
+    """Deadlock at a cushion of the draw, none at one page more: every state searched."""
+    stack = mm.load_stack("nbd-swap-virtio")
+    pages = draw(shrunk(stack, 9, depth), page=1)
+    answer = mm.verdict(shrunk(stack, pages + more, depth, atomic=16))
+    assert answer.certain
+    assert answer.safe == safe
+    if not safe:
+        assert "napi" in answer.cycle
+
+
+@pytest.mark.parametrize("scheme", ["virtio-no-lock", "virtio-work-atomic", "virtio-work-memalloc", "virtio-refill-memalloc"])
+def test_without_the_lock_the_same_floors_do_no_harm(scheme):
+    stack = mm.load_stack(f"nbd-swap-virtio+{scheme}")
+    cushion = draw(shrunk(mm.load_stack("nbd-swap-virtio"), 9, 3), page=1)
+    assert mm.verdict(shrunk(stack, cushion, 3, atomic=16)).safe
+
+
+def test_another_stack_is_refused_by_name():
+    with pytest.raises(ValueError, match="'nbd-tcp' has no class swap-write"):
+        shrunk(mm.load_stack("nbd-tcp"), 3)
+
+
+def test_the_recorded_hang_shows_the_cycle():
+    work = next(task for task in hang_report().blocked if task.work == "refill_work")
+    assert work.waits_in("mempool_alloc", "try_to_free_pages", "try_fill_recv", "refill_work")
+    assert [zone.name for zone in guest_zones()] == ["DMA", "DMA32"]
+
+
+def test_what_is_not_shipped_is_named():
+    with pytest.raises(ValueError, match="console: 'x' is not one of hang-6.1"):
+        console("x")
+    with pytest.raises(ValueError, match="trace: 'x' is not one of"):
+        recorded_trace("x")
+
+
+def test_the_prototypes_refusals():
+    found = prototype_refusals()
+    assert found["unchanged"] == Frequency(35, 35)
+    assert found["refill_work GFP_ATOMIC"] + found["refill_work GFP_KERNEL|MEMALLOC"] == Frequency(0, 17)
+
+
+@pytest.mark.parametrize(
+    ("settings", "plain"),
+    [
+        ({}, True),
+        ({"sysctls": {"vm.min_free_kbytes": 1}, "kernel": "cloud-6.12"}, True),
+        ({"load": {"processes": 1}}, False),
+        ({"crypt": True}, False),
+        ({"server": "guest"}, False),
+        ({"sysctls": {"vm.watermark_boost_factor": 0}}, False),
+    ],
+)
+def test_plain_runs(settings, plain):
+    assert is_plain(Run("t", "t", 1, "hang", settings, 1, "k", "p", "q", "d")) == plain
+
+
+def test_the_figures_draw_what_they_are_given():
+    figure, ax = plot.axes()
+    plot_lab.threshold(ax, {"a": [(1.0, 0.5, 0.1, 0.9), (2.0, 0.0, 0.0, 0.4)]}, 1.5)
+    assert ax.lines[-1].get_xdata()[0] == 0.5  # half way between the two settings
+    figure, ax = plot.axes()
+    plot_lab.course(ax, [0, 1], [0, 100], {"ordinary": 50}, "t", low=0.5)
+    assert ax.get_yscale() == "log"
+    figure, ax = plot.axes()
+    plot_lab.frequencies(ax, [("x", 1, 4, 0.01, 0.8, "agreed"), ("y", 0, 4, 0.0, 0.6, "WRONG")])
+    assert [text.get_text() for text in ax.texts] == ["1/4", "0/4"]
+    figure, ax = plot.axes()
+    plot_lab.waits(ax, [("a", "1"), ("b", "2"), ("c", "3")], ["x", "y", "z"])
+    assert len([text for text in ax.texts if text.get_text() in "xyz" and text.get_text()]) == 3
+
+
+def test_rerunning_says_why_it_cannot(tmp_path):
+    with pytest.raises(ValueError, match="live: lab: experiment: 'nonsense' is not one of"):
+        rerun(["nonsense"], tmp_path)

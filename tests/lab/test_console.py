@@ -1,6 +1,7 @@
 """The reading of consoles, on recorded ones and on damaged ones; nothing is booted."""
 
 import gzip
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +41,7 @@ def test_a_survivor_is_read():
 def test_the_series_falls_to_the_low_water_mark_and_time_rises():
     series = parse_console(HANG).series
     assert len(series) > 200
-    assert all(a[0] < b[0] for a, b in zip(series, series[1:]))
+    assert all(a[0] < b[0] for a, b in pairwise(series))
     assert min(row[1] for row in series) <= 224
 
 
