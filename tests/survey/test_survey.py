@@ -1,12 +1,10 @@
 """The survey of hosts: recorded from booted kernels, made up, and this one; and what must never be called safe."""
 
-import contextlib
 import json
 import math
 import random
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from mmmodel.survey import (
     STACK_OF,
     UNKNOWN,
     UNSAFE,
+    cross_check,
     floor_figure,
     margin_figure,
     survey,
@@ -306,6 +305,12 @@ def test_the_stacked_one():
     facts = {fact.name: fact for fact in path.judgements[0].facts}
     assert facts["dm_crypt_io"].origin == "read"
     assert (facts["throttle"].value, facts["throttle"].origin) == (2048, "read")
+
+
+def test_the_cross_check():
+    table = cross_check(survey("debian-6.1-nbd-swap", advice=False))
+    assert table.ok
+    assert len(table.rows) == 5  # two zones, the reserve, the solver on both sides of R_safe
 
 
 def test_this_machine():
