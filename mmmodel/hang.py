@@ -180,20 +180,18 @@ def _floors(report: Report, zones_text: str | None, log: str, rules: Rules, note
     times = [f"memory at {time} s" for time in MEMORY_AT.findall(log)]
     whole = len(times) == len(report.memory)
     for number, memory in enumerate(report.memory):
-        try:
-            zones = memory_zones(memory)
-        except HostError as error:
-            notes.append(str(error))
-            continue
         high = [_highatomic(zone, rules) for zone in memory]
-        yield from _rights(times[number] if whole else f"memory report {number + 1}", zones, high, rules)
+        name = times[number] if whole else f"memory report {number + 1}"
+        try:
+            yield from _rights(name, memory_zones(memory), high, rules)
+        except HostError as error:
+            notes.append(f"{name}: {error}")
     if zones_text is not None:
         try:
             zones = parse_zoneinfo(zones_text)
+            yield from _rights("zoneinfo", zones, [zone.free_highatomic or 0 for zone in zones], rules)
         except HostError as error:
             notes.append(str(error))
-        else:
-            yield from _rights("zoneinfo", zones, [zone.free_highatomic or 0 for zone in zones], rules)
 
 
 def _highatomic(zone: ZoneReport, rules: Rules) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmmodel import plot, sizing
+from mmmodel import compare, plot, sizing
 from mmmodel.advice import MOST_MIN_FREE, Advice, advise
 from mmmodel.catalogue import fitted_stack, load_stack, size_names
 from mmmodel.linux import (
@@ -487,8 +487,8 @@ def _classes(path: Path, host: Host, stack: Stack) -> tuple[Stack, str | None]:
     sizes = {name: int(match[1]) for name in stack.requests if (match := re.fullmatch(r"write-([0-9]+)k", name))}
     if len(sizes) < len(stack.requests) or most is None or most < 4:
         return stack, None
-    if stack.name.startswith("dm-crypt"):
-        most = min(most, 128)  # DM_CRYPT_DEFAULT_MAX_WRITE_SIZE
+    if stack.name.startswith("dm-crypt") and path.layers[-1] not in NETWORK:
+        most = min(most, 128)  # DM_CRYPT_DEFAULT_MAX_WRITE_SIZE; below it, requests may be merged again
     kept = [name for name, size in sizes.items() if size <= most] or [min(sizes, key=sizes.__getitem__)]
     # a class also stands for the smaller requests; the next larger one covers what lies between two
     above = [name for name in sorted(sizes, key=sizes.__getitem__) if sizes[name] > most]
@@ -732,6 +732,7 @@ def _advice(survey: Survey, path: Path, judgement: Judgement) -> Iterator[Advice
             f"{judgement.depth:,} requests of at most {max(largest)} KiB need {_bytes(judgement.safe)}",
             judgement.margin,
             f"delete the file; echo {bottom.queue['max_sectors_kb']} > /sys/block/{bottom.name}/queue/max_sectors_kb",
+            "smaller requests cost throughput; without this setting nothing is claimed for larger ones",
         )
 
 
@@ -882,12 +883,27 @@ def _judgement_text(judgement: Judgement) -> Iterator[str]:
     if judgement.state in (SAFE, SAFE_IF) and judgement.right == "memalloc":
         yield f"  margin {format_bytes(abs(judgement.margin))}{' short' if judgement.margin < 0 else ''}, the other paths and rings taken off"
     if judgement.state == UNSAFE:
-        yield from (f"  {line}" for line in judgement.verdict.explain().splitlines())
+        yield from (f"  {line}" for line in _short(judgement.verdict.explain().splitlines()))
     yield from (f"  {'only if' if judgement.state == SAFE_IF else 'rests on'}: {text}" for text in judgement.conditions)
     yield from (f"  number: {fact}" for fact in judgement.facts)
     yield from (f"  note: {note}" for note in judgement.notes)
     for advice in judgement.advice:
         yield from (f"  {line}" for line in str(advice).splitlines())
+
+
+def _short(lines: list[str]) -> Iterator[str]:
+    """An explanation with requests that do the same one after another on one line, and a long way cut in the middle."""
+    runs: list[tuple[str, list[str]]] = []
+    for line in lines:
+        who, colon, what = line.partition(": ")
+        same = bool(colon) and line.startswith("  ") and bool(runs) and runs[-1][0] == what
+        if same:
+            runs[-1][1].append(who)
+        else:
+            runs.append((what if colon and line.startswith("  ") else "", [line if not line.startswith("  ") or not colon else who]))
+    for what, whos in runs if len(runs) <= 28 else [*runs[:16], ("", [f"  … {len(runs) - 26} more lines …"]), *runs[-10:]]:
+        who = whos[0] if len(whos) == 1 else f"{whos[0]} … {whos[-1].strip()} ({len(whos)} lines)"
+        yield f"{who}: {what}" if what else who
 
 
 def _sizes_text(judgement: Judgement) -> Iterator[str]:
@@ -951,6 +967,34 @@ def _judgement_dict(judgement: Judgement) -> dict[str, Any]:
         "explanation": judgement.verdict.explain(),
         "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in judgement.advice],
     }
+
+
+# ---- evidence -------------------------------------------------------------------------------------------------------------
+
+
+def cross_check(survey: Survey) -> compare.Table:
+    """The survey's numbers by a second way each: the kernel's own watermarks, 3/8 of min by hand, the solver about each R_safe."""
+    table = compare.Table()
+    host = survey.host
+    marks = host.computed_marks()
+    if marks is not None and not host.stale_marks():
+        for zone, mark in zip(host.zones, marks, strict=True):
+            if zone.managed:
+                printed = f"{zone.min_unboosted} {zone.low - (zone.boost or 0)} {zone.high - (zone.boost or 0)}"
+                got = f"{mark.min} {mark.low} {mark.high}"
+                table.add(f"{zone.name}: min low high (pages)", printed, got, "measured", "zoneinfo against mm/page_alloc.c")
+    if not any(zone.cma or zone.free_cma or zone.free_highatomic for zone in host.zones):
+        by_hand = sum(min(zone.managed, -(-3 * -(-zone.min_unboosted // 2) // 4)) for zone in host.zones if zone.name != "Movable")
+        table.add("exclusive reserve (bytes)", by_hand * host.page_size, survey.reserve, "derived", "ceil(3/4 ceil(min/2)) a zone")
+    for path in survey.paths:
+        for judgement in path.judgements:
+            if judgement.right != "memalloc" or math.isinf(judgement.safe):
+                continue
+            name, least = f"{judgement.stack.name} on {path.devices[-1]}", int(judgement.safe)
+            table.add(f"{name}: safe at R_safe", True, _verdict(judgement.stack, least).safe, "solved", "z3, design 4.4")
+            below = _verdict(judgement.stack, least - 1)
+            table.add(f"{name}: unsafe one byte below", False, below.safe, "solved", "path replayed" if below.path else "stuck state")
+    return table
 
 
 # ---- figures and page -------------------------------------------------------------------------------------------------------

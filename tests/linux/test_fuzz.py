@@ -120,12 +120,12 @@ def check_btf(seed: int) -> None:
     parse_or_refuse(parse_btf, bytes(content[: draw.choice([len(content), draw.randint(0, len(content))])]))
 
 
-def damage_tree(root: Path, draw: random.Random) -> set[str]:
+def damage_tree(root: Path, draw: random.Random, whole: dict[str, str] = FULL) -> set[str]:
     """Damage one to four files of the tree; their names."""
-    names = draw.sample(sorted(FULL), draw.randint(1, 4))
+    names = draw.sample(sorted(whole), draw.randint(1, 4))
     for name in names:
         path = root / name
-        content = FULL[name]
+        content = whole[name]
         match draw.randrange(6):
             case 0:
                 path.unlink()
