@@ -13,7 +13,7 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "report", "notebooks"},
+    {"survey", "report", "notebooks", "pictures", "curves", "usage", "lifetimes"},
     {"advice"},
     {"sweep"},
     {"sizing", "performance"},
