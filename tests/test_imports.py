@@ -15,7 +15,7 @@ FLOORS = [
     {"cli"},
     {"survey", "report", "notebooks", "rerun", "site", "interactive", "evidence"},
     {"advice", "hang"},
-    {"sweep", "uncertainty", "pictures", "schemes", "curves"},
+    {"sweep", "uncertainty", "pictures", "schemes", "curves", "usage", "lifetimes"},
     {"performance"},
     {"sizing"},
     {"exact", "bounds", "simulation"},
