@@ -15,7 +15,7 @@ FLOORS = [
     {"cli"},
     {"survey", "report", "notebooks"},
     {"advice", "hang"},
-    {"sweep", "pictures"},
+    {"sweep", "pictures", "netpath", "schemes"},
     {"performance"},
     {"sizing"},
     {"exact", "bounds", "simulation"},
