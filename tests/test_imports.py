@@ -15,7 +15,8 @@ FLOORS = [
     {"cli"},
     {"survey", "report", "notebooks", "rerun", "site", "interactive", "evidence"},
     {"advice", "hang"},
-    {"sweep", "uncertainty", "pictures", "schemes", "curves", "usage", "lifetimes"},
+    {"sweep", "uncertainty", "schemes", "usage", "lifetimes", "netpath", "frontier"},
+    {"pictures", "curves"},
     {"performance"},
     {"sizing"},
     {"exact", "bounds", "simulation"},
@@ -25,7 +26,7 @@ FLOORS = [
     {"stack"},
     {"units", "linux", "reserves"},
 ]
-APART = {"plot", "compare"}  # take arrays and values; import no engine
+APART = {"plot", "plot_lab", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
 ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "sweep"}
 # the only import that runs upward: a stack named by a string is looked up when it is asked for
