@@ -1,5 +1,7 @@
 """One boot: the pinned kernel comes up under qemu and its watcher gives a verdict. Skipped where qemu cannot be had."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.lab.experiment import Settings
@@ -11,6 +13,8 @@ pytestmark = pytest.mark.verify
 
 def test_a_guest_boots_swaps_to_a_disk_and_lives(tmp_path):
     settings = Settings.model_validate({"server": "none", "load": {"size": "150 MiB", "processes": 2}})
+    if (shared := Path("out/lab/packages")).is_dir():  # nothing is fetched twice
+        (tmp_path / "packages").symlink_to(shared.resolve())
     lab = Lab(tmp_path)
     try:
         lab.prepare(settings.kernel)
