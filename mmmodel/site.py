@@ -137,6 +137,7 @@ def _resolves(site: Path, page: str, path: str, fragment: str, anchors: dict[str
 
 def _cells_as_html(notebook: Any) -> str:
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     from traitlets.config import Config
 
     for cell in notebook.cells:
@@ -147,6 +148,7 @@ def _cells_as_html(notebook: Any) -> str:
     notebook.metadata.pop("widgets", None)
     settings = {"exclude_input_prompt": True, "exclude_output_prompt": True, "exclude_anchor_links": True}
     exporter = HTMLExporter(template_name="basic", config=Config({"HTMLExporter": settings}))
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor(), enabled=True)
     return exporter.from_notebook_node(notebook)[0]
 
 

@@ -13,7 +13,9 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "report", "notebooks"},
+    {"rerun"},
+    {"interactive"},
+    {"survey", "report", "notebooks", "site"},
     {"advice", "hang"},
     {"sweep", "pictures"},
     {"performance"},
@@ -23,7 +25,7 @@ FLOORS = [
     {"lint", "diagram", "footprints", "measured"},
     {"catalogue"},
     {"stack"},
-    {"units", "linux", "reserves"},
+    {"units", "linux", "reserves", "tex"},
 ]
 APART = {"plot", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
