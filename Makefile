@@ -9,7 +9,7 @@ HOST ?= x86-24g
 EXPERIMENT ?= demonstration
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test test-package test-notebooks lint verify bench lab lab-kernel html lock
+.PHONY: help run test test-package test-notebooks lint verify bench lab lab-kernel html rerun notebooks browser lock
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -31,7 +31,7 @@ lint: $(VENV)/ok ## ruff
 	$(BIN)/ruff check .
 
 test-package: $(VENV)/ok ## unit and property tests
-	$(PYTEST) -m 'not verify'
+	$(PYTEST) -m 'not verify and not browser'
 
 test-notebooks: $(VENV)/ok ## run every notebook and compare its outputs
 	$(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=120 -p no:cacheprovider notebooks
@@ -48,8 +48,18 @@ lab: $(VENV)/ok ## open the notebooks in JupyterLab
 lab-kernel: $(VENV)/ok ## boot stock kernels under qemu and see which settings hang (apt; EXPERIMENT=all for the matrix)
 	$(BIN)/python -m tests.lab $(EXPERIMENT) --out $(OUT)/lab
 
-html: $(VENV)/ok ## render the notebooks to static pages in site/
-	$(BIN)/jupyter nbconvert --to html --output-dir=site notebooks/*.ipynb
+html: $(VENV)/ok ## render the notebooks to one static site in site/, which needs no network
+	$(BIN)/python -m mmmodel html -o site
+
+rerun: $(VENV)/ok ## run all notebooks into out/<date>; PARAMETERS="depth=64 host=host", only what changed
+	$(BIN)/python -m mmmodel rerun $(foreach pair,$(PARAMETERS),-p $(pair)) -o $(OUT)
+
+notebooks: $(VENV)/ok ## maintainers: execute the notebooks in place (ONLY="notebooks/09-size-my-stack.ipynb")
+	$(BIN)/python -m tests.refresh $(or $(ONLY),$(wildcard notebooks/*.ipynb))
+
+browser: $(VENV)/ok ## notebooks and site in a real browser; INSTALL=1 adds selenium to .venv
+	$(if $(INSTALL),$(BIN)/python -m pip install --quiet --disable-pip-version-check 'selenium>=4.27')
+	$(PYTEST) -m browser tests/browser --timeout=900
 
 lock: ## maintainers: pin the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -1,4 +1,4 @@
-"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... survey`, `... stacks`, `... run NOTEBOOK`.
+"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... survey`, `... stacks`, `... run NOTEBOOK`, and more.
 
 Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad input. A user's mistake gets a message,
 never a traceback.
@@ -78,6 +78,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the executed notebook (default: out)")
     sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "rerun", _rerun, "run all notebooks into a dated folder, only what changed, with an index of verdicts")
+    sub.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="only these; all of the suite when left out")
+    sub.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="for the notebooks that have it; may be repeated"
+    )
+    sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the dated folder is made in it (default: out)")
+    sub.add_argument("--force", action="store_true", help="run what has not changed, too")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "html", _html, "render the notebooks, as executed, to a static site that needs no network")
+    sub.add_argument("-o", "--output", default="site", metavar="DIR", help="the folder of the site (default: site)")
     return parser
 
 
@@ -170,6 +182,23 @@ def _run(arguments: argparse.Namespace) -> int:
     outcome = run(arguments.notebook, arguments.parameter, arguments.output)
     _print(arguments, outcome.as_dict, outcome)
     return OK if outcome.error is None else BAD_INPUT
+
+
+def _rerun(arguments: argparse.Namespace) -> int:
+    from mmmodel.rerun import rerun
+
+    outcome = rerun(arguments.parameter, arguments.output, arguments.notebooks, force=arguments.force)
+    _print(arguments, outcome.as_dict, outcome)
+    return OK if outcome.ok else BAD_INPUT
+
+
+def _html(arguments: argparse.Namespace) -> int:
+    from mmmodel.notebooks import SUITE
+    from mmmodel.site import build_site
+
+    for page in build_site(SUITE, arguments.output):
+        print(page)
+    return OK
 
 
 def _print(arguments: argparse.Namespace, as_data: Callable[[], object], text: object) -> None:

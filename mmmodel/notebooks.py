@@ -65,13 +65,18 @@ def find_notebook(name: str | os.PathLike[str]) -> Path:
     )
 
 
-def parse_parameters(notebook: Path, given: Sequence[str]) -> dict[str, Any]:
-    """`name=value` pairs, checked against the notebook's own parameters. Raises QuestionError with the nearest name."""
+def known_parameters(notebook: Path) -> dict[str, dict[str, Any]]:
+    """The notebook's own parameters as papermill sees them: name, type, default and comment of each."""
     import papermill
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        known = papermill.inspect_notebook(str(notebook))
+        return papermill.inspect_notebook(str(notebook))
+
+
+def parse_parameters(notebook: Path, given: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs, checked against the notebook's own parameters. Raises QuestionError with the nearest name."""
+    known = known_parameters(notebook)
     parameters = {}
     for pair in given:
         name, equals, value = pair.partition("=")

@@ -1,0 +1,104 @@
+"""Rerunning notebooks: a dated folder with an index, only what changed, a failure that is seen and does not stop the rest."""
+
+import json
+
+import nbformat
+import pytest
+
+from mmmodel import cli, rerun
+from mmmodel.stack import QuestionError
+
+SAVE = "from mmmodel import notebooks\nnotebooks.save_results({stem!r}, {{'headline': f'depth was {{depth}}', 'depth': depth}})"
+
+
+def tiny(folder, stem, code, parameter="depth: int = 3  # requests"):
+    cells = [nbformat.v4.new_code_cell(parameter, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(code)]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{stem}.ipynb")
+    return folder / f"{stem}.ipynb"
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The stems of the notebooks that really ran."""
+    ran, run = [], rerun.notebooks.run
+
+    def count(name, *rest):
+        ran.append(name.stem)
+        return run(name, *rest)
+
+    monkeypatch.setattr(rerun.notebooks, "run", count)
+    return ran
+
+
+def test_dated_folder_index_and_only_what_changed(tmp_path, counted):
+    good = tiny(tmp_path, "good", SAVE.format(stem="good"))
+    out = tmp_path / "out"
+    first = rerun.rerun(["depth=5"], out, [good], date="2026-01-01")
+    assert first.ok
+    assert first.rows[0].verdict == "depth was 5"
+    assert json.loads((out / "2026-01-01/good.json").read_text())["depth"] == 5
+    index = (out / "2026-01-01/index.html").read_text()
+    assert "depth was 5" in index
+    assert all(f'href="{name}"' in index for name in first.rows[0].files)
+
+    again = rerun.rerun(["depth=5"], out, [good], date="2026-01-02")
+    assert counted == ["good"]
+    assert again.rows[0].state == "unchanged since 2026-01-01"
+    assert (out / "2026-01-02/good.ipynb").is_file()
+
+    (out / "2026-01-01/good.json").unlink()
+    (out / "2026-01-02/good.json").unlink()
+    rerun.rerun(["depth=5"], out, [good], date="2026-01-02")
+    assert counted == ["good"] * 2, "a run whose files are gone is no run"
+    tiny(tmp_path, "good", SAVE.format(stem="good") + "\n# changed")
+    assert rerun.rerun(["depth=5"], out, [good], date="2026-01-03").rows[0].state == "ran"
+    assert counted == ["good"] * 3
+
+
+def test_what_makes_a_run(tmp_path, monkeypatch):
+    good = tiny(tmp_path, "good", "1")
+    yaml = tmp_path / "a.yaml"
+    yaml.write_text("one")
+    base = rerun._digest(good, ["depth=5"], "p")
+    assert base == rerun._digest(good, ["depth=5"], "p")
+    file = rerun._digest(good, [f"stack={yaml}"], "p")
+    yaml.write_text("two")
+    others = [rerun._digest(good, ["depth=6"], "p"), rerun._digest(good, ["depth=5"], "q"), file, rerun._digest(good, [f"stack={yaml}"], "p")]
+    assert len({base, *others}) == 5
+    package = rerun._package_digest()
+    (tmp_path / "mmmodel").mkdir()
+    (tmp_path / "mmmodel/a.py").write_text("1")
+    monkeypatch.setattr(rerun, "PACKAGE", tmp_path / "mmmodel")
+    assert rerun._package_digest() != package
+
+
+def test_this_machine_is_never_unchanged(tmp_path):
+    row = rerun.Row("good", {}, "d", (), "", None, 1.0)
+    (tmp_path / "day").mkdir()
+    rerun._write(tmp_path / "day", [row])
+    assert rerun._unchanged(tmp_path, "good", "d", ["host=x86-24g"]) == (tmp_path / "day", row)
+    assert rerun._unchanged(tmp_path, "good", "d", ["host=host"]) is None
+    assert rerun._unchanged(tmp_path, "good", "e", []) is None
+
+
+def test_a_failure_is_seen_and_does_not_stop_the_rest(tmp_path, capsys):
+    bad = tiny(tmp_path, "bad", "raise ArithmeticError(depth)")
+    good = tiny(tmp_path, "good", "print(limit)", "limit: int = 3  # of nothing")
+    command = ["rerun", str(bad), str(good), "-p", "depth=7", "-o", str(tmp_path / "out"), "--json"]
+    assert cli.main(command) == cli.BAD_INPUT
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in answer["rows"]] == ["failed", "ran"]
+    assert "ArithmeticError: 7" in answer["rows"][0]["error"]
+    assert answer["rows"][1]["parameters"] == {}
+    assert cli.main(command) == cli.BAD_INPUT, "a failed run is tried again"
+    assert [row["state"].split()[0] for row in json.loads(capsys.readouterr().out)["rows"]] == ["failed", "unchanged"]
+
+
+def test_a_parameter_that_no_notebook_has(tmp_path):
+    good = tiny(tmp_path, "good", "1")
+    with pytest.raises(QuestionError, match="'dpeth' is in none of the notebooks; they have depth"):
+        rerun.rerun(["dpeth=5"], tmp_path / "out", [good])
+    with pytest.raises(QuestionError, match="'many' is not a number"):
+        rerun.rerun(["depth=many"], tmp_path / "out", [good])
+    assert not (tmp_path / "out").exists()
