@@ -1,4 +1,5 @@
-"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... stacks`, `... run NOTEBOOK`.
+"""The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... stacks`, `... run NOTEBOOK`,
+`... sweep STUDY.yaml -o DIR`.
 
 Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad input. A user's mistake gets a message,
 never a traceback.
@@ -63,6 +64,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the executed notebook (default: out)")
     sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "sweep", _sweep, "compute a study's points, or run a notebook at many; what is there is not done again")
+    sub.add_argument("study", nargs="?", metavar="STUDY", help="a YAML file: a stack, what varies, what to compute")
+    sub.add_argument("--notebook", metavar="NOTEBOOK", help="instead of a study: a notebook of the suite by name or number, or a path")
+    sub.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=V[,V...]", help="values of a notebook's parameter; may be repeated"
+    )
+    sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the results (default: out)")
+    sub.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster instead of processes of this machine")
+    sub.add_argument("--workers", type=int, metavar="N", help="processes (default: one a processor)")
+    sub.add_argument("--csv", action="store_true", help="write points.csv as well")
+    sub.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -114,6 +127,16 @@ def _run(arguments: argparse.Namespace) -> int:
     outcome = run(arguments.notebook, arguments.parameter, arguments.output)
     _print(arguments, outcome.as_dict, outcome)
     return OK if outcome.error is None else BAD_INPUT
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from mmmodel.notebook_sweep import sweep_command
+
+    done = sweep_command(
+        arguments.study, arguments.notebook, arguments.parameter, arguments.output, arguments.scheduler, arguments.workers, arguments.csv
+    )
+    _print(arguments, done.as_dict, done)
+    return OK
 
 
 def _print(arguments: argparse.Namespace, as_data: Callable[[], object], text: object) -> None:

@@ -13,9 +13,11 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "report", "notebooks"},
+    {"survey", "report", "notebooks", "notebook_sweep"},
     {"advice"},
+    {"uncertainty"},
     {"sweep"},
+    {"study"},
     {"sizing", "performance"},
     {"exact", "bounds", "simulation"},
     {"transitions"},
@@ -25,10 +27,10 @@ FLOORS = [
 ]
 APART = {"plot", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
-ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "sweep"}
+ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "study", "sweep", "uncertainty"}
 # the only import that runs upward: a stack named by a string is looked up when it is asked for
 EXCEPTIONS = {("stack", "catalogue"): ("stack.py", "as_stack")}
-SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "report"), ("sizing", "performance")}
+SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "report"), ("sizing", "performance"), ("notebook_sweep", "notebooks")}
 
 
 def part_of(module):
