@@ -400,9 +400,8 @@ class Study(BaseModel):
     @cached_property
     def portable(self) -> str:
         """The study as one line of JSON with its stack in it: what workers and the study's folder are given."""
-        data = self.model_dump(mode="json", exclude={"stack"}, exclude_defaults=True)
+        data = self.model_dump(mode="json", exclude={"stack", "classes"}, exclude_defaults=True)
         data["stack"] = self.base.model_dump(mode="json", exclude_defaults=True)
-        data["classes"] = []
         return json.dumps(data, ensure_ascii=False)  # in this order: it decides the points' numbers
 
     @cached_property
