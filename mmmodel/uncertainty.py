@@ -18,6 +18,7 @@ numbers is worth measuring better (Sobol' 1993; the estimator is SciPy's, after 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -496,8 +497,9 @@ def sobol_indices(study: Study, records: Iterable[Mapping[str, Any]], quantity: 
             continue
         func = {"f_A": y[None, :n], "f_B": y[None, n : 2 * n], "f_AB": y[2 * n :].reshape(len(names), 1, n)}
         result = stats.sobol_indices(func=func, n=n, rng=np.random.default_rng(seed))
-        result._rng = np.random.default_rng(seed)
-        spans = result.bootstrap(confidence_level=CONFIDENCE, n_resamples=999)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # a number without influence has no spread to resample
+            spans = result.bootstrap(confidence_level=CONFIDENCE, n_resamples=999)
         first = _with_interval(names, result.first_order, spans.first_order.confidence_interval)
         total = _with_interval(names, result.total_order, spans.total_order.confidence_interval)
         found.append(Importance(quantity, inputs, first, total, variance, n))
@@ -505,7 +507,8 @@ def sobol_indices(study: Study, records: Iterable[Mapping[str, Any]], quantity: 
 
 
 def _with_interval(names: list[str], value: np.ndarray, span: Any) -> dict[str, tuple[float, float, float]]:
-    rows = zip(names, np.ravel(value), np.ravel(span.low), np.ravel(span.high))
+    ends = [np.where(np.isnan(end), value, end) for end in (span.low, span.high)]
+    rows = zip(names, np.ravel(value), *map(np.ravel, ends))
     return {name: (float(v), float(low), float(high)) for name, v, low, high in rows}
 
 

@@ -62,7 +62,12 @@ def test_shapes_and_fallbacks_have_addresses():
     step = {"take": {"reserve": 2}, "serve": {"mean": 1, "dist": "gamma", "a": 2}, "refused": {"steps": [{"take": {"lock": 1}}]}}
     data = {"pools": {"reserve": {}, "lock": 1}, "requests": {"w.x": [step]}}
     made = make_study(
-        {"stack": data, "depth": 2, "quantities": ["footprint"], "vary": {"requests.w.x.steps.0.serve.a": [1, 3], "pools.lock.capacity": [2]}}
+        {
+            "stack": data,
+            "depth": 2,
+            "quantities": ["footprint"],
+            "vary": {"requests.w.x.steps.0.serve.a": [1, 3], "pools.lock.capacity": [2]},
+        }
     )
     assert made.stack_of(made.inputs(1)).requests["w.x"].steps[0].serve.shapes == {"a": 3.0}
     assert made.stack_of(made.inputs(0)).pools["lock"].capacity == 2
@@ -74,7 +79,11 @@ def test_every_quantity_has_its_function():
 
 
 def test_portable_says_the_same():
-    made = study(depth=[4, 8], vary={SEND: {"low": "4 KiB", "high": "6 KiB"}, MEAN: {"dist": "lognorm", "s": 0.5, "scale": "300 us"}}, samples=8)
+    made = study(
+        depth=[4, 8],
+        vary={SEND: {"low": "4 KiB", "high": "6 KiB"}, MEAN: {"dist": "lognorm", "s": 0.5, "scale": "300 us"}},
+        samples=8,
+    )
     again = make_study(json.loads(made.portable))
     assert (again.digest, list(again.points())) == (made.digest, list(made.points()))
     assert made.digest != study(depth=[4, 8, 9], vary={SEND: {"low": 4096, "high": 6144}}, samples=8).digest

@@ -24,7 +24,13 @@ REQUEST = Request(chunks=[4, 4, 3], rates=[1, 2, 3], servers=[None, 1, 1])
 def small(quantity="number", depths=range(1, 9), **more):
     """A study whose points cost nothing."""
     return make_study(
-        {"stack": REQUEST.stack, "depth": list(depths), "reserve": [20, 24], "quantities": [f"tests.sweep.work:{quantity}"], **more}
+        {
+            "stack": REQUEST.stack,
+            "depth": list(depths),
+            "reserve": [20, 24],
+            "quantities": [f"tests.sweep.work:{quantity}"],
+            **more,
+        }
     )
 
 
@@ -37,7 +43,15 @@ def real():
             "reserve": [19, 24],
             "vary": {"requests.request.steps.chunk-2.take.reserve": {"low": 3, "high": 5}},
             "samples": 2,
-            "quantities": ["verdict", "safe_reserve", "wait_free_reserve", "safe_depth", "throughput_bounds", "throughput", "simulate"],
+            "quantities": [
+                "verdict",
+                "safe_reserve",
+                "wait_free_reserve",
+                "safe_depth",
+                "throughput_bounds",
+                "throughput",
+                "simulate",
+            ],
             "options": {"simulate": {"replications": 3, "horizon": 20}},
         }
     )
@@ -182,7 +196,10 @@ def test_a_point_that_kills_its_worker_is_found_and_recorded(tmp_path):
 
 def test_a_broken_pool_of_the_caller_says_how_to_go_on(tmp_path):
     study = small("kills_at_three", depths=[1, 2, 4, 3])
-    with ProcessPoolExecutor(1) as pool, pytest.raises(sweep.SweepError, match="ended abruptly.*are written.*the same command goes on"):
+    with (
+        ProcessPoolExecutor(1) as pool,
+        pytest.raises(sweep.SweepError, match="ended abruptly.*are written.*the same command goes on"),
+    ):
         sweep.run_study(study, tmp_path, pool, batch=1)
     assert all(not sweep.has_failed(r) for r in sweep.records(tmp_path))
     run = sweep.run_study(study, tmp_path, workers=1)
@@ -301,7 +318,9 @@ def test_progress_is_for_a_terminal_only(tmp_path, capsys):
     assert "16/16" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("more", "message"), [({"workers": 0}, "workers: 0"), ({"batch": 0}, "batch: 0"), ({"executor": "thread"}, "'thread'")])
+@pytest.mark.parametrize(
+    ("more", "message"), [({"workers": 0}, "workers: 0"), ({"batch": 0}, "batch: 0"), ({"executor": "thread"}, "'thread'")]
+)
 def test_what_cannot_be_is_named(tmp_path, more, message):
     with pytest.raises(sweep.SweepError, match=message):
         sweep.run_study(small(), tmp_path, **more)
