@@ -855,6 +855,8 @@ def dask(address: str) -> Iterator[tuple[Executor, Callable[[], bool]]]:
             f"scheduler: {address} does not answer ({error}); write tcp://HOST:PORT of a running dask scheduler"
         ) from None
     try:
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=10)
         if not client.nthreads():
             raise SweepError(f"scheduler: {address} has no workers; start some with: dask worker {address}")
         yield client.get_executor(pure=False, retries=DEATHS), lambda: client.status == "running"

@@ -15,7 +15,7 @@ FLOORS = [
     {"cli"},
     {"survey", "report", "notebooks", "notebook_sweep"},
     {"advice"},
-    {"uncertainty"},
+    {"uncertainty", "prices"},
     {"sweep"},
     {"study"},
     {"sizing", "performance"},
@@ -27,7 +27,7 @@ FLOORS = [
 ]
 APART = {"plot", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
-ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "study", "sweep", "uncertainty"}
+ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "study", "sweep", "uncertainty", "prices"}
 # the only import that runs upward: a stack named by a string is looked up when it is asked for
 EXCEPTIONS = {("stack", "catalogue"): ("stack.py", "as_stack")}
 SIDE_BY_SIDE = {("report", "notebooks"), ("survey", "report"), ("notebooks", "report"), ("sizing", "performance"), ("notebook_sweep", "notebooks")}

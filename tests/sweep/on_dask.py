@@ -15,7 +15,7 @@ def main(folder, workers, what=""):
     with tempfile.TemporaryDirectory() as there:
         told = str(Path(there) / "scheduler.json")
         crew = [start("scheduler", "--scheduler-file", told, "--port", "0", "--host", "127.0.0.1", "--no-dashboard")]
-        shape = ("--nworkers", workers, "--nthreads", "1", "--death-timeout", "5", "--no-dashboard", "--local-directory", there)
+        shape = ("--nworkers", workers, "--nthreads", "1", "--death-timeout", "90", "--no-dashboard", "--local-directory", there)
         crew.append(start("worker", "--scheduler-file", told, *shape))
         try:
             run(folder, told, int(workers), crew[0] if what == "lose" else None)
@@ -37,7 +37,7 @@ def run(folder, told, workers, victim):
     while not Path(told).exists():
         time.sleep(0.05)
     with Client(scheduler_file=told, set_as_default=False) as client:
-        client.wait_for_workers(workers, timeout=60)
+        client.wait_for_workers(workers, timeout=90)
         address = client.scheduler.address
     if victim is not None:
         threading.Thread(target=kill_midway, args=(victim, Path(folder) / "points.jsonl"), daemon=True).start()
