@@ -90,6 +90,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = _command(commands, "html", _html, "render the notebooks, as executed, to a static site that needs no network")
     sub.add_argument("-o", "--output", default="site", metavar="DIR", help="the folder of the site (default: site)")
+
+    sub = _command(commands, "sweep", _sweep, "compute a study's points, or run a notebook at many; what is there is not done again")
+    sub.add_argument("study", nargs="?", metavar="STUDY", help="a YAML file: a stack, what varies, what to compute")
+    sub.add_argument("--notebook", metavar="NOTEBOOK", help="instead of a study: a notebook of the suite by name or number, or a path")
+    sub.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=V[,V...]", help="values of a notebook's parameter; may be repeated"
+    )
+    sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the results (default: out)")
+    sub.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster instead of processes of this machine")
+    sub.add_argument("--workers", type=int, metavar="N", help="processes (default: one a processor)")
+    sub.add_argument("--csv", action="store_true", help="write points.csv as well")
+    sub.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -198,6 +210,16 @@ def _html(arguments: argparse.Namespace) -> int:
 
     for page in build_site(SUITE, arguments.output):
         print(page)
+    return OK
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from mmmodel.notebook_sweep import sweep_command
+
+    done = sweep_command(
+        arguments.study, arguments.notebook, arguments.parameter, arguments.output, arguments.scheduler, arguments.workers, arguments.csv
+    )
+    _print(arguments, done.as_dict, done)
     return OK
 
 
