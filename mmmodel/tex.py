@@ -16,8 +16,7 @@ BIG = {"sum": "∑", "prod": "∏", "bigcup": "⋃", "bigcap": "⋂", "int": "�
 GREEK = {
     name: chr(code) if code < 0x3C2 else chr(code + 1)
     for code, name in enumerate(
-        "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon varphi chi "
-        "psi omega".split(),
+        ["alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "tau", "upsilon", "varphi", "chi", "psi", "omega"],
         start=0x3B1,
     )
 } | {"epsilon": "ϵ", "phi": "ϕ", "Gamma": "Γ", "Delta": "Δ", "Lambda": "Λ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Omega": "Ω"}

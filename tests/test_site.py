@@ -18,7 +18,6 @@ from mmmodel.site import SiteError, broken_links, build_site
 from mmmodel.tex import FormulaError, to_mathml
 
 
-
 def site_dot():
     made = io.BytesIO()
     Image.new("RGB", (4, 3), "#0072B2").save(made, "PNG")
