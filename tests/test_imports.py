@@ -13,7 +13,8 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "report", "notebooks", "rerun", "site", "interactive", "evidence", "notebook_sweep"},
+    {"survey", "rerun", "site", "interactive", "evidence", "notebook_sweep"},
+    {"report", "notebooks"},
     {"advice", "hang"},
     {"prices", "schemes", "usage", "lifetimes", "netpath", "frontier"},
     {"sweep", "uncertainty"},
