@@ -13,7 +13,7 @@ ROOT = Path(mm.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"survey", "rerun", "site", "interactive", "evidence", "notebook_sweep"},
+    {"survey", "rerun", "site", "interactive", "evidence", "notebook_sweep", "contents"},
     {"report", "notebooks"},
     {"advice", "hang"},
     {"prices", "schemes", "usage", "lifetimes", "netpath", "frontier"},
