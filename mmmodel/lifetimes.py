@@ -102,7 +102,8 @@ class Lifetimes:
             label="mean time to deadlock T",
         )
         ends = self.comes & np.isin(self.reserves, [last for _, last in self.islands])
-        ax.plot(self.reserves[ends] / size, self.mean[ends], color=plot.BLUE, lw=0.9, ls=":", label="upper ends of the islands")
+        if ends.sum() > 1:
+            ax.plot(self.reserves[ends] / size, self.mean[ends], color=plot.BLUE, lw=0.9, ls=":", label="upper ends of the islands")
         spared = ~self.comes
         if spared.any():
             y = np.full(int(spared.sum()), top / 1.8)
