@@ -185,8 +185,13 @@ class Survey:
 
     @property
     def ok(self) -> bool:
-        """Whether every path is safe, or a local disk of which nothing is claimed."""
-        return all(path.state in (SAFE, LOCAL) for path in self.paths)
+        """Whether all paths could be looked for, and every one is safe, or a local disk of which nothing is claimed."""
+        return not self.blind and all(path.state in (SAFE, LOCAL) for path in self.paths)
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """What could not be read of where this host writes out to: there may be paths that are not in the list."""
+        return tuple(item.name for item in self.host.missing if item.name in ("swaps", "mounts", "block devices"))
 
     @property
     def missing(self) -> tuple[Missing, ...]:
@@ -335,6 +340,8 @@ def _kind(host: Host, disk: BlockDevice) -> str:
         return f"nvme-{disk.transport}" if disk.transport else "nvme over an unknown transport"
     if disk.name.startswith("sd") and disk.transport == "iscsi":
         return "iscsi"
+    if disk.name.startswith("sd") and disk.transport is None and not (host.tree is not None and host.tree.live):
+        return "scsi disk over an unknown transport"  # it may be an iSCSI unit
     return kind
 
 
@@ -812,6 +819,8 @@ def _notes(survey: Survey, paths: list[Path]) -> Iterator[str]:
             f"{format_bytes(survey.reserve - survey.reserve_at_least)} may be theirs, so {format_bytes(survey.reserve_at_least)} is reckoned with"
         )
     yield from survey.doubts
+    if survey.blind:
+        yield f"there may be paths that are not listed: {', '.join(survey.blind)} could not be read"
     if survey.root_would_add:
         yield f"root would read in addition: {', '.join(survey.root_would_add)}"
     if host.kernel is None:

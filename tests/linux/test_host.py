@@ -16,7 +16,7 @@ def reasons(host: Host) -> dict[str, str]:
 
 
 def test_the_recorded_hosts():
-    assert recorded_hosts() == ["nas-512m", "x86-24g"]
+    assert recorded_hosts() == ["debian-6.1-nbd-swap", "debian-6.12-crypt-nbd", "nas-512m", "x86-24g"]
 
 
 def test_x86_24g():
@@ -61,7 +61,7 @@ def test_by_path_and_by_file(full_tree):
 
 
 def test_an_unknown_host():
-    with pytest.raises(HostError, match="neither one of host, nas-512m, x86-24g, nor a directory, nor a zoneinfo file"):
+    with pytest.raises(HostError, match="neither one of host, debian-6.1-nbd-swap, debian-6.12-crypt-nbd, nas-512m, x86-24g, nor a directory, nor a zoneinfo file"):
         load_host("x86-25g")
     with pytest.raises(HostError, match="no such directory"):
         Host.read("/nowhere/at/all")

@@ -32,7 +32,7 @@ from mmmodel.survey import (
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_fuzz import damage_tree, repair
 
-NVME = ("pcie", "tcp")
+ATA = {"device/transport": "ata"}
 
 
 def disk(name, size="2097152", **more):
@@ -164,7 +164,6 @@ def test_high_order_atomic_blocks_that_cannot_be_read(host):
     judgement = host(files, nbd(depth)).paths[0].judgements[0]
     assert judgement.state == SAFE_IF
     assert "high-order atomic" in judgement.conditions[0]
-    assert host(files, nbd(8)).paths[0].state == SAFE
 
 
 def survey_reserves(answer):
@@ -194,9 +193,10 @@ def test_the_lock_of_virtio_net(host):
 
 
 LAYERS = [
-    (disk("sda"), ("/dev/sda",), ("local",), LOCAL, None),
+    (disk("sda", **ATA), ("/dev/sda",), ("local",), LOCAL, None),
     (disk("nvme0n1", **{"device/transport": "pcie"}), ("/dev/nvme0n1",), ("nvme",), LOCAL, None),
     (disk("nvme0n1", **{"device/transport": "tcp"}), ("/dev/nvme0n1",), ("nvme-tcp",), None, "nvme-tcp"),
+    (disk("sda"), ("/dev/sda",), ("scsi disk over an unknown transport",), UNKNOWN, None),
     (disk("nvme0n1"), ("/dev/nvme0n1",), ("nvme over an unknown transport",), UNKNOWN, None),
     (disk("sda", **{"device/transport": "iscsi", "device/queue_depth": "32"}), ("/dev/sda",), ("iscsi",), None, "iscsi-tcp"),
     (disk("zram0"), ("/dev/zram0",), ("zram",), CONSUMES, "zram"),
@@ -204,7 +204,7 @@ LAYERS = [
     (disk("ublkb0"), ("/dev/ublkb0",), ("ublk",), NOT_SHOWN, "ublk"),
     (disk("drbd0"), ("/dev/drbd0",), ("drbd",), UNKNOWN, None),
     (
-        disk("sda") | disk("dm-0", **{"dm/name": "cr", "dm/uuid": "CRYPT-LUKS2-", "slaves/sda": ""}),
+        disk("sda", **ATA) | disk("dm-0", **{"dm/name": "cr", "dm/uuid": "CRYPT-LUKS2-", "slaves/sda": ""}),
         ("/dev/mapper/cr",),
         ("crypt", "local"),
         None,
@@ -218,14 +218,14 @@ LAYERS = [
         "nbd-tcp",
     ),
     (
-        disk("sda") | disk("dm-0", **{"dm/name": "t", "slaves/sda": ""}) | {"dmsetup-table": "t: 0 8 thin 8:1 1\n"},
+        disk("sda", **ATA) | disk("dm-0", **{"dm/name": "t", "slaves/sda": ""}) | {"dmsetup-table": "t: 0 8 thin 8:1 1\n"},
         ("/dev/dm-0",),
         ("thin", "local"),
         None,
         "dm-thin",
     ),
     (
-        disk("sda") | disk("dm-0", **{"dm/name": "t", "dm/uuid": "LVM-", "slaves/sda": ""}) | {"dmsetup-table": ""},
+        disk("sda", **ATA) | disk("dm-0", **{"dm/name": "t", "dm/uuid": "LVM-", "slaves/sda": ""}) | {"dmsetup-table": ""},
         ("/dev/dm-0",),
         ("lvm volume of an unknown kind", "local"),
         UNKNOWN,
@@ -248,6 +248,14 @@ def test_mounts_are_mapped_to_stacks(host):
     answer = host(READ, {"proc/mounts": mounts, "proc/swaps": swaps()})
     assert [(path.layers[0], path.state) for path in answer.paths] == [("fuse", NOT_SHOWN), ("nfs4", UNKNOWN)]
     assert answer.paths[0].judgements[0].stack.name == "fuse-before-6.16"  # the host has Linux 6.12
+
+
+def test_what_is_not_listed_is_no_all_clear(host):
+    local = disk("sda", **ATA) | {"proc/mounts": "/dev/sda / ext4 rw 0 0\n", "proc/swaps": swaps()}
+    assert host(READ, local).ok
+    blind = host(READ, local, {"proc/swaps": "?\n"})
+    assert not blind.ok
+    assert any("may be paths that are not listed: swaps" in note for note in blind.notes)
 
 
 def test_every_mapping_is_a_stack_of_the_catalogue():
@@ -356,8 +364,9 @@ def test_on_the_command_line(capsys, tmp_path):
     assert cli.main(["survey", "--root", "debian-6.1-nbd-swap", "--check", "--html", str(page)]) == cli.UNSAFE
     assert "UNSAFE: swap" in capsys.readouterr().out
     assert page.read_text().startswith("<!DOCTYPE html>")
-    assert cli.main(["survey", "--root", "nas-512m", "--check", "--json"]) == cli.OK
-    assert json.loads(capsys.readouterr().out)["ok"] is True
+    # of that host neither swaps nor mounts are known: that no path is seen is no all-clear
+    assert cli.main(["survey", "--root", "nas-512m", "--check", "--json"]) == cli.UNSAFE
+    assert json.loads(capsys.readouterr().out)["ok"] is False
     assert cli.main(["survey", "--root", str(tmp_path / "absent")]) == cli.BAD_INPUT
     assert cli.main(["survey", "--root", "nas-512m", "--html", str(tmp_path / "no" / "page")]) == cli.BAD_INPUT
     assert "cannot be written" in capsys.readouterr().err
@@ -365,7 +374,9 @@ def test_on_the_command_line(capsys, tmp_path):
 
 def test_record_and_survey_again(capsys, tmp_path, host):
     """A recording gives the same verdicts as the tree that it was made from."""
-    first = host(READ, nbd(16))
+    session = disk("sdb", **{"device/transport": "iscsi", "device/queue_depth": "16"})
+    first = host(READ, nbd(16), session, {"proc/swaps": swaps("/dev/nbd0", "/dev/sdb")})
+    assert [path.layers for path in first.paths] == [("nbd",), ("iscsi",)]
     out = tmp_path / "recorded"
     assert cli.main(["record", "-o", str(out), "--root", str(tmp_path / "h")]) == cli.OK
     assert "recorded:" in capsys.readouterr().out
@@ -378,7 +389,7 @@ def test_record_and_survey_again(capsys, tmp_path, host):
 # ---- damage -------------------------------------------------------------------------------------------------------------------
 
 
-DAMAGED = READ | nbd(16) | disk("sda") | {"proc/mounts": "/dev/sda / ext4 rw 0 0\n"}
+DAMAGED = READ | nbd(16) | disk("sda", **ATA) | {"proc/mounts": "/dev/sda / ext4 rw 0 0\n"}
 
 
 def numbers(root: Path) -> set[int]:
