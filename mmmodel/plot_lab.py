@@ -100,7 +100,7 @@ def waits(ax: Axes, boxes: Sequence[tuple[str, str]], arrows: Sequence[str]) -> 
 
 def frequencies(ax: Axes, rows: Sequence[tuple[str, int, int, float, float, str]], xlabel: str = "share of runs that hung (95 %)") -> None:
     """One line a setting: (name, hangs, runs, low, high, group); the marker's shape and colour tell the group."""
-    for place, (name, hangs, runs, low, high, group) in enumerate(rows):
+    for place, (_, hangs, runs, low, high, group) in enumerate(rows):
         colour, shape = COLOURS.get(group, BLUE), SHAPES.get(group, "o")
         ax.plot([low, high], [place, place], color=colour, lw=2, solid_capstyle="butt")
         ax.plot(hangs / runs, place, marker=shape, color=colour, ms=8, mec="white", ls="")
