@@ -47,11 +47,11 @@ class Lab:
         return self._ready[name]
 
     def done(self) -> set[tuple[str, int]]:
-        """(digest of the settings, repeat) of the runs that have a verdict."""
+        """(digest of the settings, repeat) of the runs that came to a verdict; those that only failed are made again."""
         if not self.results.exists():
             return set()
         lines = [json.loads(line) for line in self.results.read_text().splitlines() if line.strip()]
-        return {(line["digest"], line["repeat"]) for line in lines}
+        return {(line["digest"], line["repeat"]) for line in lines if line["verdict"] not in ("silent", "failed")}
 
     def run(self, label: str, settings: Settings, repeat: int) -> dict[str, Any]:
         """Boot one guest, wait for its end, append its line to the results and return it."""

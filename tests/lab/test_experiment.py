@@ -95,7 +95,8 @@ def test_the_matrix_goes_repeat_by_repeat_and_leaves_out_what_is_done():
 def test_results_are_resumed_from_their_file(tmp_path):
     lab = Lab(tmp_path)
     assert lab.done() == set()
-    lab.results.write_text(json.dumps({"digest": "abc", "repeat": 2}) + "\n\n")
+    lines = [{"digest": "abc", "repeat": 2, "verdict": "hang"}, {"digest": "abc", "repeat": 3, "verdict": "silent"}]
+    lab.results.write_text("".join(json.dumps(one) + "\n\n" for one in lines))
     assert lab.done() == {("abc", 2)}
 
 
