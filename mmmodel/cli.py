@@ -56,6 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = _command(commands, "stacks", _stacks, "list the catalogue, or print one stack with its sources")
     sub.add_argument("stack", nargs="?", metavar="NAME", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument("--figure", metavar="FILE", help="also draw the stack's steps and pools into FILE (.png, .svg or .pdf)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "lint", _lint, "look over a stack: throttles, rights, units and orders that are wrong or dear")
+    sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "run", _run, "run a notebook with parameters (papermill) into a folder")
@@ -99,12 +104,34 @@ def _stacks(arguments: argparse.Namespace) -> int:
 
     if arguments.stack:
         stack = load_stack(arguments.stack)
+        if arguments.figure:
+            _draw(stack, arguments.figure)
         _print(arguments, lambda: stack.model_dump(mode="json"), stack)
         return OK
+    if arguments.figure:
+        raise ValueError("--figure draws one stack: give its NAME")
     names = stack_names()
     titles = {name: load_stack(name).title for name in names}
     width = max(map(len, names), default=0)
     _print(arguments, lambda: titles, "\n".join(f"{name.ljust(width)}  {title}" for name, title in titles.items()))
+    return OK
+
+
+def _draw(stack, file: str) -> None:
+    from mmmodel.diagram import draw
+
+    if not file.lower().endswith((".png", ".svg", ".pdf")):
+        raise ValueError(f"--figure: {file!r} is no picture that can be written; end it in .png, .svg or .pdf")
+    figure, _ = draw(stack)
+    figure.savefig(file, dpi=110, bbox_inches="tight")
+
+
+def _lint(arguments: argparse.Namespace) -> int:
+    from mmmodel.catalogue import load_stack
+    from mmmodel.lint import lint
+
+    findings = lint(load_stack(arguments.stack))
+    _print(arguments, lambda: [vars(finding) for finding in findings], "\n".join(map(str, findings)) or "no findings")
     return OK
 
 
