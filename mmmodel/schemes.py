@@ -234,7 +234,9 @@ def figure(cells: Mapping[str, Sequence[Cell | None]], grounds: Sequence[Ground]
     ax.spines[:].set_visible(False)
     words = [
         f"{_short(scheme)}: "
-        + ", ".join(f"{ground.title} {one.word}" + (f" ({one.why})" if one.why else "") for ground, one in zip(grounds, across) if one)
+        + ", ".join(
+            f"{ground.title} {one.word}" + (f" ({one.why})" if one.why else "") for ground, one in zip(grounds, across) if one
+        )
         for scheme, across in cells.items()
     ]
     return plot.Shown(made, "Schemes against stacks, safe or not. " + "; ".join(words) + ".")

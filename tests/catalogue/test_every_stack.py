@@ -65,7 +65,9 @@ def test_simulated(name):
 
 
 def test_simulated_with_an_interval():
-    ran = mm.simulate(small("nbd-tcp").only("write-4k"), reserve=HOST, seed=1, replications=3, horizon="20 ms", measure="throughput")
+    ran = mm.simulate(
+        small("nbd-tcp").only("write-4k"), reserve=HOST, seed=1, replications=3, horizon="20 ms", measure="throughput"
+    )
     assert 0 < ran.throughput.low <= ran.throughput.mean <= ran.throughput.high
 
 
