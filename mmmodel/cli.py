@@ -56,6 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = _command(commands, "stacks", _stacks, "list the catalogue, or print one stack with its sources")
     sub.add_argument("stack", nargs="?", metavar="NAME", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument("--figure", metavar="FILE", help="also draw the stack's steps and pools into FILE (.png, .svg or .pdf)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "lint", _lint, "look over a stack: throttles, rights, units and orders that are wrong or dear")
+    sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "survey", _survey, "survey a host: its writeout paths, verdicts, margins, settings to paste")
@@ -79,10 +84,17 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the executed notebook (default: out)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = _command(commands, "rerun", _rerun, "run all notebooks into a dated folder, only what changed, with an index of verdicts")
+    sub = _command(
+        commands, "rerun", _rerun, "run all notebooks into a dated folder, only what changed, with an index of verdicts"
+    )
     sub.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="only these; all of the suite when left out")
     sub.add_argument(
-        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="for the notebooks that have it; may be repeated"
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for the notebooks that have it; may be repeated",
     )
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the dated folder is made in it (default: out)")
     sub.add_argument("--force", action="store_true", help="run what has not changed, too")
@@ -91,11 +103,20 @@ def build_parser() -> argparse.ArgumentParser:
     sub = _command(commands, "html", _html, "render the notebooks, as executed, to a static site that needs no network")
     sub.add_argument("-o", "--output", default="site", metavar="DIR", help="the folder of the site (default: site)")
 
-    sub = _command(commands, "sweep", _sweep, "compute a study's points, or run a notebook at many; what is there is not done again")
+    sub = _command(
+        commands, "sweep", _sweep, "compute a study's points, or run a notebook at many; what is there is not done again"
+    )
     sub.add_argument("study", nargs="?", metavar="STUDY", help="a YAML file: a stack, what varies, what to compute")
-    sub.add_argument("--notebook", metavar="NOTEBOOK", help="instead of a study: a notebook of the suite by name or number, or a path")
     sub.add_argument(
-        "-p", "--parameter", action="append", default=[], metavar="NAME=V[,V...]", help="values of a notebook's parameter; may be repeated"
+        "--notebook", metavar="NOTEBOOK", help="instead of a study: a notebook of the suite by name or number, or a path"
+    )
+    sub.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=V[,V...]",
+        help="values of a notebook's parameter; may be repeated",
     )
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the results (default: out)")
     sub.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster instead of processes of this machine")
@@ -138,8 +159,12 @@ def _stacks(arguments: argparse.Namespace) -> int:
 
     if arguments.stack:
         stack = load_stack(arguments.stack)
+        if arguments.figure:
+            _draw(stack, arguments.figure)
         _print(arguments, lambda: stack.model_dump(mode="json"), stack)
         return OK
+    if arguments.figure:
+        raise ValueError("--figure draws one stack: give its NAME")
     names = stack_names()
     titles = {name: load_stack(name).title for name in names}
     width = max(map(len, names), default=0)
@@ -188,6 +213,24 @@ def _write(path: str, text: str) -> None:
         raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def _draw(stack, file: str) -> None:
+    from mmmodel.diagram import draw
+
+    if not file.lower().endswith((".png", ".svg", ".pdf")):
+        raise ValueError(f"--figure: {file!r} is no picture that can be written; end it in .png, .svg or .pdf")
+    figure, _ = draw(stack)
+    figure.savefig(file, dpi=110, bbox_inches="tight")
+
+
+def _lint(arguments: argparse.Namespace) -> int:
+    from mmmodel.catalogue import load_stack
+    from mmmodel.lint import lint
+
+    findings = lint(load_stack(arguments.stack))
+    _print(arguments, lambda: [vars(finding) for finding in findings], "\n".join(map(str, findings)) or "no findings")
+    return OK
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from mmmodel.notebooks import run
 
@@ -217,7 +260,13 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from mmmodel.notebook_sweep import sweep_command
 
     done = sweep_command(
-        arguments.study, arguments.notebook, arguments.parameter, arguments.output, arguments.scheduler, arguments.workers, arguments.csv
+        arguments.study,
+        arguments.notebook,
+        arguments.parameter,
+        arguments.output,
+        arguments.scheduler,
+        arguments.workers,
+        arguments.csv,
     )
     _print(arguments, done.as_dict, done)
     return OK

@@ -48,7 +48,7 @@ class Contents:
 def line(path: Path) -> Line:
     """What the contents say of one notebook. Raises ValueError if it has no title or does not open with its question."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     title = re.search(r"^# (.+)$", text, re.MULTILINE)
     question = re.search(r"\*\*The question\.\*\*\s*(.+?)(?:\n\n|\Z)", text, re.DOTALL)
     if title is None or question is None:

@@ -1,8 +1,8 @@
 """What a network adds to the writeout path: memory held until the ACK, packets before classification, lost replies, the floor and the lock.
 
-    used       given back whatever others do, after a bounded time; consumed: given back only when somebody else acts
-    cushion    ordinary floor less ATOMIC floor: what the requests may draw below the first before the refill is refused
-    draw       what all requests but one hold together, at the most, while that one refills the ring
+used       given back whatever others do, after a bounded time; consumed: given back only when somebody else acts
+cushion    ordinary floor less ATOMIC floor: what the requests may draw below the first before the refill is refused
+draw       what all requests but one hold together, at the most, while that one refills the ring
 """
 
 from __future__ import annotations
@@ -283,8 +283,17 @@ def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
     for row in rows:
         runs = "not run" if row.runs is None else f"{row.runs.hangs} of {row.runs.runs}\nhung"
         colour = plot.VERMILION if row.refused else plot.GREEN
-        ax.annotate(runs, (row.min_free_kbytes, 0), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9, color=colour)
-    ax.annotate("cushion between the floors", (at[-1], rows[-1].cushion), xytext=(-8, 4), textcoords="offset points", ha="right", fontsize=9)
+        ax.annotate(
+            runs, (row.min_free_kbytes, 0), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9, color=colour
+        )
+    ax.annotate(
+        "cushion between the floors",
+        (at[-1], rows[-1].cushion),
+        xytext=(-8, 4),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+    )
     ax.annotate("largest draw", (at[0], rows[0].draw), xytext=(4, 8), textcoords="offset points", fontsize=9)
     ax.set(xlabel="vm.min_free_kbytes (KiB)", ylabel="pages of 4 KiB", ylim=(0, max(row.cushion for row in rows) * 1.15))
     hung = [row for row in rows if row.refused]

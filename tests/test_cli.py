@@ -195,3 +195,35 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     )
     assert done.stderr == ""
     assert done.returncode == cli.OK
+
+
+# ---- lint and the figure of a stack ----------------------------------------------------------------------------------------
+
+
+def test_lint_names_the_throttle_below_the_allocation(capsys):
+    code, out = run(capsys, "lint", "nbd-tcp+throttle-below")
+    assert code == cli.OK
+    assert "[throttle-place]" in out
+    code, data = answer(capsys, "lint", "nbd-tcp+throttle-below")
+    assert code == cli.OK
+    assert {"rule", "severity", "place", "message", "saved", "needed"} == set(data[0])
+    assert "throttle-place" in {finding["rule"] for finding in data}
+
+
+def test_lint_of_an_unknown_stack_is_bad_input(capsys):
+    assert cli.main(["lint", "nbd-tpc"]) == cli.BAD_INPUT
+    assert "nbd-tcp" in capsys.readouterr().err
+
+
+def test_stacks_draws_a_figure(capsys, tmp_path):
+    file = tmp_path / "nbd.png"
+    code, out = run(capsys, "stacks", "nbd-tcp", "--figure", str(file))
+    assert code == cli.OK
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert "NBD client over TCP" in out
+
+
+@pytest.mark.parametrize("args", [["stacks", "nbd-tcp", "--figure", "nbd.txt"], ["stacks", "--figure", "nbd.png"]])
+def test_a_figure_that_cannot_be_drawn_is_bad_input(capsys, args):
+    assert cli.main(args) == cli.BAD_INPUT
+    assert "--figure" in capsys.readouterr().err
