@@ -53,7 +53,7 @@ class Sliders:
         """The exact verdict at a point, in one line, with the distance to the safe reserve."""
         found = sizing.verdict(self.stack, depth, reserve)
         word = "SAFE" if found.safe else "UNSAFE" if found.certain else "NOT SHOWN SAFE"
-        if not found.starts:
+        if not found.starts or reserve < self.one:
             word = "TOO SMALL FOR ONE REQUEST"
         needed = int(sizing.safe_reserve(self.stack, depth))
         gap = self._amount(abs(reserve - needed))

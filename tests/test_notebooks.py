@@ -51,6 +51,13 @@ def test_no_path_of_a_machine(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_nothing_that_differs_from_run_to_run(name):
+    """Names of widgets are random: `make notebooks` executes without them."""
+    assert '"widgets"' not in (SUITE / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert not [o for o in outputs(name) if any("widget" in kind for kind in o.get("data", {}))]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_one_title_and_a_parameters_cell(name):
     titles = [line for cell in cells(name) if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
     assert len([line for line in titles if line.startswith("# ")]) == 1
