@@ -21,8 +21,9 @@ from mmmodel.study import Study, make_study
 from mmmodel.units import format_bytes, format_seconds
 
 KNEE_LOSS = 1e-4  # a stack without a depth of its own is taken at the depth that loses so little
-WATCHED = 2.0  # seconds that a run looks for a hang
-RUNS = 10
+PLENTY = 2**50  # bytes of a reserve for which nobody waits
+WATCHED = 0.5  # seconds that a run looks for a hang
+RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,7 @@ def _own_depth(stack: Stack) -> int:
 def _throughput(stack: Stack, depth: int, exact: bool, seed: int) -> float:
     if exact:
         return float(performance.throughput(stack, depth))
-    reserve = sizing.wait_free_reserve(stack, depth)
-    found = simulation.simulate(stack, depth, int(reserve), seed=seed, replications=4, measure="throughput")
+    found = simulation.simulate(stack, depth, PLENTY, seed=seed, replications=2, measure="throughput")
     if found.throughput.mean is None:
         raise QuestionError(f"stack {stack.name}: deadlocks even wait-free, through another pool than the reserve")
     return float(found.throughput.mean)
@@ -147,7 +147,9 @@ def _throughput(stack: Stack, depth: int, exact: bool, seed: int) -> float:
 
 def _least_depth(stack: Stack, depth: int, target: float, exact: bool, seed: int) -> int:
     """The least depth that reaches the target: X grows with depth where nobody waits for the reserve."""
-    low, high = 1, depth
+    low, high = 1, 1
+    while high < depth and _throughput(stack, high, exact, seed) < target:
+        low, high = high + 1, min(2 * high, depth)
     while low < high:
         middle = (low + high) // 2
         if _throughput(stack, middle, exact, seed) >= target:
@@ -164,7 +166,7 @@ def _hang(stack: Stack, depth: int, reserve: int, seed: int) -> tuple[float | No
     ).time_to_deadlock
     if found.mean is None:
         return None, f"not seen in {RUNS} × {WATCHED:g} s"
-    return found.mean, format_seconds(found.mean)
+    return found.mean, format_seconds(found.mean) if found.mean > 0 else "at once"
 
 
 # ---- the surface ----------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
     hung = 0
     for n, depth in enumerate(depths):
         mine = sorted((r for r in records if r["inputs"]["depth"] == depth), key=lambda r: r["inputs"]["reserve"])
-        mine = [r for r in mine if value(r, "throughput_before_deadlock")]
+        mine = [r for r in mine if value(r, "throughput_before_deadlock") is not None]
         colour, marker = plot.SERIES[n % len(plot.SERIES)], plot.MARKERS[n % len(plot.MARKERS)]
         x = [r["inputs"]["reserve"] / size for r in mine]
         y = [value(r, "throughput_before_deadlock") for r in mine]
