@@ -73,8 +73,8 @@ class Price:
 COLUMNS = (
     "stack",
     "class",
-    "own depth",
-    "depth for all but 1 %",
+    "own depth K₀",
+    "depth K'",
     "price",
     "times the reserve",
     "without paying",
@@ -144,7 +144,9 @@ def _throughput(stack: Stack, depth: int, exact: bool, seed: int) -> float:
     with np.errstate(invalid="ignore"):  # what hangs at once has no time to deliver anything in
         found = simulation.simulate(stack, depth, PLENTY, seed=seed, replications=2, measure="throughput")
     if not found.throughput.mean or math.isnan(found.throughput.mean):
-        raise QuestionError(f"stack {stack.name}: deadlocks even wait-free, through another pool than the reserve")
+        raise QuestionError(
+            f"stack {stack.name}: delivers nothing in the long run even if nobody waits for the reserve: it consumes what it takes, or another pool deadlocks"
+        )
     return float(found.throughput.mean)
 
 
