@@ -36,6 +36,9 @@ _PUBLIC = {
     "mmmodel.simulation.trace": ("Trace", "trace"),
     "mmmodel.survey": ("Survey",),
     "mmmodel.stack": ("QuestionError", "Request", "Stack", "StackError"),
+    "mmmodel.study": ("Study", "load_study"),
+    "mmmodel.sweep": ("run_study",),
+    "mmmodel.uncertainty": ("safe_reserve_over_box", "sobol_indices", "verdict_over_box"),
 }
 _MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation", "survey")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}

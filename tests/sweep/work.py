@@ -37,6 +37,11 @@ def fifty_milliseconds(stack, depth, reserve, seed):
     return depth
 
 
+def fifty_milliseconds_asleep(stack, depth, reserve, seed):
+    time.sleep(0.05)
+    return depth
+
+
 def nothing(stack, depth, reserve, seed):
     return depth
 
