@@ -464,38 +464,68 @@ def _needed(position: Position, pool: int) -> int:
 
 
 def _most_by_solver(relation: Relation, places: list, pool: int, others: list[int]) -> int | float:
-    """The same, bounded by the other pools: a knapsack, solved exactly by z3's optimizer over one choice of the last taker."""
+    """The same, bounded by the other pools: an integer program for each place from which a last taker may need its floor."""
+    if any(relation.population[p.cls] is None and p.holds[pool] and not any(p.holds[o] for o in others) for _, p in places):
+        return math.inf
+    last = [(at, p) for at, p in places if p.waits and p.take[pool] and p.floor[pool]]
+    best = _fullest(relation, places, pool, others, None)
+    for at, position in last:
+        extra = _needed(position, pool) - position.holds[pool]
+        here = None if at in relation.outside else at
+        best = max(best, extra + _fullest(relation, places, pool, others, here, position.cls if here is None else None))
+    return best
+
+
+def _fullest(
+    relation: Relation, places: list, pool: int, others: list[int], taker: int | None, outside: int | None = None
+) -> int:
+    """The most that requests can hold of `pool` together, one of them at `taker` or one of class `outside` not yet in.
+
+    HiGHS solves the integer program; where its bound and its solution, worked out again in integers, do not meet, z3 does.
+    """
+    import numpy as np
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    gains = [p.holds[pool] for _, p in places]
+    rows, limits = [], []
+    for cls, population in enumerate(relation.population):
+        if population is not None:
+            rows.append([int(p.cls == cls) for _, p in places])
+            limits.append(population - (cls == outside))
+    for other in others:
+        rows.append([p.holds[other] for _, p in places])
+        limits.append(relation.capacity[other])
+    low = [int(at == taker) for at, _ in places]
+    if any(sum(r * x for r, x in zip(row, low)) > limit for row, limit in zip(rows, limits)):
+        return -(2**60)
+    if max(map(abs, [*gains, *limits])) < 2**40:
+        found = milp(
+            -np.array(gains, float),
+            constraints=LinearConstraint(np.array(rows, float), ub=np.array(limits, float)),
+            bounds=Bounds(np.array(low, float), np.inf),
+            integrality=np.ones(len(gains)),
+        )
+        if found.x is not None:
+            counts = [round(x) for x in found.x]
+            fits = all(sum(r * x for r, x in zip(row, counts)) <= limit for row, limit in zip(rows, limits))
+            total = sum(g * x for g, x in zip(gains, counts))
+            if fits and all(x >= least for x, least in zip(counts, low)) and -found.mip_dual_bound < total + 0.5:
+                return total
+    return _fullest_exactly(gains, rows, limits, low)
+
+
+def _fullest_exactly(gains: list[int], rows: list[list[int]], limits: list[int], low: list[int]) -> int:
     import z3
 
-    best = 0
-    counts = {at: z3.Int(f"n{at}") for at, _ in places}
+    counts = [z3.Int(f"n{n}") for n in range(len(gains))]
     optimizer = z3.Optimize()
-    for count in counts.values():
-        optimizer.add(count >= 0)
-    for cls, population in enumerate(relation.population):
-        inside = [counts[at] for at, p in places if p.cls == cls]
-        if inside and population is not None:
-            optimizer.add(z3.Sum(inside) <= population)
-    for other in others:
-        used = [p.holds[other] * counts[at] for at, p in places if p.holds[other]]
-        if used:
-            optimizer.add(z3.Sum(used) <= relation.capacity[other])
-    used = z3.Sum([p.holds[pool] * counts[at] for at, p in places])
-    # the last taker stands at some place, waiting, and needs its take and its floor on top of what the others hold
-    extra = z3.Int("extra")
-    optimizer.add(
-        z3.Or(
-            *[
-                z3.And(extra == _needed(p, pool) - p.holds[pool], counts[at] >= (0 if at in relation.outside else 1))
-                for at, p in places
-            ]
-        )
-    )
-    goal = optimizer.maximize(used + extra)
+    optimizer.add(*[count >= least for count, least in zip(counts, low)])
+    for row, limit in zip(rows, limits):
+        optimizer.add(z3.Sum([r * count for r, count in zip(row, counts) if r]) <= limit)
+    goal = optimizer.maximize(z3.Sum([g * count for g, count in zip(gains, counts)]))
     if optimizer.check() != z3.sat:
-        return best
-    value = optimizer.upper(goal)
-    return value.as_long() if z3.is_int_value(value) else math.inf
+        raise RuntimeError(f"z3 could not size the pool: {optimizer.reason_unknown()}")
+    return optimizer.upper(goal).as_long()
 
 
 def _with_capacity(system: System, pool: int, capacity: int | None) -> System:
