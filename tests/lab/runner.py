@@ -72,7 +72,7 @@ class Lab:
             "package": f"{chosen.package} {chosen.version}",
             "qemu": self._qemu,
             "date": begun.isoformat(timespec="seconds"),
-            "host_load": round(os.getloadavg()[0], 1),  # a busy host slows the guest's network more than its memory
+            "host_load": round(os.getloadavg()[0], 1),  # frequencies may depend on it
             "host_seconds": round((datetime.datetime.now(datetime.UTC) - begun).total_seconds(), 1),
         }
         if outcome.verdict == "traced":
