@@ -65,10 +65,17 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the folder for the executed notebook (default: out)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = _command(commands, "rerun", _rerun, "run all notebooks into a dated folder, only what changed, with an index of verdicts")
+    sub = _command(
+        commands, "rerun", _rerun, "run all notebooks into a dated folder, only what changed, with an index of verdicts"
+    )
     sub.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="only these; all of the suite when left out")
     sub.add_argument(
-        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="for the notebooks that have it; may be repeated"
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for the notebooks that have it; may be repeated",
     )
     sub.add_argument("-o", "--output", default="out", metavar="DIR", help="the dated folder is made in it (default: out)")
     sub.add_argument("--force", action="store_true", help="run what has not changed, too")
