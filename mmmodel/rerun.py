@@ -121,7 +121,9 @@ def _digest(source: Path, pairs: Sequence[str], package: str) -> str:
 
 def _package_digest() -> str:
     data = PACKAGE.parent / "data"
-    paths = [path for root in (PACKAGE, data) for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    paths = [
+        path for root in (PACKAGE, data) for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts
+    ]
     every = hashlib.sha256()
     for path in paths:
         every.update(f"{path.relative_to(PACKAGE.parent)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -38,7 +38,7 @@ class SiteError(ValueError):
 
 @dataclass
 class Page:
-    """One notebook as a page: `sections` are (heading, anchor, text) for the search."""
+    """One notebook as a page: `question` and `body` are HTML, `sections` are (heading, anchor, text) for the search."""
 
     stem: str
     title: str
@@ -94,10 +94,8 @@ def read_page(source: Path) -> Page:
     title = soup.find("h1")
     if title is None:
         raise SiteError(f"{source.name}: no title (a line that starts with '# ')")
-    question = next((tag for tag in title.find_all_next("p") if tag.get_text(strip=True)), None)
-    text = " ".join(question.get_text().split()).removeprefix("The question.").strip() if question else ""
     sections = list(_sections(soup))
-    return Page(source.stem, title.get_text(), text, str(soup), headings, sections, _first_picture(notebook), files)
+    return Page(source.stem, title.get_text(), _question(title), str(soup), headings, sections, _first_picture(notebook), files)
 
 
 def broken_links(site: Path) -> list[str]:
@@ -215,6 +213,15 @@ def _anchors(soup: BeautifulSoup) -> list[tuple[str, str]]:
     return found
 
 
+def _question(title: Tag) -> str:
+    """The first paragraph below the title, as HTML without links and without the words "The question."."""
+    for paragraph in title.find_all_next("p"):
+        if paragraph.get_text(strip=True):
+            inside = re.sub(r"</?a\b[^>]*>", "", paragraph.decode_contents())
+            return re.sub(r"^\s*<strong>The question\.</strong>\s*", "", inside)
+    return ""
+
+
 def _sections(soup: BeautifulSoup) -> Iterator[tuple[str, str, str]]:
     """(heading, anchor, text up to the next heading) of a page: prose, printed results, alt texts and formulas' TeX."""
     heading, anchor, words = "", "", []
@@ -301,8 +308,7 @@ def _frame(title: str, main: str, pages: list[Page], searches: bool = False) -> 
 
 def _contents(pages: list[Page]) -> str:
     entries = "".join(
-        f'<li><a href="{page.name}">{_picture(page)}<strong>{html.escape(page.title)}</strong></a>'
-        f"<p>{html.escape(page.question)}</p></li>\n"
+        f'<li><a href="{page.name}">{_picture(page)}<strong>{html.escape(page.title)}</strong></a><p>{page.question}</p></li>\n'
         for page in pages
     )
     return f'<h1>{html.escape(TITLE)}</h1>\n<p>{len(pages)} notebooks, as they were executed.</p>\n<ol class="contents">\n{entries}</ol>'

@@ -13,13 +13,12 @@ from collections.abc import Iterator
 LIMITS = ("max", "min", "sup", "inf", "lim")  # names with their script below
 NAMES = ("exp", "log", "ln", "Pr", "mod", "deg", "det", "gcd", "arg", "sin", "cos", "tan")
 BIG = {"sum": "∑", "prod": "∏", "bigcup": "⋃", "bigcap": "⋂", "int": "∫"}
-GREEK = {
-    name: chr(code) if code < 0x3C2 else chr(code + 1)
-    for code, name in enumerate(
-        ["alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "tau", "upsilon", "varphi", "chi", "psi", "omega"],
-        start=0x3B1,
-    )
-} | {"epsilon": "ϵ", "phi": "ϕ", "Gamma": "Γ", "Delta": "Δ", "Lambda": "Λ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Omega": "Ω"}
+ALPHABET = "αβγδεζηθικλμνξοπρστυφχψω"
+ALPHABET_NAMES = """alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon
+    varphi chi psi omega"""
+GREEK = dict(zip(ALPHABET_NAMES.split(), ALPHABET, strict=True)) | {
+    "epsilon": "ϵ", "phi": "ϕ", "Gamma": "Γ", "Delta": "Δ", "Lambda": "Λ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Omega": "Ω",
+}  # fmt: skip
 LETTERS = GREEK | {"infty": "∞", "ell": "ℓ", "emptyset": "∅", "partial": "∂", "hbar": "ℏ"}
 OPERATORS = {
     "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "sim": "∼", "equiv": "≡", "propto": "∝",

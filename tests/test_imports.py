@@ -137,7 +137,9 @@ def test_importing_the_package_is_quick_to_read():
     import subprocess
     import sys
 
-    code = "import sys, mmmodel; print(*[m for m in ('numba', 'papermill', 'matplotlib', 'pandas', 'IPython') if m in sys.modules])"
+    code = (
+        "import sys, mmmodel; print(*[m for m in ('numba', 'papermill', 'matplotlib', 'pandas', 'IPython') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert done.stdout.split() == []
 

@@ -64,7 +64,12 @@ def test_what_makes_a_run(tmp_path, monkeypatch):
     assert base == rerun._digest(good, ["depth=5"], "p")
     file = rerun._digest(good, [f"stack={yaml}"], "p")
     yaml.write_text("two")
-    others = [rerun._digest(good, ["depth=6"], "p"), rerun._digest(good, ["depth=5"], "q"), file, rerun._digest(good, [f"stack={yaml}"], "p")]
+    others = [
+        rerun._digest(good, ["depth=6"], "p"),
+        rerun._digest(good, ["depth=5"], "q"),
+        file,
+        rerun._digest(good, [f"stack={yaml}"], "p"),
+    ]
     assert len({base, *others}) == 5
     package = rerun._package_digest()
     (tmp_path / "mmmodel").mkdir()

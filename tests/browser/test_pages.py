@@ -10,7 +10,9 @@ from tests.browser.conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 PAGES = ["index", "search", *[name for name in notebook_names() if name != CONTENTS]]
-MISSING = "return [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src.slice(0, 80));"
+MISSING = (
+    "return [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src.slice(0, 80));"
+)
 LOADED = "return performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !/^(file|data):/.test(name));"
 WIDER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth;"
 # WCAG 2.2, 1.4.3: the contrast of each piece of text with the first ground behind it that is not transparent
