@@ -78,6 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("hang", metavar="DIR", help="a directory with zoneinfo and dmesg or a console's text, or one such file")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
+    sub = _command(commands, "trace", _trace, "turn an ftrace recording of the kmem events into footprints and a stack file")
+    sub.add_argument("file", metavar="FILE", help="a copy of /sys/kernel/tracing/trace, plain or .gz")
+    sub.add_argument("--name", default="traced", metavar="NAME", help="the name of the stack (default: traced)")
+    sub.add_argument("--kernel", default="", metavar="VERSION", help="the kernel that was traced, for the stack's file")
+
     sub = _command(commands, "run", _run, "run a notebook with parameters (papermill) into a folder")
     sub.add_argument("notebook", metavar="NOTEBOOK", help="a notebook of the suite by name or number, or a path")
     sub.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
@@ -228,6 +233,13 @@ def _lint(arguments: argparse.Namespace) -> int:
 
     findings = lint(load_stack(arguments.stack))
     _print(arguments, lambda: [vars(finding) for finding in findings], "\n".join(map(str, findings)) or "no findings")
+    return OK
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from mmmodel.footprints import report
+
+    print(report(arguments.file, arguments.name, arguments.kernel))
     return OK
 
 
