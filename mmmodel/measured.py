@@ -23,13 +23,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from mmmodel.catalogue import read_yaml
+from mmmodel.catalogue import load_stack, read_yaml
 from mmmodel.linux import Zone, memory_zones, parse_sysrq, right_floor, zone_marks
 from mmmodel.linux.sysrq import Report
 from mmmodel.stack import Stack
 
 RECORDED = Path(__file__).resolve().parent.parent / "data" / "lab"
 COUNTED = ("survive", "hang", "slow", "oom")  # verdicts of runs that came to an end; the others say nothing of the kernel
+BIO = 256  # bytes of a swap bio in the stack: tells how many pages a request of it moves
 Agreement = Literal["agreed", "conservative", "WRONG", "open"]
 
 
@@ -303,6 +304,11 @@ def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
     return Floors(min_free_kbytes, ordinary, atomic)
 
 
+def swap_stack() -> Stack:
+    """The stack that the predictions speak of: swap on NBD across virtio-net, 128 writes of one page in flight."""
+    return load_stack(RECORDED / "nbd-swap-virtio-128.yaml")
+
+
 def draw(stack: Stack, name: str = "swap-write", page: int = 4096) -> int:
     """The most pages that the other requests of a class hold below the ordinary floor when one comes to its refill.
 
@@ -341,9 +347,10 @@ def shrunk(stack: Stack, cushion: int, depth: int = 4, atomic: int = 12) -> Stac
     data = stack.model_dump(mode="json")
     write = data["requests"]["swap-write"]
     write["depth"] = depth
+    together = max(1, write["steps"][0]["take"].get("reserve", 0) // BIO)  # pages that move as one request
     for step in _nested(write["steps"]):
         for key in ("take", "give"):
-            step[key] = {pool: _pages(amount) if pool == "reserve" else amount for pool, amount in step[key].items()}
+            step[key] = {pool: _pages(amount // together) if pool == "reserve" else amount for pool, amount in step[key].items()}
         step["floor"] = dict.fromkeys(step["floor"], heights.get(step["right"], 0))
     _balance(write["steps"])
     data["pools"]["reserve"] |= {"unit": "page", "capacity": atomic + cushion + depth}

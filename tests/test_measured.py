@@ -28,6 +28,7 @@ from mmmodel.measured import (
     recorded_trace,
     rerun,
     shrunk,
+    swap_stack,
 )
 
 
@@ -143,7 +144,7 @@ def test_floors_of_the_recorded_guest(kbytes, ordinary, atomic):
 
 
 def test_the_draw_is_that_of_all_others_before_their_flight():
-    stack = mm.load_stack("nbd-swap-virtio")
+    stack = swap_stack()
     held = 1536 + 4124 + 3 * 2048  # an skb with a page, and its segments
     assert draw(stack) == -(-127 * held // 4096) == 366
 
