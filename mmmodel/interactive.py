@@ -39,7 +39,7 @@ class Sliders:
         self.depth = report.asked_depth or 4
         self.deepest = 2 * max(self.depth, 4)
         step = max(1, self.deepest // POINTS)
-        self.depths = sorted({1, *range(step, self.deepest + 1, step)})
+        self.depths = sorted({1, *range(step, self.deepest, step), self.deepest})  # the last one, or its point is cut off
         self.safe = np.array([sizing.safe_reserve(self.stack, k) for k in self.depths], float)
         self.free = np.array([sizing.wait_free_reserve(self.stack, k) for k in self.depths], float)
         if not np.isfinite([*self.safe, *self.free]).all():

@@ -33,10 +33,15 @@ def test_verdict_says_how_far(page):
 def test_curves_are_the_reserves(page):
     assert len(page.depths) == len(page.safe) == len(page.free)
     assert page.depths[0] == 1
-    assert page.depths[-1] <= page.deepest == 256
-    at = page.depths.index(6 * (len(page.depths) // 8)) if 6 * (len(page.depths) // 8) in page.depths else -1
-    assert page.safe[at] == sizing.safe_reserve(page.stack, page.depths[at])
-    assert page.free[at] == sizing.wait_free_reserve(page.stack, page.depths[at])
+    assert page.depths[-1] == page.deepest == 256
+    for at in (0, len(page.depths) // 2, -1):
+        assert page.safe[at] == sizing.safe_reserve(page.stack, page.depths[at])
+        assert page.free[at] == sizing.wait_free_reserve(page.stack, page.depths[at])
+
+
+def test_every_point_of_the_sliders_is_in_the_figure(page):
+    pictures = {page.figure(depth, reserve).png for depth in (1, page.deepest) for reserve in (1, page.most // 2, page.most)}
+    assert len(pictures) == 6
 
 
 def test_moving_a_slider_moves_verdict_and_figure(page):

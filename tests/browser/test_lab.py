@@ -20,6 +20,10 @@ SHUT = """
 const done = arguments[arguments.length - 1];
 window.jupyterapp.shell.currentWidget.sessionContext.shutdown().then(() => done("shut"), error => done(String(error)));
 """
+SEEN = """
+const line = document.querySelector(".widget-html p[role=status]"), picture = document.querySelector(".widget-html figure img");
+return line && picture && [line.textContent, picture.getAttribute("src"), picture.alt];
+"""
 FIND = """
 const content = window.jupyterapp.shell.currentWidget.content;
 const at = content.model.toJSON().cells.findIndex(cell => String(cell.source).includes(arguments[0]));
@@ -80,18 +84,18 @@ def test_sliders_move_the_verdict(driver, opened):
     depth, reserve = until(lambda: driver.find_elements(By.CSS_SELECTOR, ".widget-slider .noUi-handle"), 60, "no slider")
 
     def seen():
-        line = driver.find_elements(By.CSS_SELECTOR, ".widget-html p[role=status]")
-        picture = driver.find_elements(By.CSS_SELECTOR, ".widget-html figure img")
-        return (line[0].text, picture[0].get_attribute("src")) if line and picture else None
+        return driver.execute_script(SEEN)
 
     first = until(seen, 60, "no verdict beside the sliders")
     assert first[0].startswith("SAFE at depth 128")
     depth.send_keys(Keys.END)
     deep = until(lambda: (now := seen()) and now[0] != first[0] and now, 60, "the depth moves nothing")
     assert "at depth 256" in deep[0]
-    assert deep[1] != first[1]
+    assert deep[1] != first[1], "the figure stays"
+    assert "at depth 256" in deep[2]
     reserve.send_keys(Keys.HOME)
     low = until(lambda: (now := seen()) and now[0] != deep[0] and now, 60, "the reserve moves nothing")
     assert low[0].startswith("TOO SMALL FOR ONE REQUEST at depth 256 with 1 B")
-    assert low[1] != deep[1]
+    assert low[1] != deep[1], "the figure stays"
+    assert "with 1 B" in low[2]
     driver.save_screenshot(str(SCREENSHOTS / "09-sliders.png"))
