@@ -223,7 +223,7 @@ def scaled_down(stack: Stack) -> Stack:
 def figure(cells: Mapping[str, Sequence[Cell | None]], grounds: Sequence[Ground] = GROUNDS) -> plot.Shown:
     """Schemes down, grounds across; colour and sign say safe or not, the words below which pools block one another."""
     made, ax = plot.axes(11.0, 0.55 + 0.56 * len(cells))
-    for row, (_scheme, across) in enumerate(cells.items()):
+    for row, across in enumerate(cells.values()):
         for column, one in enumerate(across):
             _draw(ax, column, row, one)
     ax.set_yticks(range(len(cells)), [_short(scheme) for scheme in cells], fontsize=9)
