@@ -186,7 +186,7 @@ class _Reader:
             return f'<mo>(</mo><mfrac linethickness="0">{self.argument()}{self.argument()}</mfrac><mo>)</mo>'
         if name == "sqrt":
             return f"<msqrt>{self.argument()}</msqrt>"
-        if name in ("text", "textrm", "mbox", "operatorname"):
+        if name in ("text", "textrm", "mbox", "operatorname", "mathit"):
             text = html.escape(self.text())
             return f"<mi>{text}</mi>" if name == "operatorname" else f"<mtext>{_keep_spaces(text)}</mtext>"
         if name in ("displaystyle", "textstyle", "limits", "nolimits"):
