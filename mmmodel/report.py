@@ -91,7 +91,7 @@ class Report:
 def reserve_figure(report: Report) -> plot.Shown:
     """The three reserves against depth, with the asked point."""
     unit, depth = report.stack.pools[RESERVE].unit, report.asked_depth or 1
-    depths = _depths(max(depth, 4), 40)
+    depths = _depths(max(depth, 4), 16)
     safe = [sizing.safe_reserve(report.stack, k) for k in depths]
     free = [sizing.wait_free_reserve(report.stack, k) for k in depths]
     one = report.sizes[0].footprint

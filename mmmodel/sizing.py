@@ -219,7 +219,10 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
     scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
     simple = _closed_form(relation, scarce[0]) if len(scarce) == 1 else None
     if simple is not None and system.capacity[scarce[0]] >= simple:
-        method = f"closed form: {system.pools[scarce[0]]} of at least {simple:,}"
+        ample = [name for at, name in enumerate(system.pools) if at not in scarce]
+        whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
+        name = system.pools[scarce[0]]
+        method = f"closed form: {whole}{name} is safe from {_amount(system, name, simple)} on"
         return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
     decision = exact_verdict.decide(system)
     if decision.safe:
