@@ -427,7 +427,7 @@ class Chain:
         alpha = self.initial[problem.members]
         if not problem.size or t == 0 or not problem.exits.any():
             return Certified(start, start, start, "initial law")
-        value, low, high, method = absorbed_by(problem.rates, problem.exits, problem.dead, alpha, _time(t), tolerance)
+        value, low, high, method = absorbed_by(problem.rates, problem.exits, problem.dead, alpha, _time(t), tolerance, problem.slowest)
         return Certified(min(1.0, start + value), start + low, min(1.0, start + high), method)
 
     def transient(self, t: float, tolerance: float = 1e-12) -> Law:
@@ -442,7 +442,10 @@ class Chain:
     def _transient(self, t: float, tolerance: float) -> tuple[np.ndarray, float, str]:
         from mmmodel.exact.uniformization import transient
 
-        return transient(self.rates, self.initial, _time(t), tolerance, self.stationary_vector)
+        return transient(self.rates, self.initial, _time(t), tolerance, self._stationary_and_error)
+
+    def _stationary_and_error(self) -> tuple[np.ndarray, float]:
+        return self.stationary_vector(), self._cache["stationary_error"][0]
 
     def quasi_stationary_rate(self, event: Event) -> Certified:
         """Rate nu (1/s) at which P(event not yet) decays in the end: ~ c exp(-nu t); 1/nu is the mean time once the
@@ -688,6 +691,53 @@ class AbsorptionProblem:
             exits = elsewhere + (self.exits + self.dead)[members]
             found.append(_decay_of_class(inner, exits))
         return Certified(min(found), min(c.low for c in found), min(c.high for c in found), min(found).method)
+
+    def slowest(self) -> Any:
+        """The law towards which what is left tends: of the slowest class and all that it leads to; None if that is not to be had."""
+        return self._slowest
+
+    @cached_property
+    def _slowest(self) -> Any:
+        from mmmodel.exact.uniformization import Slowest
+
+        if self.size > ELIMINATED:
+            return None
+        members = np.flatnonzero(_reach(self.rates, self._slowest_class()))
+        rates, exits = self.rates[members][:, members], (self.exits + self.dead)[members]
+        factors = _eliminated(rates, exits, _typical_state(rates, 0))
+        x, best = np.full(len(members), 1.0 / len(members)), None
+        for _ in range(200):
+            z = factors.solve_left(x)
+            ratio = x / z
+            low, high = float(ratio.min()), float(ratio.max())
+            x = z / z.sum()
+            if not (x.min() > 1e-280 and math.isfinite(high)):
+                return None
+            if best is None or high - low < best.high - best.low:
+                error = factors.relative_error + (self.size.bit_length() + 8) * U
+                best = Slowest(members, x, low * (1 - error), high * (1 + error), error)
+            if high - low <= 1e-14 * high:
+                break
+        return best
+
+    def _slowest_class(self) -> np.ndarray:
+        """Members of the communicating class that is left at the lowest rate."""
+        count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
+        sizes = np.bincount(label, minlength=count)
+        found, least = np.arange(self.size), math.inf
+        if count == 1:
+            return found
+        alone = np.flatnonzero(sizes[label] == 1)
+        if len(alone):
+            slow = alone[np.argmin(self.out[alone])]
+            found, least = np.array([slow]), float(self.out[slow])
+        for k in np.flatnonzero(sizes > 1):
+            members = np.flatnonzero(label == k)
+            elsewhere = np.asarray(self.rates[members] @ (label != k).astype(float)).ravel()
+            rate = float(_decay_of_class(self.rates[members][:, members], elsewhere + (self.exits + self.dead)[members]))
+            if rate < least:
+                found, least = members, rate
+        return found
 
     def decay_law(self, tolerance: float = 1e-13, sweeps: int = 200) -> tuple[np.ndarray, float]:
         x, spread = np.full(self.size, 1.0 / self.size), math.inf

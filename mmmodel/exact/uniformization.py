@@ -12,15 +12,21 @@ Only states that hold mass are visited: a region that is renewed every few steps
 is added up, never estimated, and is part of the error. Where the answer itself is smaller than that, the sum is done
 again with nothing dropped.
 
-Two certificates end a long sum early. P >= 0 keeps order, so if v_n lies between a and b times a law pi that P keeps,
-entry by entry, then so does every later v_k; and if v_{n+1} lies between a and b times v_n, then v_{n+k} lies between
-a^k and b^k times v_n.
+Three certificates end a long sum early. P >= 0 keeps order, entry by entry:
+  stationary    if v_n lies between a and b times a law pi that P keeps, then so does every later v_k;
+  geometric     if v_{n+1} lies between a and b times v_n, then v_{n+k} lies between a^k and b^k times v_n. Its decay 1 - a
+                is known to about 1e-15 a step, which is too little where fewer than 1e-15 leave in a step;
+  slowest law   if z (1 - b) <= z P <= z (1 - a) for a law z of the slowest class and what follows it, and v_n lies
+                between c and C times z there, then v_{n+k} lies between c (1 - b)^k z and C (1 - a)^k z, but for the
+                mass elsewhere. a and b come from elimination and have their digits however slow the decay is; the number
+                of steps enters in closed form, so that no time is too long once the start is forgotten.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -28,7 +34,6 @@ from scipy import sparse
 
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
-FAR = 1e3  # a geometric decay may be followed so much further than LONGEST
 RENEW = 4  # steps between two looks at which states hold mass; the region reaches as many hops around them
 SMALL = 5000  # states below which nothing is dropped
 CHECK = 256  # steps between two looks at the certificates
@@ -65,29 +70,33 @@ def transient(
     initial: np.ndarray,
     t: float,
     tolerance: float,
-    stationary: Callable[[], np.ndarray] | None = None,
+    stationary: Callable[[], tuple[np.ndarray, float]] | None = None,
 ) -> tuple[np.ndarray, float, str]:
     """(law at time t, bound on the sum of absolute errors, method).
 
-    stationary() is asked for only if t is long; a chain whose law has come within `tolerance` of it, entry by entry,
-    stays there.
+    stationary() -> (law, bound on its relative error) is asked for only if t is long; a chain whose law has come within
+    `tolerance` of it, entry by entry, stays there. Raises ValueError beyond LONGEST steps, if that does not happen.
     """
     out = np.asarray(rates.sum(axis=1)).ravel()
     if t == 0 or not out.any():
         return initial.copy(), 0.0, "initial law"
     rate = SLACK * float(out.max())
-    _refuse_long(rate * t, t)
-    first, weights, cut = poisson_weights(rate * t, min(1e-18, tolerance * 1e-4))
+    mean = rate * t
+    first, weights, cut = poisson_weights(mean, min(1e-18, tolerance * 1e-4)) if mean <= LONGEST else _endless()
     steps = first + len(weights)
-    pi = stationary() if stationary is not None and first > 20 * CHECK else None
+    pi, uncertain = stationary() if stationary is not None and first > 20 * CHECK else (None, 0.0)
+    if mean > LONGEST and (pi is None or not pi.all()):
+        raise _too_long(mean, t)
     for drop in (tolerance * 1e-4 / steps, tolerance * 1e-7 / steps, 0.0):
         walk = Walk(rates, None, out, rate, initial, drop)
         for k in range(0, steps, CHECK):
             spread = _spread(walk.v, pi) if pi is not None else math.inf
             if spread <= tolerance:
-                rest = float(weights[max(0, k - first) :].sum())
-                error = spread + cut + walk.lost + 6 * k * U
+                rest = float(weights[max(0, k - first) :].sum()) if len(weights) else 1.0
+                error = spread + uncertain + cut + walk.lost + k * walk.roundoff
                 return walk.total + rest * pi, error, "uniformization, ended at a certified stationary law"
+            if k >= LONGEST + LONG:  # the weights of a mean of LONGEST end before
+                raise _too_long(mean, t)
             ahead = np.zeros(min(CHECK, steps - k))
             begin = max(first, k)
             if begin < k + len(ahead):
@@ -95,7 +104,7 @@ def transient(
             walk(ahead)
         if walk.lost <= 0.5 * tolerance:
             break
-    return walk.total, cut + walk.lost + 6 * steps * U, "uniformization"
+    return walk.total, cut + walk.lost + (steps * walk.roundoff + 2 * len(weights) * U), "uniformization"
 
 
 def _spread(v: np.ndarray, pi: np.ndarray) -> float:
@@ -110,33 +119,57 @@ def _spread(v: np.ndarray, pi: np.ndarray) -> float:
 # --- probability of an event by a time --------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Slowest:
+    """z > 0 on `members` with a z <= z A <= b z, entry by entry; nothing leads out of the members but the exits.
+
+    a = low, b = high (1/s); `error` bounds the relative error of each entry of z.
+    """
+
+    members: np.ndarray
+    z: np.ndarray
+    low: float
+    high: float
+    error: float
+
+
 def absorbed_by(
-    rates: sparse.csr_array, exits: np.ndarray, dead: np.ndarray, initial: np.ndarray, t: float, tolerance: float
+    rates: sparse.csr_array,
+    exits: np.ndarray,
+    dead: np.ndarray,
+    initial: np.ndarray,
+    t: float,
+    tolerance: float,
+    slowest: Callable[[], Slowest | None] = lambda: None,
 ) -> tuple[float, float, float, str]:
     """(value, low, high, method) of the probability of having left by `exits` at time t.
 
     a_k, the probability of having left within k steps, grows with k, to at most a_k + (mass still inside): the steps
-    not taken are bounded relative to the answer, not to 1, and P = 1e-40 has its digits.
+    not taken are bounded relative to the answer, not to 1, and P = 1e-40 has its digits. slowest() is asked for only
+    if t is long. Raises ValueError if LONGEST steps are not enough and no certificate holds by then.
     """
     out = np.asarray(rates.sum(axis=1)).ravel() + exits + dead
     rate = SLACK * float(out.max())
-    _refuse_long(rate * t / FAR, t)
-    first, weights, _ = poisson_weights(rate * t, 1e-300)
+    mean = rate * t
+    first, weights, _ = poisson_weights(mean, 1e-300) if mean <= LONGEST else _endless()
+    law = slowest() if mean > LONG else None
     hasty = tolerance * 1e-6 / (first + len(weights))
-    for drop in (hasty, 0.0) if len(out) > SMALL else (0.0,):
+    for drop in (hasty, 0.0) if len(out) > SMALL and mean <= LONGEST else (0.0,):
         walk = Walk(rates, exits, out, rate, initial, drop)
-        low, high, method, steps = _absorb(walk, first, weights, tolerance, t)
+        low, high, method, steps = _absorb(walk, mean, first, weights, tolerance, law, t)
         if walk.lost <= 0.5 * tolerance * low:
             break
-    slack = (6 * steps + len(weights) + 40) * U
+    slack = steps * walk.roundoff + (len(weights) + 40) * U
     high = min(1.0, (high + walk.lost) * (1 + slack))
     return min(high, 0.5 * (low + high)), low * (1 - slack), high, method
 
 
-def _absorb(walk: Walk, first: int, weights: np.ndarray, tolerance: float, t: float) -> tuple[float, float, str, int]:
+def _absorb(
+    walk: Walk, mean: float, first: int, weights: np.ndarray, tolerance: float, slowest: Slowest | None, t: float
+) -> tuple[float, float, str, int]:
     """(low, high, method, steps) for the mass that leaves by the exits, but for what the walk lost."""
     tails = np.cumsum(weights[::-1])[::-1]  # P(N >= first + k)
-    last, mode = first + len(weights) - 1, first + int(np.argmax(weights))
+    last, mode = first + len(weights) - 1, int(mean)
     value, k, left, inside = 0.0, 0, 0.0, float(walk.v.sum())
     while True:
         # here `left` is a_k and `inside` the mass at step k; w_k is still to be counted
@@ -146,17 +179,47 @@ def _absorb(walk: Walk, first: int, weights: np.ndarray, tolerance: float, t: fl
         hopeless = walk.drop > 0 and 2 * k > mode and walk.lost > 1e3 * tolerance * left
         if high - low <= 0.5 * tolerance * high or k > last or hopeless:
             return low, high, "uniformization", k
+        if slowest is not None and k:
+            more = _slow(walk, slowest, left, mean, min(k, first + 1), k)
+            if more is not None and more[1] - more[0] <= max(0.5 * tolerance, LOOSE, 8 * slowest.error) * more[1]:
+                return *more, "uniformization, ended at a certified geometric decay of the slowest law", k
         closed = _geometric(walk, left, first, weights, k, tolerance) if k else None
         if closed is not None:
             return value + closed[0], value + closed[1], "uniformization, ended at a certified geometric decay", k
-        if k >= LONGEST:
-            _refuse_long(math.inf, t)
+        if k >= LONGEST + LONG:  # the weights of a mean of LONGEST end before
+            raise _too_long(mean, t)
         flows, insides = walk(np.zeros(min(CHECK, last + 1 - k)))
         lefts = left + np.concatenate([[0.0], np.cumsum(flows)])
         lo, hi = max(first, k), k + len(flows)
         if hi > lo:
             value += float(weights[lo - first : hi - first] @ lefts[lo - k : hi - k])
         k, left, inside = k + len(flows), float(lefts[-1]), float(insides[-1])
+
+
+def _slow(walk: Walk, slowest: Slowest, left: float, mean: float, begin: int, k: int) -> tuple[float, float] | None:
+    """Bounds on E a_N, N Poisson, from v at step k and the slowest law; None where the closed form does not apply.
+
+    a_(k+n) lies between left + c f phi(n; b) and left + C f phi(n; a) + (mass outside the members), f the flow of z out
+    of the exits; E phi(N - k; d) = (1 - (1 - d)^-k exp(-mean d)) / d. That counts N < k too, with
+    probability below exp(-0.15 mean) < 1e-600 for k <= mean / 2, and terms below 8 k f while k d <= 1.
+    """
+    if walk.drop > 0 or begin < k or 2 * k > mean or mean < 1e4 or k * slowest.high > walk.rate:
+        return None
+    ratio = walk.v[slowest.members] / slowest.z
+    outside = np.ones(len(walk.v), dtype=bool)
+    outside[slowest.members] = False
+    flow = float(walk.exits[slowest.members] @ slowest.z)
+    width = 3 * slowest.error + (len(slowest.z) + 20) * U
+    low, high = (_expected_sum(mean, k, nu / walk.rate) for nu in (slowest.high, slowest.low))
+    return (
+        left + float(ratio.min()) * flow * low * (1 - width),
+        min(1.0, left + float(ratio.max()) * flow * high * (1 + width) + float(walk.v[outside].sum())),
+    )
+
+
+def _expected_sum(mean: float, k: int, d: float) -> float:
+    """E phi(N - k; d) for N Poisson."""
+    return -math.expm1(-mean * d - k * math.log1p(-d)) / d if d > 0 else mean - k
 
 
 def _geometric(walk: Walk, left: float, first: int, weights: np.ndarray, k: int, tolerance: float) -> tuple[float, float] | None:
@@ -166,13 +229,16 @@ def _geometric(walk: Walk, left: float, first: int, weights: np.ndarray, k: int,
     r^(n-1).
     """
     last = first + len(weights) - 1
-    if last - k < 4 * CHECK or walk.drop > 0 or walk.v.min() <= 0:
+    if not len(weights) or last - k < 4 * CHECK or walk.drop > 0 or walk.v.min() <= 0:
         return None
     decay, flow = walk.decay()
+    fastest, slow = float(decay.max()) + walk.roundoff, float(decay.min()) - walk.roundoff
+    if (last - k) * -slow > 1:  # some entry still grows: the upper bound says nothing, and may overflow
+        return None
     begin = max(k, first)
     w, n = weights[begin - first :], np.arange(begin - k, last - k + 1, dtype=float)
-    extremes = decay.max() + walk.roundoff, decay.min() - walk.roundoff
-    low, high = (float(w @ (left + flow * _geometric_sum(n, d))) for d in extremes)
+    low, high = (float(w @ (left + flow * _geometric_sum(n, d))) for d in (fastest, slow))
+    high = min(high, float(w.sum()))
     enough = 0.5 * tolerance * high if last - k < LONG else max(0.5 * tolerance, LOOSE) * high
     return (low, high) if 0 <= high - low <= enough else None
 
@@ -204,8 +270,9 @@ class Walk:
         self.stay, self.exits = (rate - out) / rate, np.zeros(n) if exits is None else exits / rate
         self.v, self.new, self.total = initial.copy(), np.zeros(n), np.zeros(n)
         self.near, self.rows = np.zeros(n, dtype=np.bool_), np.flatnonzero(initial)
-        self.drop, self.lost = drop, 0.0
-        self.roundoff = (int(np.diff(by_target.indptr).max(initial=0)) + 4) * U
+        self.drop, self.lost, self.rate = drop, 0.0, rate
+        widest = int(np.diff(by_target.indptr).max(initial=0)) + int(np.diff(rates.indptr).max(initial=0))
+        self.roundoff = (widest + 6) * U  # relative error of an entry from one step, that of `out` included
 
     def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Steps, one a weight, w v added to the total before each; mass that leaves by the exits in each, mass inside
@@ -281,9 +348,13 @@ def _steps(indptr, indices, data, stay, exits, rows, v, new, total, weights, flo
         v, new = new, v
 
 
-def _refuse_long(steps: float, t: float) -> None:
-    if steps > LONGEST:
-        raise ValueError(
-            f"t: {t!r} s needs more than {LONGEST} steps of uniformization (rates times time); "
-            "ask for mean_time_to, quasi_stationary_rate (P ~ 1 - exp(-nu t)) or stationary, which do not depend on t"
-        )
+def _endless() -> tuple[int, np.ndarray, float]:
+    """Weights of a mean beyond LONGEST: all of them lie beyond the steps that are taken."""
+    return 2**62, np.zeros(0), 0.0
+
+
+def _too_long(mean: float, t: float) -> ValueError:
+    return ValueError(
+        f"t: {t!r} s is {mean:.3g} steps of uniformization (rates times time), more than {LONGEST}, and no certificate ends "
+        "them early; ask for mean_time_to, quasi_stationary_rate (P ~ 1 - exp(-nu t)) or stationary, which do not depend on t"
+    )
