@@ -65,11 +65,16 @@ class StuckStates:
         self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
         self.chains = Chains(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
-        self.solver = z3.SolverFor("QF_LIA")
         self.count = [z3.Int(f"n{g}") for g in range(len(self.groups))]
         self.extra = [z3.Int(f"x{g}") if len(group.members) > 1 else None for g, group in enumerate(self.groups)]
         self.reserve = z3.Int("R")
-        self._build()
+
+    @cached_property
+    def solver(self) -> z3.Solver:
+        """The constraints, built when they are first needed: many questions are answered without them."""
+        solver = z3.SolverFor("QF_LIA")
+        self._build(solver)
+        return solver
 
     @cached_property
     def exact(self) -> bool:
@@ -184,8 +189,7 @@ class StuckStates:
 
     # ---- the constraints ----------------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        solver = self.solver
+    def _build(self, solver: z3.Solver) -> None:
         capacity = [self.reserve if pool == self.sized else c for pool, c in enumerate(self.relation.capacity)]
         used = {pool: self._sum(lambda g, pool=pool: g.holds[pool], lambda g, pool=pool: g.gain[pool]) for pool in self.pools}
         for number, extra, group in zip(self.count, self.extra, self.groups):
@@ -212,9 +216,9 @@ class StuckStates:
                     ways.append(full[key])
             solver.add(z3.Or(number == 0, *ways))
         for pool in self.loose:
-            self._interleave(pool, capacity[pool])
+            self._interleave(solver, pool, capacity[pool])
 
-    def _interleave(self, pool: int, capacity: z3.ArithRef | int) -> None:
+    def _interleave(self, solver: z3.Solver, pool: int, capacity: z3.ArithRef | int) -> None:
         """The peak of the best interleaving stays within the pool: one constraint for each kind of descent.
 
         Requests that may have come by a refusal are left out, whatever their way: without them the rest must still fit.
@@ -225,7 +229,7 @@ class StuckStates:
                 continue
             pieces, rest = descents(self.relation, self.chains[group.members[0]], pool)
             if rest:
-                self.solver.add(z3.Or(self.count[g] == 0, rest <= capacity))
+                solver.add(z3.Or(self.count[g] == 0, rest <= capacity))
             for piece in pieces:
                 kinds.setdefault((piece.hump, piece.drop), []).append(g)
         level = self._sum(
@@ -233,7 +237,7 @@ class StuckStates:
         )
         for hump, drop in sorted(kinds):
             inside = z3.Sum([self.count[g] for g in kinds[hump, drop]])
-            self.solver.add(z3.Or(inside == 0, level + hump <= capacity))
+            solver.add(z3.Or(inside == 0, level + hump <= capacity))
             level = level - drop * inside
 
     def _sum(self, of_count, of_extra):

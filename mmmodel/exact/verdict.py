@@ -38,15 +38,14 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     if lost is not None:
         return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
     states = StuckStates(relation)
-    first = states.find()
+    first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
         if any(position.never for position in relation.positions):
             return _whole(system, limit, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
     if states.exact:
-        first = states.uniform() or first
         moves = bring(relation, states, first)
-        return Decision(False, "stuck state (z3), its path replayed", moves=moves, stuck=first)
+        return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
     return _search_for(system, relation, states, limit)
 
 
@@ -136,7 +135,7 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
         last = found
         if not _needs_refusal(relation, states, found):
             try:
-                return Decision(False, "stuck state (z3), its path replayed", moves=bring(relation, states, found), stuck=found)
+                return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=bring(relation, states, found), stuck=found)
             except ValueError:
                 pass
         if relation.refusals:
