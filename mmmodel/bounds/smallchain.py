@@ -18,8 +18,8 @@ class SmallChain:
     """Chunks (bytes), rates (per second and server), servers (None: infinitely many), depth, reserve (bytes).
 
     `stations`: which station each step uses (default: one of its own). Steps that share one have its servers in
-    common, shared evenly among the requests there (processor sharing; with equal rates the same as the next one
-    served at random)."""
+    common, shared evenly among the requests there (processor sharing; the next one served at
+    random is another law, with other throughputs, even at equal rates)."""
 
     def __init__(
         self,

@@ -607,7 +607,7 @@ def a_shared_station_can_gain() -> Entry:
     return _counterexample(
         "THR-14",
         "Waiting for memory can help where steps share a station: chunks 4, 1, 2, rates 2, steps 1 and 3 on one server "
-        "(next one at random, or processor sharing), K = 3, R = 17 against 21",
+        "(processor sharing; next one at random likewise), K = 3, R = 17 against 21",
         sp.Symbol("X_free"),
         sp.Symbol("X_R17"),
         constrained_throughput(*case, 21, (0, 1, 0)),
