@@ -310,8 +310,3 @@ class _Walk:
 
 def _has_fallback(step: SystemStep) -> bool:
     return bool(step.fallback)
-
-
-def single(move: Move) -> list[Move]:
-    """A move of `count` requests as that many moves of one."""
-    return [replace(move, count=1)] * move.count
