@@ -298,7 +298,7 @@ def _explanation(verdict: Verdict):
         free = _listing(system, {pool: verdict.free[pool] for pool in group.pools})
         each = "each of " if group.count > 1 else ""
         yield (
-            f"{each}{group.count} {group.cls} request{'s' if group.count > 1 else ''} "
+            f"{each}{group.count} {_of_class(group.cls)}request{'s' if group.count > 1 else ''} "
             f"holds {holds} and waits for {wants} at step {group.step}; free: {free}"
         )
     if verdict.cycle:
@@ -309,6 +309,11 @@ def _explanation(verdict: Verdict):
     yield from (f"  {line}" for line in summary(verdict.path))
 
 
+def _of_class(name: str) -> str:
+    """The class in front of the word request; nothing where it is called just that."""
+    return "" if name == "request" else f"{name} "
+
+
 def summary(path: list[PathStep]) -> list[str]:
     """The path in few lines: consecutive steps of the same requests together, loops as `pages ×128`."""
     lines: list[str] = []
@@ -317,7 +322,7 @@ def summary(path: list[PathStep]) -> list[str]:
         runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
         done = [name if times == 1 else f"{name} ×{times}" for name, times in runs]
         who = f"request {first}" if first == last else f"requests {first} to {last}"
-        lines.append(f"{cls} {who}: {', '.join(done)}")
+        lines.append(f"{_of_class(cls)}{who}: {', '.join(done)}")
     if len(lines) > 40:
         return [*lines[:20], f"… {len(lines) - 40} more lines …", *lines[-20:]]
     return lines

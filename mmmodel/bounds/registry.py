@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import html
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split", "occupancy", "hitting")
 PROOF_TIMEOUT_MS = 20_000
+NUMBER = re.compile(r"\d+")
 RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
 
 
@@ -105,13 +108,15 @@ class Claim:
         """proved, refuted, unknown, or vacuous (the premises contradict each other)."""
         import z3
 
-        solver = z3.Solver()
+        # In a context of its own: in a shared one the search depends on all that was asked before, and can run away.
+        context = z3.Context()
+        solver = z3.Solver(ctx=context)
         solver.set("timeout", PROOF_TIMEOUT_MS)
-        solver.add(*(to_z3(premise) for premise in self.premises))
+        solver.add(*(to_z3(premise).translate(context) for premise in self.premises))
         feasible = solver.check()
         if feasible != z3.sat:
             return "vacuous" if feasible == z3.unsat else "unknown"
-        solver.add(z3.Not(to_z3(self.conclusion)))
+        solver.add(z3.Not(to_z3(self.conclusion)).translate(context))
         return {"unsat": "proved", "sat": "refuted"}.get(str(solver.check()), "unknown")
 
 
@@ -341,8 +346,14 @@ class Table:
 
 
 def table(subject: str | None = None) -> Table:
-    """All bounds (or those whose ID begins with `subject`, such as "RES"), with the rungs that tests show for each."""
-    return Table(entry for entry in entries().values() if subject is None or entry.id.startswith(subject))
+    """All bounds (or those whose ID begins with `subject`, such as "RES"), with the rungs that tests show for each.
+
+    Raises ValueError for a subject that no ID begins with."""
+    found = [entry for entry in entries().values() if subject is None or entry.id.startswith(subject)]
+    if not found:
+        subjects = sorted({name.partition("-")[0] for name in entries()})
+        raise ValueError(f"subject: no ID begins with {subject!r}; write one of {', '.join(subjects)}")
+    return Table(found)
 
 
 # --- SymPy to z3 -----------------------------------------------------------------------------------------------------
@@ -589,15 +600,34 @@ def _card(entry: Entry) -> str:
     if entry.derivation:
         parts.append("<b>Derivation</b><ol>" + "".join(_step_line(step) for step in entry.derivation) + "</ol>")
     if entry.claims:
-        names = "; ".join(html.escape(claim.name) for claim in entry.claims)
+        names = "; ".join(map(html.escape, _gathered([claim.name for claim in entry.claims])))
         parts.append(f"<b>Proof</b> z3, the negation is unsatisfiable: {names}<br>")
-    if entry.identities:
-        parts.append("<b>Identities</b><ol>" + "".join(_step_line(step) for step in entry.identities) + "</ol>")
+    if further := [step for step in entry.identities if step not in entry.derivation]:
+        parts.append("<b>Identities</b><ol>" + "".join(_step_line(step) for step in further) + "</ol>")
     if entry.argument:
         parts.append(f"<b>Argument</b> {html.escape(entry.argument)}<br>")
     tightness = html.escape(entry.tight.how + (f" Gap: {entry.tight.gap}" if entry.tight.gap else ""))
     parts.append(f"<b>Tightness</b> {tightness}<br><b>Source</b> {html.escape(entry.source)}")
     return f'<div style="border-left:3px solid #31688e;padding-left:.8em">{"".join(parts)}</div>'
+
+
+def _gathered(names: Sequence[str]) -> list[str]:
+    """Neighbours that differ in one number that counts up, as one: "m = 1", "m = 2", "m = 3" become "m = 1 to 3"."""
+    gathered = []
+    for _, group in itertools.groupby(names, key=lambda name: NUMBER.split(name)):
+        alike = list(group)
+        rows = [[int(number) for number in NUMBER.findall(name)] for name in alike]
+        moving = [n for n, column in enumerate(zip(*rows)) if len(set(column)) > 1]
+        first, last = rows[0], rows[-1]
+        counts_up = len(moving) == 1 and [row[moving[0]] for row in rows] == list(range(first[moving[0]], last[moving[0]] + 1))
+        if not counts_up:
+            gathered += alike
+            continue
+        words = [str(number) for number in first]
+        words[moving[0]] += f" to {last[moving[0]]}"
+        texts = NUMBER.split(alike[0])
+        gathered.append("".join(text + word for text, word in itertools.zip_longest(texts, words, fillvalue="")))
+    return gathered
 
 
 def _badge(name: str) -> str:

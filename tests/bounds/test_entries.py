@@ -142,3 +142,21 @@ def test_numeric_functions_need_neither_sympy_nor_z3():
         "assert not {'sympy', 'z3'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_proof_does_not_depend_on_what_was_asked_before():
+    # in one z3 context for all, the sixth mutant after the others ran until its time was over
+    entry = ENTRIES["RES-2"]
+    for claim in entry.claims:
+        assert claim.prove() == "proved"
+    assert [mutant.prove() for mutant in entry.mutations()] == ["refuted"] * len(entry.mutations())
+
+
+def test_claims_that_count_up_are_told_as_one():
+    names = ["stuck, m = 1", "stuck, m = 2", "stuck, m = 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
+    assert registry._gathered(names) == ["stuck, m = 1 to 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
+
+
+def test_a_table_of_no_known_subject_is_refused():
+    with pytest.raises(ValueError, match="subject: no ID begins with 'reserve_theorems'; write one of CYC, .*RES"):
+        registry.table("reserve_theorems")
