@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     import sympy
     import z3
 
-SUBJECTS = ("reserve_theorems", "throughput", "cycles", "receive", "split", "occupancy", "hitting")
+SUBJECTS = {  # what the IDs of a module's entries begin with, and the module
+    "RES": "reserve_theorems",
+    "THR": "throughput",
+    "CYC": "cycles",
+    "RX": "receive",
+    "SPL": "split",
+    "OCC": "occupancy",
+    "HIT": "hitting",
+}
 PROOF_TIMEOUT_MS = 20_000
 NUMBER = re.compile(r"\d+")
 RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
@@ -300,16 +308,26 @@ def collect(groups: Iterable[Iterable[Entry]]) -> dict[str, Entry]:
 
 
 @cache
+def subject_entries(subject: str) -> dict[str, Entry]:
+    """The bounds of one subject ("RES", …), built once: SymPy takes a second or two for each. KeyError for another word."""
+    found = collect([importlib.import_module(f"mmmodel.bounds.{SUBJECTS[subject]}").entries()])
+    if strays := [identifier for identifier in found if not identifier.startswith(f"{subject}-")]:
+        raise ValueError(f"id: {strays[0]} stands in {SUBJECTS[subject]}, whose IDs begin with {subject}-")
+    return found
+
+
+@cache
 def entries() -> dict[str, Entry]:
     """Every registered bound by its permanent ID (built once; imports SymPy)."""
-    return collect(importlib.import_module(f"mmmodel.bounds.{subject}").entries() for subject in SUBJECTS)
+    return collect(subject_entries(subject).values() for subject in SUBJECTS)
 
 
 def get(identifier: str) -> Entry:
     """One entry by ID. ValueError names the nearest IDs if there is none."""
     import difflib
 
-    known = entries()
+    subject = identifier.partition("-")[0]
+    known = subject_entries(subject) if subject in SUBJECTS else entries()
     if identifier not in known:
         near = difflib.get_close_matches(identifier, known, n=3) or list(known)[:3]
         raise ValueError(f"id: {identifier!r} is no registered bound; nearest: {', '.join(near)}")
@@ -346,14 +364,10 @@ class Table:
 
 
 def table(subject: str | None = None) -> Table:
-    """All bounds (or those whose ID begins with `subject`, such as "RES"), with the rungs that tests show for each.
-
-    Raises ValueError for a subject that no ID begins with."""
-    found = [entry for entry in entries().values() if subject is None or entry.id.startswith(subject)]
-    if not found:
-        subjects = sorted({name.partition("-")[0] for name in entries()})
-        raise ValueError(f"subject: no ID begins with {subject!r}; write one of {', '.join(subjects)}")
-    return Table(found)
+    """All bounds (or those of a subject, such as "RES"), with the rungs that tests show for each. ValueError for no subject."""
+    if subject is not None and subject not in SUBJECTS:
+        raise ValueError(f"subject: {subject!r} is none of {', '.join(SUBJECTS)}")
+    return Table((entries() if subject is None else subject_entries(subject)).values())
 
 
 # --- SymPy to z3 -----------------------------------------------------------------------------------------------------
