@@ -42,6 +42,7 @@ SUBJECTS = {  # what the IDs of a module's entries begin with, and the module
 }
 PROOF_TIMEOUT_MS = 20_000
 NUMBER = re.compile(r"\d+")
+LONG = 800  # characters of a derivation that a card shows unfolded
 RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
 
 
@@ -612,12 +613,12 @@ def _card(entry: Entry) -> str:
         conditions = ", ".join(f"${html.escape(sympy.latex(condition))}$" for condition in entry.assumptions)
         parts.append(f"<b>Assumptions</b> {conditions}<br>")
     if entry.derivation:
-        parts.append("<b>Derivation</b><ol>" + "".join(_step_line(step) for step in entry.derivation) + "</ol>")
+        parts.append(_steps("Derivation", entry.derivation))
     if entry.claims:
         names = "; ".join(map(html.escape, _gathered([claim.name for claim in entry.claims])))
         parts.append(f"<b>Proof</b> z3, the negation is unsatisfiable: {names}<br>")
     if further := [step for step in entry.identities if step not in entry.derivation]:
-        parts.append("<b>Identities</b><ol>" + "".join(_step_line(step) for step in further) + "</ol>")
+        parts.append(_steps("Identities", further))
     if entry.argument:
         parts.append(f"<b>Argument</b> {html.escape(entry.argument)}<br>")
     tightness = html.escape(entry.tight.how + (f" Gap: {entry.tight.gap}" if entry.tight.gap else ""))
@@ -653,6 +654,14 @@ def _quantity_line(quantity: Quantity) -> str:
 
     symbol, unit, meaning = map(html.escape, (sympy.latex(quantity.symbol), quantity.unit, quantity.meaning))
     return f"<li>${symbol}$ ({unit}): {meaning}</li>"
+
+
+def _steps(title: str, steps: Sequence[Step]) -> str:
+    """A numbered list; folded where its formulas would push the rest of the card out of sight."""
+    lines = "".join(_step_line(step) for step in steps)
+    if len(lines) <= LONG:
+        return f"<b>{title}</b><ol>{lines}</ol>"
+    return f"<details><summary><b>{title}</b> ({len(steps)} step{'s' if len(steps) > 1 else ''})</summary><ol>{lines}</ol></details>"
 
 
 def _step_line(step: Step) -> str:

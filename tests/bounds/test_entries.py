@@ -159,6 +159,6 @@ def test_claims_that_count_up_are_told_as_one():
     assert registry._gathered(names) == ["stuck, m = 1 to 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
 
 
-def test_a_table_of_no_known_subject_is_refused():
-    with pytest.raises(ValueError, match="subject: 'reserve_theorems' is none of RES, THR"):
-        registry.table("reserve_theorems")
+def test_a_long_derivation_is_folded_and_a_short_one_is_not():
+    assert "<details><summary><b>Derivation</b>" in ENTRIES["RES-8"]._repr_html_()
+    assert "<b>Derivation</b><ol>" in ENTRIES["RES-2"]._repr_html_()
