@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -77,6 +77,12 @@ class Table:
         top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]], words: int = 1) -> str:
+    """Rows of a plain table as Markdown: the first `words` columns to the left, the others, which are numbers, to the right."""
+    lines = [heads, ["---"] * words + ["---:"] * (len(heads) - words), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def _text(value: Any) -> str:

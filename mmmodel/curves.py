@@ -15,7 +15,7 @@ from typing import get_args
 
 import numpy as np
 
-from mmmodel import plot
+from mmmodel import compare, plot
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
@@ -308,13 +308,9 @@ def cost_of_depth(paths: Iterable[tuple[str, str]], requests: int, grant: Grant 
 
 def costs_table(costs: Iterable[Cost]) -> str:
     """The costs as a Markdown table."""
-    lines = ["| path | reserve (B) | nobody waits up to | best depth | requests/s | safe up to | requests/s there | lost |"]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for c in costs:
-        lines.append(
-            f"| {c.name} | {c.reserve:,} | {c.free} | {c.best} | {c.best_x:,.0f} | {c.safe} | {c.safe_x:,.0f} | {100 * c.lost:.1f} % |"
-        )
-    return "\n".join(lines)
+    heads = ("path", "reserve (B)", "nobody waits up to", "best depth", "requests/s", "safe up to", "requests/s there", "lost")
+    rows = ((c.name, f"{c.reserve:,}", c.free, c.best, f"{c.best_x:,.0f}", c.safe, f"{c.safe_x:,.0f}", f"{100 * c.lost:.1f} %") for c in costs)
+    return compare.markdown(heads, rows)
 
 
 def _count(requests: int | float) -> str:

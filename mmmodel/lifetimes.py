@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmmodel import plot
+from mmmodel import compare, plot
 from mmmodel.catalogue import load_stack
 from mmmodel.curves import one_class
 from mmmodel.exact.chain import Certified
@@ -126,14 +126,14 @@ class Lifetimes:
     def islands_table(self) -> str:
         """Each island with T at its ends and the factor from one upper end to the next, as a Markdown table."""
         at = dict(zip(map(int, self.reserves), self.mean))
-        lines = ["| island (B) | T at its lower end (s) | T at its upper end (s) | factor to the island before |", "|---|---:|---:|---:|"]
-        before = math.nan
+        rows, before = [], math.nan
         for first, last in self.islands:
             low, high = at[max(first, int(self.reserves[0]))], at[last]
             factor = high / before if math.isfinite(high) and math.isfinite(before) else math.nan
-            lines.append(f"| {first:,} to {last:,} | {_or_never(low)} | {_or_never(high)} | {'' if math.isnan(factor) else f'{factor:.3g}'} |")
+            rows.append((f"{first:,} to {last:,}", _or_never(low), _or_never(high), "" if math.isnan(factor) else f"{factor:.3g}"))
             before = high
-        return "\n".join(lines)
+        heads = ("island (B)", "T at its lower end (s)", "T at its upper end (s)", "factor to the island before")
+        return compare.markdown(heads, rows)
 
 
 def lifetimes(stack: Askable, depth: int, request_class: str = "", grant: Grant = "random", points: int = POINTS) -> Lifetimes:
@@ -225,13 +225,14 @@ def law_figure(made: list[Lifelaw], unit: str = "B") -> plot.Shown:
 
 def last_byte_table(paths: Iterable[tuple[str, str]], depth: int) -> str:
     """For each (stack, class), one byte below R_safe: mean times to the point of no return and to the deadlock; Markdown."""
-    lines = ["| path | R_safe (B) | to the point of no return | to the deadlock, at R_safe − 1 | at one request's need |", "|---|---:|---:|---:|---:|"]
+    rows = []
     for name, request_class in paths:
         made = one_class(load_stack(name), request_class)
         safe = safe_reserve(made, depth)
         times = [time_to_unsafe(made, depth, safe - 1), time_to_deadlock(made, depth, safe - 1), time_to_deadlock(made, depth, footprint(made))]
-        lines.append(f"| {name} {request_class} | {safe:,} | " + " | ".join(in_time(float(t)) for t in times) + " |")
-    return "\n".join(lines)
+        rows.append((f"{name} {request_class}", f"{safe:,}", *(in_time(float(t)) for t in times)))
+    heads = ("path", "R_safe (B)", "to the point of no return", "to the deadlock, at R_safe − 1", "at one request's need")
+    return compare.markdown(heads, rows)
 
 
 def bare_path(chunks: str, rates: str) -> Request:

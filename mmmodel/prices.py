@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mmmodel import performance, plot, simulation, sizing, sweep
+from mmmodel import compare, performance, plot, simulation, sizing, sweep
 from mmmodel.exact.stack_chain import closed_networks
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
 from mmmodel.study import Study, make_study
@@ -276,7 +276,5 @@ def price_figure(found: Sequence[Price]) -> plot.Shown:
 
 
 def price_table(found: Sequence[Price]) -> str:
-    """The prices as plain text, one line a stack."""
-    rows = [COLUMNS, *(price.cells() for price in found)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    """The prices as a Markdown table, one line a stack."""
+    return compare.markdown(COLUMNS, [price.cells() for price in found], words=2)

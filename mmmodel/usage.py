@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import gammaln
 
-from mmmodel import plot
+from mmmodel import compare, plot
 from mmmodel.bounds.occupancy import chernoff_reserve, hoeffding_reserve
 from mmmodel.catalogue import load_stack
 from mmmodel.curves import one_class
@@ -160,13 +160,13 @@ def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
 def worst_case_table(paths: Iterable[tuple[str, str]], depth: int, digits: Sequence[int]) -> str:
     """For each (stack, class), as a Markdown table: R_safe and the reserves for 10^-digits as shares of K F."""
     heads = ["path", "K F (B)", "mean of U"] + [f"for 10^-{d}" for d in digits] + ["R_safe", f"K F / R for 10^-{digits[-1]}"]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    rows = []
     for name, request_class in paths:
         one = usage(load_stack(name), depth, request_class)
         shares = [float(one.law.mean)] + [one.law.reserve_for(d) for d in digits] + [one.safe]
         cells = [one.name, f"{one.free:,}"] + [f"{100 * share / one.free:.1f} %" for share in shares]
-        lines.append("| " + " | ".join([*cells, f"{one.free / one.law.reserve_for(digits[-1]):.3g}"]) + " |")
-    return "\n".join(lines)
+        rows.append((*cells, f"{one.free / one.law.reserve_for(digits[-1]):.3g}"))
+    return compare.markdown(heads, rows)
 
 
 def below_safe(paths: Iterable[tuple[str, str]], depth: int, digits: float) -> tuple[int, int]:
