@@ -214,43 +214,38 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
     depths = sorted({record["inputs"]["depth"] for record in records})
     size, unit = plot.scale_bytes(max(record["inputs"]["reserve"] for record in records))
     figure, (left, right) = plot.axes(10, 4.4, columns=2)
-    hung = 0
+    hung = []
     for n, depth in enumerate(depths):
-        mine = sorted((r for r in records if r["inputs"]["depth"] == depth), key=lambda r: r["inputs"]["reserve"])
-        mine = [r for r in mine if value(r, "throughput_before_deadlock") is not None]
-        colour, marker = plot.SERIES[n % len(plot.SERIES)], plot.MARKERS[n % len(plot.MARKERS)]
-        x = [r["inputs"]["reserve"] / size for r in mine]
-        y = [value(r, "throughput_before_deadlock") for r in mine]
-        left.plot(x, y, color=colour, lw=1.2)
-        for safe in (True, False):
-            at = [i for i, r in enumerate(mine) if (value(r, "verdict") == "safe") is safe]
-            face = colour if safe else "white"
-            left.plot(
-                [x[i] for i in at],
-                [y[i] for i in at],
-                color=colour,
-                marker=marker,
-                mfc=face,
-                ls="",
-                label=f"K = {depth}" if safe else None,
-            )
-        ends = [
-            (r["inputs"]["reserve"] / size, t)
-            for r in mine
-            if (t := value(r, "time_to_deadlock")) is not None and math.isfinite(t)
-        ]
-        hung += len(ends)
-        right.plot([a for a, _ in ends], [b for _, b in ends], color=colour, marker=marker, mfc="none", ms=4 + 3 * n)
-    left.set(xlabel=f"reserve R ({unit})", ylabel="requests per second", ylim=(0, None))
-    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock (s)", yscale="log")
-    left.legend(fontsize=8, frameon=False, loc="lower right")
-    best = max(value(r, "throughput_before_deadlock") or 0 for r in records)
+        look = {"color": plot.SERIES[n % len(plot.SERIES)], "marker": plot.MARKERS[n % len(plot.MARKERS)]}
+        mine = _of_depth(records, depth)
+        at = [record["inputs"]["reserve"] / size for record in mine]
+        x = [value(record, "throughput_before_deadlock") for record in mine]
+        safe = [value(record, "verdict") == "safe" for record in mine]
+        left.plot(at, x, lw=1.2, mfc="white", **look)
+        left.plot(at, x, ls="", markevery=[i for i, is_safe in enumerate(safe) if is_safe], **look)
+        if mine:
+            left.annotate(f"K = {depth}", (at[-1], x[-1]), xytext=(8, -3), textcoords="offset points", color=look["color"], fontsize=10)
+        ends = [(a, t) for a, record in zip(at, mine) if (t := value(record, "time_to_deadlock")) is not None and math.isfinite(t)]
+        hung += [t for _, t in ends]
+        right.plot([a for a, _ in ends], [t for _, t in ends], mfc="none", ms=4 + 3 * n, **look)
+    left.set(xlabel=f"reserve R ({unit})", ylabel="throughput X (requests per second)", ylim=(0, None), title="filled: safe; open: until it hangs")
+    left.set_xlim(right=left.get_xlim()[1] * 1.12)  # room for the names of the lines
+    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", yscale="log", title="how soon the open ones hang")
+    right.yaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds))
+    right.yaxis.set_minor_formatter(lambda seconds, _: format_seconds(seconds) if hung and max(hung) < 30 * min(hung) else "")
+    best = max(value(record, "throughput_before_deadlock") or 0 for record in records)
     alt = (
         f"Two panels against the reserve, one line for each depth {', '.join(map(str, depths))}. Left: throughput rises with the reserve to "
         f"{best:,.4g} requests per second; filled markers are safe, open ones can deadlock. Right: the mean time to deadlock of the "
-        f"{hung} settings that hang, on a log scale; each line ends where its depth becomes safe."
+        f"{len(hung)} settings that hang, on a log scale; each line ends where its depth becomes safe."
     )
     return plot.Shown(figure, alt)
+
+
+def _of_depth(records: Sequence[sweep.Record], depth: int) -> list[sweep.Record]:
+    """The records of one depth that have a throughput, by their reserve."""
+    mine = (r for r in records if r["inputs"]["depth"] == depth and value(r, "throughput_before_deadlock") is not None)
+    return sorted(mine, key=lambda record: record["inputs"]["reserve"])
 
 
 def price_figure(found: Sequence[Price]) -> plot.Shown:
