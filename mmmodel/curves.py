@@ -204,8 +204,10 @@ def by_policy(stack: Askable, reserve: int | str, request_class: str = "", deepe
     return found
 
 
-def policies_figure(curves: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown:
+def policies_figure(curves: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown | plot.NoFigure:
     """X(K, R) under each grant, named at its right end, below the wait-free curve."""
+    if len(wait_free) < 2:
+        return plot.NoFigure(f"up to depth {max(wait_free)} no depth is safe at which somebody waits for memory")
     figure, ax = plot.axes(8.2, 4.2)
     scale = 1e3 if max(wait_free.values()) >= 2e3 else 1.0
     ax.plot(list(wait_free), np.array(list(wait_free.values())) / scale, color=plot.GREEN, marker="^", ms=5)

@@ -191,7 +191,12 @@ def surface_study(stack: Askable, depths: Sequence[int], reserves: Sequence[int]
 
 
 def reserves_between(stack: Askable, depths: Sequence[int], count: int = 10) -> list[int]:
-    """`count` reserves from one request's footprint to the wait-free reserve of the largest depth, evenly spaced, whole."""
+    """`count` reserves from one request's footprint to the wait-free reserve of the largest depth, evenly spaced, whole.
+
+    Raises QuestionError where no reserve is safe.
+    """
+    if math.isinf(sizing.safe_reserve(stack, max(depths))):
+        raise QuestionError(f"stack {as_stack(stack).name}: no reserve is safe at depth {max(depths)}, so there is no frontier to draw")
     low, high = sizing.footprint(stack), sizing.wait_free_reserve(stack, max(depths))
     return sorted({round(low + n * (high - low) / (count - 1)) for n in range(count)})
 
@@ -242,7 +247,11 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
         hung += len(ends)
         right.plot([a for a, _ in ends], [b for _, b in ends], color=colour, marker=marker, mfc="none", ms=4 + 3 * n)
     left.set(xlabel=f"reserve R ({unit})", ylabel="requests per second", ylim=(0, None))
-    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock (s)", yscale="log")
+    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock (s)", xlim=left.get_xlim())
+    if hung:
+        right.set_yscale("log")
+    else:
+        right.text(0.5, 0.5, "none of them hangs", transform=right.transAxes, ha="center", fontsize=10, style="italic")
     left.legend(fontsize=8, frameon=False, loc="lower right")
     best = max(value(r, "throughput_before_deadlock") or 0 for r in records)
     alt = (
@@ -253,9 +262,11 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
     return plot.Shown(figure, alt)
 
 
-def price_figure(found: Sequence[Price]) -> plot.Shown:
+def price_figure(found: Sequence[Price]) -> plot.Shown | plot.NoFigure:
     """How many times the reserve the last percent takes, a bar a stack, the dearest first."""
     rows = sorted((p for p in found if math.isfinite(p.times)), key=lambda p: -p.times)
+    if not rows:
+        return plot.NoFigure("none of these stacks has a price")
     figure, ax = plot.axes(8.5, 1.2 + 0.28 * len(rows))
     for n, price in enumerate(rows):
         hangs = price.verdict != "safe"
