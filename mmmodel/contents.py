@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmmodel.notebooks import SUITE, notebook_names
 
@@ -32,6 +33,11 @@ class Contents:
     def __init__(self, folder: Path = SUITE):
         names = notebook_names() if folder == SUITE else sorted(path.stem for path in folder.glob("*.ipynb"))
         self.lines = [line(folder / f"{name}.ipynb") for name in names if not name.startswith("00")]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the contents save as results: a headline, and title and question by file."""
+        listed = {one.file: {"title": one.title, "question": one.question} for one in self.lines}
+        return {"headline": f"{len(listed)} notebooks, each with its question", "notebooks": listed}
 
     def __repr__(self) -> str:
         return "\n".join(f"{one.title}: {one.question}" for one in self.lines)

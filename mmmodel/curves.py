@@ -21,7 +21,7 @@ from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds
 from mmmodel.performance import best_depth, question, throughput, throughput_bounds
-from mmmodel.sizing import safe_depth, wait_free_depth, wait_free_reserve
+from mmmodel.sizing import safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
 from mmmodel.stack import RESERVE, Askable, QuestionError, Request, Stack, as_stack
 
 POLICIES: tuple[Grant, ...] = get_args(Grant)
@@ -104,17 +104,19 @@ class ThroughputCurve:
             ax.axvspan(self.safe + 0.5, k[-1], color=plot.VERMILION, alpha=0.14, lw=0)
             ax.text((self.safe + 0.5 + k[-1]) / 2, top * 0.05, "deadlock possible", ha="center", fontsize=10, style="italic")
         marks = [(self.free, "$K_{free}$"), (self.safe, "$K_{safe}$"), (self.knee, "knee $K^*$")]
-        for place, name in marks:
-            if place is not None and place <= k[-1]:
-                ax.axvline(place, color=plot.BLACK, lw=0.8, ls=":")
-                ax.text(place, top * 1.005, name, ha="center", va="bottom", fontsize=9)
+        at = -math.inf
+        for place, name in _together((place, name) for place, name in marks if place is not None and place <= k[-1]):
+            ax.axvline(place, color=plot.BLACK, lw=0.8, ls=":")
+            at = max(place, at + 0.09 * (k[-1] - 1))
+            ax.text(at, top * 1.005, name, ha="center", va="bottom", fontsize=9)
         ax.plot(self.best, self.best_x / scale, marker="X", ms=11, color=plot.VERMILION, mec="white", ls="", zorder=5)
         ax.annotate(
             f"best depth {self.best}:\n{self.best_x:,.0f} requests/s",
             (self.best, self.best_x / scale),
-            xytext=(14, -44),
+            xytext=(14, -44 if self.best_x / scale > 0.25 * top else 34),
             textcoords="offset points",
             fontsize=9,
+            ha="right" if self.best > 0.8 * k[-1] else "left",
             arrowprops={"arrowstyle": "-", "lw": 0.7},
         )
         ax.set(
@@ -137,7 +139,9 @@ def throughput_curve(
     size = reserve_bytes(made, reserve)
     safe, free = safe_depth(made, size), wait_free_depth(made, size)
     if safe < 1:
-        raise QuestionError(f"reserve: {reserve!r} is not safe for a single request of {made.name}; give more")
+        least = safe_reserve(made, 1)
+        cure = "no reserve is" if math.isinf(least) else f"give {int(least):,} B or more"
+        raise QuestionError(f"reserve: {reserve!r} is not safe for a single request of {made.name}; {cure}")
     depths = np.arange(1, deepest + 1)
     alone = np.array([float(throughput(made, int(k))) for k in depths])
     ends = np.array([throughput_bounds(made, int(k)) for k in depths])
@@ -200,8 +204,10 @@ def by_policy(stack: Askable, reserve: int | str, request_class: str = "", deepe
     return found
 
 
-def policies_figure(curves: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown:
+def policies_figure(curves: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown | plot.NoFigure:
     """X(K, R) under each grant, named at its right end, below the wait-free curve."""
+    if len(wait_free) < 2:
+        return plot.NoFigure(f"up to depth {max(wait_free)} no depth is safe at which somebody waits for memory")
     figure, ax = plot.axes(8.2, 4.2)
     scale = 1e3 if max(wait_free.values()) >= 2e3 else 1.0
     ax.plot(list(wait_free), np.array(list(wait_free.values())) / scale, color=plot.GREEN, marker="^", ms=5)
@@ -311,6 +317,14 @@ def costs_table(costs: Iterable[Cost]) -> str:
     heads = ("path", "reserve (B)", "nobody waits up to", "best depth", "requests/s", "safe up to", "requests/s there", "lost")
     rows = ((c.name, f"{c.reserve:,}", c.free, c.best, f"{c.best_x:,.0f}", c.safe, f"{c.safe_x:,.0f}", f"{100 * c.lost:.1f} %") for c in costs)
     return compare.markdown(heads, rows)
+
+
+def _together(marks: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The marks from left to right, with one label where several stand at the same place."""
+    labels: dict[float, list[str]] = {}
+    for place, name in marks:
+        labels.setdefault(place, []).append(name)
+    return [(place, " = ".join(labels[place])) for place in sorted(labels)]
 
 
 def _count(requests: int | float) -> str:

@@ -68,9 +68,9 @@ def held_figure(rows: Sequence[Held]) -> plot.Shown:
         ("held until sent, safe", [r.safe_if_sent for r in rows], plot.VERMILION, "s", ":"),
     )
     for name, values, colour, marker, dashes in lines:
-        ax.plot(depths, np.divide(values, size), color=colour, marker=marker, ls=dashes, markevery=4)
-        ax.annotate(name, (depths[-1], values[-1] / size), xytext=(-40, 6), textcoords="offset points", ha="right", fontsize=9)
+        ax.plot(depths, np.divide(values, size), color=colour, marker=marker, ls=dashes, markevery=max(1, len(depths) // 8), label=name)
     ax.set(xlabel="depth K (requests in flight)", ylabel=f"reserve R ({unit})", xlim=(0, depths[-1] * 1.02), ylim=(0, None))
+    ax.legend(loc="upper left", fontsize=9, frameon=False)
     last = rows[-1]
     alt = (
         f"Reserve against depth up to {last.depth}. With transmit memory held until the ACK the safe reserve ends at "
@@ -144,12 +144,12 @@ def receive_figure(used: Arrivals, consumed: Arrivals, end: float) -> plot.Shown
     """What is free over time: packets that are dropped when classified, and packets that nobody drops."""
     figure, ax = plot.axes()
     size, unit = plot.scale_bytes(float(used.free.max()))
-    for run, colour, dashes in ((used, plot.GREEN, "-"), (consumed, plot.VERMILION, "--")):
+    looks = ((used, plot.GREEN, "-", "used: dropped when classified"), (consumed, plot.VERMILION, "--", "consumed: nobody drops them"))
+    for run, colour, dashes, name in looks:
         time, free = np.append(run.time, end) * 1e3, np.append(run.free, run.free[-1]) / size
-        ax.step(time, free, where="post", color=colour, ls=dashes, lw=1.3)
+        ax.step(time, free, where="post", color=colour, ls=dashes, lw=1.3, label=name)
     top = used.free.max() / size
-    ax.text(end * 1e3 * 0.99, top * 0.82, "used: dropped when classified", color=plot.GREEN, ha="right", fontsize=10)
-    ax.text(consumed.gone * 1e3 * 1.02, top * 0.06, "consumed: nobody drops them", color=plot.VERMILION, ha="left", fontsize=10)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)
     ax.set(xlabel="time (ms)", ylabel=f"free of the reserve ({unit})", xlim=(0, end * 1e3), ylim=(0, top * 1.05))
     alt = (
         f"Free memory over time. Packets that are dropped when classified never hold more than {format_bytes(used.most)} at once; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
 import json
 import os
@@ -10,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,8 @@ def run(name: str | os.PathLike[str], given: Sequence[str] = (), output: str | o
     work = Path(tempfile.mkdtemp(prefix=f".{source.stem}-", dir=folder))
     error = None
     try:
-        os.environ[RESULTS] = str(work.resolve())
         try:
-            with warnings.catch_warnings():
+            with _environment({RESULTS: str(work.resolve()), "PYTHONPATH": kernel_path()}), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 papermill.execute_notebook(
                     str(source),
@@ -124,9 +124,29 @@ def run(name: str | os.PathLike[str], given: Sequence[str] = (), output: str | o
         figures = _figures(work / source.name, work)
         moved = [_move(path, folder) for path in (work / source.name, *figures, *sorted(work.glob("*.json")))]
     finally:
-        os.environ.pop(RESULTS, None)
         shutil.rmtree(work, ignore_errors=True)
     return Outcome(moved[0], tuple(p for p in moved if p.suffix == ".png"), tuple(p for p in moved if p.suffix == ".json"), error)
+
+
+def kernel_path() -> str:
+    """PYTHONPATH for a kernel: this very package first. A relative entry, such as `.`, would be another folder there."""
+    given = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return os.pathsep.join(dict.fromkeys([str(SUITE.parent), *given]))
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """These variables in the environment, for a while: a kernel inherits them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def save_results(stem: str, results: dict[str, Any]) -> Path | None:

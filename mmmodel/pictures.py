@@ -54,12 +54,16 @@ class Run:
         return plot.Shown(figure, f"{title}. {self.in_words()}")
 
     def stills(self, count: int = 6) -> plot.Shown:
-        """`count` moments side by side, the last one the end."""
+        """`count` moments side by side (fewer where less happens), the last one the end."""
         moments = self._moments(count)
-        figure, made = plot.axes(9.0, 2.4 * ((count + 2) // 3), (count + 2) // 3, 3)
+        rows = (len(moments) + 2) // 3
+        figure, made = plot.axes(9.0, 2.4 * rows, rows, 3)
         for ax, at in zip(np.ravel(made), moments):
             self._still(ax, at)
-        return plot.Shown(figure, f"{count} stills of who holds and who waits. {self.in_words()}")
+        for ax in np.ravel(made)[len(moments) :]:
+            ax.remove()
+        stills = f"{len(moments)} stills" if len(moments) > 1 else "A still"
+        return plot.Shown(figure, f"{stills} of who holds and who waits. {self.in_words()}")
 
     def animation(self, count: int = 10) -> plot.Animation:
         """The same moments one after another."""

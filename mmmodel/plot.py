@@ -49,6 +49,19 @@ class Shown:
         return f"<figure: {self.alt}>"
 
 
+class NoFigure:
+    """Stands where there is nothing to draw, and says why."""
+
+    def __init__(self, reason: str):
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"No figure: {self.reason}."
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>"
+
+
 def axes(width: float = 8.0, height: float = 4.2, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
     """A figure outside pyplot's registry, with light spines; `rows` × `columns` axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -191,7 +191,12 @@ def surface_study(stack: Askable, depths: Sequence[int], reserves: Sequence[int]
 
 
 def reserves_between(stack: Askable, depths: Sequence[int], count: int = 10) -> list[int]:
-    """`count` reserves from one request's footprint to the wait-free reserve of the largest depth, evenly spaced, whole."""
+    """`count` reserves from one request's footprint to the wait-free reserve of the largest depth, evenly spaced, whole.
+
+    Raises QuestionError where no reserve is safe.
+    """
+    if math.isinf(sizing.safe_reserve(stack, max(depths))):
+        raise QuestionError(f"stack {as_stack(stack).name}: no reserve is safe at depth {max(depths)}, so there is no frontier to draw")
     low, high = sizing.footprint(stack), sizing.wait_free_reserve(stack, max(depths))
     return sorted({round(low + n * (high - low) / (count - 1)) for n in range(count)})
 
@@ -230,9 +235,13 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
         right.plot([a for a, _ in ends], [t for _, t in ends], mfc="none", ms=4 + 3 * n, **look)
     left.set(xlabel=f"reserve R ({unit})", ylabel="throughput X (requests per second)", ylim=(0, None), title="filled: safe; open: until it hangs")
     left.set_xlim(right=left.get_xlim()[1] * 1.12)  # room for the names of the lines
-    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", yscale="log", title="how soon the open ones hang")
-    right.yaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds))
-    right.yaxis.set_minor_formatter(lambda seconds, _: format_seconds(seconds) if hung and max(hung) < 30 * min(hung) else "")
+    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", xlim=left.get_xlim(), title="how soon the open ones hang")
+    if hung:
+        right.set_yscale("log")
+        right.yaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds))
+        right.yaxis.set_minor_formatter(lambda seconds, _: format_seconds(seconds) if max(hung) < 30 * min(hung) else "")
+    else:
+        right.text(0.5, 0.5, "none of them hangs", transform=right.transAxes, ha="center", fontsize=10, style="italic")
     best = max(value(record, "throughput_before_deadlock") or 0 for record in records)
     alt = (
         f"Two panels against the reserve, one line for each depth {', '.join(map(str, depths))}. Left: throughput rises with the reserve to "
@@ -248,9 +257,11 @@ def _of_depth(records: Sequence[sweep.Record], depth: int) -> list[sweep.Record]
     return sorted(mine, key=lambda record: record["inputs"]["reserve"])
 
 
-def price_figure(found: Sequence[Price]) -> plot.Shown:
+def price_figure(found: Sequence[Price]) -> plot.Shown | plot.NoFigure:
     """How many times the reserve the last percent takes, a bar a stack, the dearest first."""
     rows = sorted((p for p in found if math.isfinite(p.times)), key=lambda p: -p.times)
+    if not rows:
+        return plot.NoFigure("none of these stacks has a price")
     figure, ax = plot.axes(8.5, 1.2 + 0.28 * len(rows))
     for n, price in enumerate(rows):
         hangs = price.verdict != "safe"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,6 +86,14 @@ class Report:
             "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in self.advice],
             "warnings": self.warnings,
         }
+
+
+def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown | plot.NoFigure:
+    """The figure of a report, or the reason why this question has none: a stack without a curve still has its verdict."""
+    try:
+        return figure(report)
+    except ValueError as reason:
+        return plot.NoFigure(str(reason))
 
 
 def reserve_figure(report: Report) -> plot.Shown:

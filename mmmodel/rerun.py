@@ -13,6 +13,7 @@ import html
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ THIS_MACHINE = "host"
 
 @dataclass(frozen=True)
 class Row:
-    """One notebook of a rerun. `unchanged` is the date of the run that was copied, None for one that ran now."""
+    """One notebook of a rerun. `unchanged` is the date of the run that was copied, None for one that ran now; `alt` describes its first figure."""
 
     notebook: str
     parameters: dict[str, Any]
@@ -40,6 +41,7 @@ class Row:
     error: str | None
     seconds: float
     unchanged: str | None = None
+    alt: str = ""
 
     @property
     def state(self) -> str:
@@ -181,7 +183,8 @@ def _run(source: Path, pairs: Sequence[str], digest: str, folder: Path) -> Row:
     files = tuple(path.name for path in (outcome.notebook, *outcome.figures, *outcome.results))
     results = [json.loads(path.read_text(encoding="utf-8")) for path in outcome.results]
     verdict = _verdict(results[0]) if results and outcome.error is None else ""
-    return Row(source.stem, parameters, digest, files, verdict, outcome.error, round(time.monotonic() - started, 1))
+    seconds = round(time.monotonic() - started, 1)
+    return Row(source.stem, parameters, digest, files, verdict, outcome.error, seconds, alt=_first_alt(outcome.notebook))
 
 
 def _verdict(results: dict[str, Any]) -> str:
@@ -190,6 +193,14 @@ def _verdict(results: dict[str, Any]) -> str:
         return str(results["headline"])
     plain = [f"{key} {_short(value)}" for key, value in results.items() if isinstance(value, str | int | float | bool)]
     return ", ".join(plain[:4])
+
+
+def _first_alt(notebook: Path) -> str:
+    """The alt text of the first figure in the executed notebook; empty where it has none."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    pages = "".join("".join(output.get("data", {}).get("text/html", ())) for cell in cells for output in cell.get("outputs", ()))
+    found = re.search(r'<img alt="([^"]*)"', pages)
+    return html.unescape(found[1]) if found else ""
 
 
 def _short(value: str | float) -> str:
@@ -207,13 +218,7 @@ def _write(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def _index(date: str, rows: Sequence[Row]) -> str:
-    body = "\n".join(
-        f"<tr><th scope='row'>{html.escape(row.notebook)}</th><td>{html.escape(row.state)}</td>"
-        f"<td>{html.escape(row.error or row.verdict)}</td>"
-        f"<td>{html.escape(', '.join(f'{name} = {value}' for name, value in row.parameters.items()) or 'its own')}</td>"
-        f"<td>{'<br>'.join(_link(name) for name in row.files)}</td><td>{row.seconds:.1f}</td></tr>"
-        for row in rows
-    )
+    body = "\n".join(_index_row(row) for row in rows)
     failed = sum(row.error is not None for row in rows)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -226,6 +231,9 @@ def _index(date: str, rows: Sequence[Row]) -> str:
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem; color: #1b1b1b; background: #ffffff; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .4rem .8rem; border-bottom: 1px solid #8a8f98; text-align: left; vertical-align: top; }}
+tbody th {{ font-weight: 600; white-space: nowrap; }}
+.failed {{ color: #a01818; font-weight: 600; }}
+img {{ width: 220px; border: 1px solid #d5d8dd; }}
 a {{ color: #0a4f8f; }}
 </style>
 </head>
@@ -233,7 +241,7 @@ a {{ color: #0a4f8f; }}
 <h1>Notebooks, {date}</h1>
 <p>{len(rows)} notebooks, {failed or "none"} failed.</p>
 <table>
-<thead><tr><th>notebook</th><th>state</th><th>verdict</th><th>parameters</th><th>files</th><th>seconds</th></tr></thead>
+<thead><tr><th>notebook</th><th>first figure</th><th>verdict</th><th>state</th><th>parameters</th><th>files</th><th>seconds</th></tr></thead>
 <tbody>
 {body}
 </tbody>
@@ -242,5 +250,22 @@ a {{ color: #0a4f8f; }}
 </html>"""
 
 
-def _link(name: str) -> str:
-    return f'<a href="{html.escape(name, quote=True)}">{html.escape(name)}</a>'
+def _index_row(row: Row) -> str:
+    figures = [name for name in row.files if name.endswith(".png")]
+    others = [name for name in row.files if name not in figures and not name.endswith(".ipynb")]
+    book = next((name for name in row.files if name.endswith(".ipynb")), None)
+    title = _link(book, row.notebook) if book else html.escape(row.notebook)
+    picture = f'<img src="{_quoted(figures[0])}" alt="{_quoted(row.alt or f"First figure of {row.notebook}")}">' if figures else ""
+    links = [_link(name, name) for name in others] + [_link(name, f"figure {n}") for n, name in enumerate(figures, 1)]
+    said = f'<span class="failed">{html.escape(row.error)}</span>' if row.error else html.escape(row.verdict)
+    parameters = "<br>".join(html.escape(f"{name} = {value}") for name, value in row.parameters.items()) or "its own"
+    cells = (picture, said, html.escape(row.state), parameters, ", ".join(links), f"{row.seconds:.1f}")
+    return f"<tr><th scope='row'>{title}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _link(name: str, text: str) -> str:
+    return f'<a href="{_quoted(name)}">{html.escape(text)}</a>'
+
+
+def _quoted(text: str) -> str:
+    return html.escape(text, quote=True)

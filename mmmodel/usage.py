@@ -118,7 +118,8 @@ class Usage:
                 label=name,
                 drawstyle="steps-post" if style == "-" else "default",
             )
-        for place, name in ((self.safe, "$R_{safe}$"), (self.free, "$K F$")):
+        marks = [(self.safe, "$R_{safe}$"), (self.free, "$K F$")] if self.safe < self.free else [(self.free, "$R_{safe} = K F$")]
+        for place, name in marks:
             ax.axvline(place / size, color=plot.BLACK, lw=0.9, ls="-.")
             ax.text(place / size, 2.2, name, ha="center", va="bottom", fontsize=10)
         ax.set_yscale("log")
@@ -240,7 +241,7 @@ def ladder_figure(pressure: Sequence[float], refused: np.ndarray, names: Sequenc
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set(xlabel="load of the ordinary users (times all places there are)", ylabel="share of allocations refused")
-    ax.set_ylim(max(1e-16, min(limit, refused[refused > 0].min()) / 30), 2)
+    ax.set_ylim(max(1e-40, min(limit, refused[refused > 0].min()) / 30), 2)
     ax.set_xlim(pressure[0], pressure[-1] * 4)
     said = ", ".join(f"{name} {y:.2g}" for name, y in zip(names, refused[-1]))
     return plot.Shown(

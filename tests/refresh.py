@@ -3,12 +3,15 @@
 Like `jupyter execute --inplace`, without what differs from run to run: times, and the random names of widgets.
 """
 
+import os
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
+
+from mmmodel.notebooks import kernel_path
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -33,6 +36,7 @@ def tidy(notebook):
 
 
 if __name__ == "__main__":
+    os.environ["PYTHONPATH"] = kernel_path()
     for name in sys.argv[1:]:
         print(name, flush=True)
         refresh(name)
