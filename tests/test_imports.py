@@ -12,14 +12,13 @@ ROOT = Path(mm.__file__).parent
 # from the top floor down; what stands on one floor side by side is one entry
 FLOORS = [
     {"__main__"},
-    {"cli"},
-    {"survey", "rerun", "site", "interactive", "evidence", "notebook_sweep", "contents"},
+    {"cli", "primer"},
+    {"survey", "rerun", "site", "notebook_sweep"},
     {"report", "notebooks"},
     {"advice", "hang"},
-    {"prices", "schemes", "usage", "lifetimes", "netpath", "frontier"},
     {"sweep", "uncertainty"},
     {"study"},
-    {"pictures", "curves", "tex"},
+    {"tex"},
     {"performance"},
     {"sizing"},
     {"exact", "bounds", "simulation"},

@@ -18,10 +18,10 @@ from scipy.special import gammaln
 from mmmodel import compare, plot
 from mmmodel.bounds.occupancy import chernoff_reserve, hoeffding_reserve
 from mmmodel.catalogue import load_stack
-from mmmodel.curves import one_class
 from mmmodel.exact.loss import trunk_reservation
 from mmmodel.exact.occupancy import Law, chernoff_tail, independent_law, reserve_law, saddlepoint_tail
 from mmmodel.performance import question
+from mmmodel.primer.curves import one_class
 from mmmodel.sizing import safe_reserve, wait_free_reserve
 from mmmodel.stack import RESERVE, Askable, QuestionError
 

@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 import mmmodel as mm
-from mmmodel import schemes
 from mmmodel.exact.flood import flood
+from mmmodel.primer import schemes
 from mmmodel.transitions import Relation
 from tests.catalogue import test_schemes
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mmmodel import prices
+from mmmodel.primer import prices
 from mmmodel.stack import QuestionError, Stack
 
 # one server of mean 1 s and then 9 s of waiting without a server: X(K) by hand for a machine repair queue

@@ -16,11 +16,11 @@ import numpy as np
 
 from mmmodel import compare, plot
 from mmmodel.catalogue import load_stack
-from mmmodel.curves import one_class
 from mmmodel.exact.chain import Certified
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.stack_chain import StackChain, stack_chain
 from mmmodel.performance import question, time_to_deadlock, time_to_unsafe
+from mmmodel.primer.curves import one_class
 from mmmodel.sizing import footprint, safe_reserve, unsafe_reserves
 from mmmodel.stack import Askable, QuestionError, Request
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmmodel import curves
 from mmmodel.bounds.throughput import constrained_throughput, knee, network_throughput
 from mmmodel.performance import best_depth, throughput
+from mmmodel.primer import curves
 from mmmodel.stack import QuestionError, Request
 
 PATH = Request(chunks=[5, 1], rates=[2, 1], servers=[1, None])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from mmmodel import usage
 from mmmodel.bounds.occupancy import ladder_failure
 from mmmodel.exact.loss import erlang_b, kaufman_roberts
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.performance import question
+from mmmodel.primer import usage
 from mmmodel.sizing import safe_reserve, wait_free_reserve
 from mmmodel.stack import QuestionError, Request, Stack
 

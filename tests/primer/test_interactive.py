@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from mmmodel import interactive, report, sizing
+from mmmodel import report, sizing
+from mmmodel.primer import interactive
 from mmmodel.stack import QuestionError, Stack
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import poisson
 
 import mmmodel as mm
-from mmmodel import netpath
+from mmmodel.primer import netpath
 
 
 @pytest.mark.parametrize("depth", [1, 8, 128])

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from mmmodel import lifetimes
 from mmmodel.bounds.hitting import deadlock_time
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.performance import question
+from mmmodel.primer import lifetimes
 from mmmodel.sizing import safe_reserve, unsafe_reserves
 from mmmodel.stack import QuestionError, Request
 
