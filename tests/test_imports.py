@@ -18,7 +18,6 @@ FLOORS = [
     {"advice", "hang"},
     {"sweep", "uncertainty"},
     {"study"},
-    {"tex"},
     {"performance"},
     {"sizing"},
     {"exact", "bounds", "simulation"},

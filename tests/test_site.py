@@ -15,7 +15,7 @@ from PIL import Image
 from mmmodel import site
 from mmmodel.notebooks import SUITE
 from mmmodel.site import SiteError, broken_links, build_site
-from mmmodel.tex import FormulaError, to_mathml
+from mmmodel.site.tex import FormulaError, to_mathml
 
 
 def site_dot():

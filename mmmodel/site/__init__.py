@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mmmodel.tex import to_mathml
+from mmmodel.site.tex import to_mathml
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
-PARTS = Path(__file__).with_name("site_parts")  # style.css, search.js
+PARTS = Path(__file__).parent  # style.css, search.js
 MARK = "search-index.js"  # a folder that has it is a site of ours and may be replaced
 CONTENTS = "00-contents"  # the notebook whose part index.html plays
 FORMULA = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL)
