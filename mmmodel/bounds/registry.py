@@ -179,7 +179,7 @@ class Tight:
 # --- the entry -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Entry:
     """A bound that can be trusted without reading code. `value` is what `numeric` computes (default: the right-hand
     side)."""
@@ -287,6 +287,9 @@ class Entry:
 
     def _repr_html_(self) -> str:
         return _card(self)
+
+    def __repr__(self) -> str:
+        return f"{self.id}: {self.title}"
 
     def __str__(self) -> str:
         return f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
