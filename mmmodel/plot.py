@@ -182,7 +182,7 @@ def who_holds(
             left += amount
         ax.barh(row, (capacity - left) / size, left=left / size, color="white", ec=BLACK, lw=0.8, height=0.62)
         ax.text(
-            1.01, row, f"{(capacity - left) / size:,.4g} {name} free", transform=ax.get_yaxis_transform(), va="center", fontsize=9
+            1.01, row, f"{(capacity - left) / size:,.4g} {_counted(name, (capacity - left) / size)} free", transform=ax.get_yaxis_transform(), va="center", fontsize=9
         )
     for n, (_, amount) in enumerate(wants):
         row = len(frames) + n
@@ -190,7 +190,7 @@ def who_holds(
         ax.text(
             amount / size + capacity / size * 0.01,
             row,
-            f"{amount / size:,.4g} {name}, and it cannot be had",
+            f"{amount / size:,.4g} {_counted(name, amount / size)}, and it cannot be had",
             va="center",
             fontsize=9,
         )
@@ -201,6 +201,11 @@ def who_holds(
     for group in groups:
         ax.barh(0, 0, color=colour[group], hatch=hatch[group], ec="white", label=group)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
+
+
+def _counted(name: str, amount: float) -> str:
+    """`pages`, but 1 `page`; units of bytes have no plural here."""
+    return name.removesuffix("s") if amount == 1 else name
 
 
 def lanes(

@@ -11,9 +11,13 @@ from typing import Any
 
 from mmmodel import compare, plot, sizing
 from mmmodel.advice import Advice, advise
+from mmmodel.exact import islands
 from mmmodel.linux import Host, load_host
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
 from mmmodel.units import format_bytes, parse_bytes, parse_count
+
+PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
+PLENTY = 2**40  # units of the reserve
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,10 @@ def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown 
 
 
 def reserve_figure(report: Report) -> plot.Shown:
-    """The three reserves against depth, with the asked point."""
-    unit, depth = report.stack.pools[RESERVE].unit, report.asked_depth or 1
-    depths = _depths(max(depth, 4), 16)
+    """The three reserves against depth, with the asked point. Raises QuestionError where no reserve is enough."""
+    unit, depth = report.stack.pools[RESERVE].unit, _in_flight(report) or 1
+    several = len(report.stack.pools) > 2  # then z3 decides each point, which may take a second or two
+    depths = _depths(max(depth, 4), 4 if several and depth > 256 else 16)
     safe = [sizing.safe_reserve(report.stack, k) for k in depths]
     free = [sizing.wait_free_reserve(report.stack, k) for k in depths]
     one = report.sizes[0].footprint
@@ -124,12 +129,19 @@ def reserve_figure(report: Report) -> plot.Shown:
 
 
 def map_figure(report: Report) -> plot.Shown:
-    """Where a deadlock can be reached, reserve against depth: the islands above the main block are the anomaly."""
-    depth = report.asked_depth or 4
-    depths = _depths(max(depth, 8), 10)
-    maps = {k: sizing.unsafe_reserves(report.stack, k) for k in depths}
+    """Where a deadlock can be reached, reserve against depth: the islands above the main block are the anomaly.
+
+    Where the map of the asked depth has too many pieces to be drawn, the depths are an eighth, or an eighth of that. Raises
+    QuestionError where nothing is unsafe, ValueError where the map is not exact.
+    """
+    depth = top = _in_flight(report) or 4
+    while (maps := _maps(report.stack, _depths(max(top, 8), 10))) is None:
+        top //= 8
+    depths = list(maps)
+    if not any(maps.values()):
+        raise QuestionError("no reserve that one request fits into can deadlock at these depths")
     safe = {k: sizing.safe_reserve(report.stack, k) for k in depths}
-    shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values())
+    shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values()) and depth <= depths[-1]
     figure, ax = plot.axes()
     asked = (depth, report.reserve) if shown else None
     plot.unsafe_map(ax, maps, asked, safe, report.stack.pools[RESERVE].unit, _depth_name(report.stack))
@@ -138,7 +150,23 @@ def map_figure(report: Report) -> plot.Shown:
         f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
         f"At depth {depths[-1]:,} they are {pieces[depths[-1]]} separate intervals, the last ending just below the safe reserve."
     )
+    if depth > depths[-1]:
+        ax.set_title(f"up to depth {depths[-1]:,}: at {depth:,} there are too many pieces to draw", fontsize=9, loc="left")
+        alt += f" The asked depth, {depth:,}, has too many to be drawn."
     return plot.Shown(figure, alt)
+
+
+def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]] | None:
+    """The unsafe reserves at each depth; None if those of the largest are more than `PIECES`."""
+    found = {}
+    for k in reversed(depths):  # the largest first: where it is too much, no other is tried
+        try:
+            found[k] = sizing.unsafe_reserves(stack, k, most=PIECES)
+        except islands.TooManyPieces:
+            if len(depths) <= 4 or depths[-1] <= 10:
+                raise
+            return None
+    return {k: found[k] for k in depths}
 
 
 def path_figure(verdict: sizing.Verdict) -> plot.Shown:
@@ -172,24 +200,37 @@ def cross_check(report: Report) -> compare.Table:
     for part in report.sizes:
         model = stack if part.name == "whole stack" else stack.only(part.name)
         if math.isinf(part.safe_reserve):
+            plenty = sizing.verdict(model, depth, PLENTY).safe
+            table.add(f"{part.name}: unsafe with 1 TiB", False, plenty, "solved", "no reserve is enough")
             continue
         threshold = int(part.safe_reserve)
         table.add(f"{part.name}: safe at R_safe", True, sizing.verdict(model, depth, threshold).safe, "solved", "z3, design 4.4")
+        tight, last = True, None
+        try:
+            top = sizing.unsafe_reserves(model, depth, most=PIECES)
+            last = int(top[-1][1]) + 1 if top else part.footprint
+        except islands.TooManyPieces:
+            pass
+        except ValueError:  # no exact map: R_safe is sufficient, and one below may be safe too
+            tight = False
         if threshold > part.footprint:
             below = sizing.verdict(model, depth, threshold - 1)
-            table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
-        try:
-            top = sizing.unsafe_reserves(model, depth)
-        except ValueError:
-            continue
-        last = int(top[-1][1]) + 1 if top else part.footprint
-        table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, design 4.3")
+            if tight or not below.safe:
+                table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
+        if last is not None:
+            table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, design 4.3")
     if report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
         if report.reserve >= sizes.safe_reserve:
             table.add("verdict at the asked reserve", True, report.verdict.safe, "solved", "R >= R_safe")
         if not report.verdict.safe:
             table.add("unsafe reserves lie below R_safe", True, report.reserve < sizes.safe_reserve, "solved", "R < R_safe")
     return table
+
+
+def _in_flight(report: Report) -> int | None:
+    """The depth that was answered for; where every class has one of its own, their sum: all that can be in flight together."""
+    own = [cls.depth for cls in report.stack.requests.values()]
+    return report.asked_depth or (None if None in own else sum(own))
 
 
 def _depths(depth: int, count: int) -> list[int]:

@@ -60,12 +60,15 @@ def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) 
     return max(least, _most_unsafe(system, relation, system.pool(pool)) + 1)
 
 
-def unsafe_reserves(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> list[tuple[int, float]]:
+def unsafe_reserves(
+    stack: Askable, depth: int | None = None, pool: str = RESERVE, most: int = islands.MOST_INTERVALS
+) -> list[tuple[int, float]]:
     """Closed intervals of the capacities of `pool`, from F on, at which a deadlock can be reached; exact.
 
-    `unsafe_reserves(Request(chunks=[4, 4, 3]), depth=4)` is [(11, 22), (24, 26), (28, 30), (32, 34)].
+    `unsafe_reserves(Request(chunks=[4, 4, 3]), depth=4)` is [(11, 22), (24, 26), (28, 30), (32, 34)]. Raises ValueError where
+    the map cannot be had exactly, islands.TooManyPieces where z3 would have to find more than `most` pieces one by one.
     """
-    return islands.unsafe_intervals(as_stack(stack).system(depth=depth, pool=pool, unlimited=True), pool)
+    return islands.unsafe_intervals(as_stack(stack).system(depth=depth, pool=pool, unlimited=True), pool, most)
 
 
 def first_gap(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | None:

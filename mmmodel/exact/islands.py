@@ -21,6 +21,10 @@ MOST_INTERVALS = 5_000
 MOST_BITS = 4e10  # bit operations of the coin problem: about ten seconds
 
 
+class TooManyPieces(ValueError):
+    """The map has more pieces than were asked for."""
+
+
 def footprint(relation: Relation, pool: int) -> int:
     """The most that one request needs of the pool at once, floors included."""
     needs = [0]
@@ -30,11 +34,12 @@ def footprint(relation: Relation, pool: int) -> int:
     return max(needs)
 
 
-def unsafe_intervals(system: System, pool: str) -> list[Interval]:
+def unsafe_intervals(system: System, pool: str, most: int = MOST_INTERVALS) -> list[Interval]:
     """Closed intervals of the capacities of `pool`, from one request's footprint on, at which a deadlock can be reached.
 
     `system` has `pool` unlimited. Exact; an interval that ends at infinity says that no capacity cures it. Raises ValueError
-    where the map cannot be had exactly (several pools with early release or floors, refusals, consumption).
+    where the map cannot be had exactly (several pools with early release or floors, refusals, consumption), TooManyPieces
+    where z3 finds them one by one and there are more than `most`.
     """
     relation = Relation(system)
     at = system.pool(pool)
@@ -42,7 +47,7 @@ def unsafe_intervals(system: System, pool: str) -> list[Interval]:
     if any(position.never for position in relation.positions):
         raise ValueError("a class that consumes is unsafe at every reserve; there is no map")
     coins = _coins(relation, at)
-    found = _by_coins(coins, least) if coins is not None else _by_solver(relation, at, least)
+    found = _by_coins(coins, least) if coins is not None else _by_solver(relation, at, least, most)
     return merge(found)
 
 
@@ -169,7 +174,7 @@ def _intervals(sums: int, granule: int, chunk: int, least: int) -> list[Interval
 # ---- by the solver ------------------------------------------------------------------------------------------------------
 
 
-def _by_solver(relation: Relation, pool: int, least: int) -> list[Interval]:
+def _by_solver(relation: Relation, pool: int, least: int, most: int) -> list[Interval]:
     states = StuckStates(relation, sized=pool)
     if not states.exact:
         raise ValueError(
@@ -187,6 +192,6 @@ def _by_solver(relation: Relation, pool: int, least: int) -> list[Interval]:
         else:
             found.append((low, high))
             states.leave_out(low, high)
-        if len(found) > MOST_INTERVALS:
-            raise ValueError(f"the map has more than {MOST_INTERVALS} pieces; ask verdict() for one reserve at a time")
+        if len(found) > most:
+            raise TooManyPieces(f"the map has more than {most} pieces; ask verdict() for one reserve at a time")
     return found
