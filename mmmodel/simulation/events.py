@@ -239,9 +239,8 @@ class State:
         self.classes = table(k.AT_CLASS, k.CLASSES, k.CLASS_)
         self.requests = table(k.AT_REQUEST, k.ROWS, k.REQUEST)
         self.clocks = table(k.AT_CLOCK, k.LEAVES, k.CLOCK)
-        self.winners = S[S[k.AT_CLOCK] + self.clocks.size :]
-        self.arrivals = T[k.TIMES : k.TIMES + S[k.CLASSES]]
-        self.times = T[k.TIMES + S[k.CLASSES] :]
+        self.nodes = S[S[k.AT_NODE] :].reshape(-1, k.NODE)
+        self.arrivals = T[k.TIMES :]
 
     @classmethod
     def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...], weighed: bool = False) -> State:
@@ -251,9 +250,9 @@ class State:
         counts = (len(L.capacity), len(L.kind), len(L.servers), len(L.first), slots * named, leaves)
         columns = (k.POOL, k.PLACE_, k.STATION_, k.CLASS_, k.REQUEST, k.CLOCK)
         begins = np.cumsum([k.SCALARS, *(a * b for a, b in zip(counts, columns))])
-        S, T = np.zeros(begins[-1] + 2 * leaves, np.int64), np.full(k.TIMES + len(L.first) + 2 * leaves, np.inf)
+        S, T = np.zeros(begins[-1] + 2 * leaves * k.NODE, np.int64), np.full(k.TIMES + len(L.first), np.inf)
         T[: k.ARRIVAL] = 0.0
-        S[k.POOLS : k.SLOTS], S[k.AT_POOL : k.AT_CLOCK + 1] = counts[:4], begins[:-1]
+        S[k.POOLS : k.SLOTS], S[k.AT_POOL : k.AT_NODE + 1] = counts[:4], begins
         S[k.SLOTS], S[k.ROWS], S[k.LEAVES] = slots, *counts[4:]
         S[k.GRANT], S[k.WATCH_DEAD : k.MEASURED + 1] = grant, flags[:3]
         S[k.NAMED], S[k.WEIGHED], S[k.REFUSING] = named, weighed, (L.lose > 0).any() or (L.fallback >= 0).any()
@@ -272,15 +271,14 @@ class State:
         """These clocks, the last first, do not run; the matches of all are played."""
         k, count = kernel(), len(self.clocks)
         self.clocks[: len(leaves), k.UNUSED], self.S[k.IDLE], self.S[k.HOLE] = leaves, len(leaves), -1
-        self.winners[count:] = np.arange(count)
+        self.nodes[count + leaves, k.BITS] = np.array(np.inf).view(np.int64)
+        self.nodes[count:, k.LEAF] = np.arange(count)
         while count > 1:
-            left, right = self.winners[count : 2 * count : 2], self.winners[count + 1 : 2 * count : 2]
-            times = self.times[count : 2 * count].reshape(-1, 2)
-            later = self.clocks[right, k.ORDER] > self.clocks[left, k.ORDER]
-            first = (times[:, 0] < times[:, 1]) | ((times[:, 0] == times[:, 1]) & later)
+            left, right = self.nodes[count : 2 * count : 2], self.nodes[count + 1 : 2 * count : 2]
+            same, later = (f(left[:, at], right[:, at]) for f, at in ((np.equal, k.BITS), (np.less, k.ORDER)))
+            first = (left[:, k.BITS] < right[:, k.BITS]) | (same & later)
             count //= 2
-            self.winners[count : 2 * count] = np.where(first, left, right)
-            self.times[count : 2 * count] = times.min(axis=1)
+            self.nodes[count : 2 * count] = np.where(first[:, None], left, right)
 
     def spare(self, slots: np.ndarray) -> None:
         """These slots, the last first, are without a request."""
@@ -298,16 +296,20 @@ class State:
         for name in ("pools", "places", "stations", "classes", "requests", "clocks"):
             getattr(new, name)[: len(getattr(self, name))] = getattr(self, name)
         leaves, more = len(self.clocks), len(new.clocks)
-        new.times[more : more + leaves] = self.times[leaves:]
+        new.nodes[more : more + leaves] = self.nodes[leaves:]
         new.idle(np.concatenate([np.arange(more - 1, leaves - 1, -1), self.clocks[: self.S[k.IDLE], k.UNUSED]]))
         new.spare(np.arange(slots - 1, had - 1, -1))
         return new
 
 
 def clocks(L: Layout, slots: int) -> int:
-    """The most services and retries that run at once: a power of two."""
-    served = slots if (L.servers < 0).any() or (L.lose > 0).any() else min(slots, int(L.servers.sum()))
-    return 1 << (max(served, 1) - 1).bit_length()
+    """A bound for the services and retries that run at once, from servers, pools and requests: a power of two."""
+    held = L.held + L.take
+    most = np.where(held > 0, L.capacity // np.maximum(held, 1), slots).min(axis=1, initial=slots)  # that are at each place
+    served = np.bincount(L.station[L.station >= 0], most[L.station >= 0], minlength=len(L.servers))
+    served = np.where(L.servers < 0, served, np.minimum(served, L.servers))
+    count = slots if (L.lose > 0).any() else min(slots, int(served.sum()))
+    return 1 << (max(count, 1) - 1).bit_length()
 
 
 def shared_queues(L: Layout) -> bool:

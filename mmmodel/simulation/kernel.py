@@ -3,8 +3,9 @@
 Needs numba; nothing imports this module before a simulation starts. Compiled code is at its best with few flat arrays, which
 it is given as pointers; the whole state is two of them, and a copy of a state is a copy of both:
 
-    S   int64: scalars (names below), then the tables of pools, places, stations, classes, requests and clocks
-    T   float64: time now, importance, next arrival …, then the classes' next arrivals and the tree of the clocks
+    S   int64: scalars (names below), then the tables of pools, places, stations, classes, requests, clocks
+        and the tree of the clocks
+    T   float64: time now, importance, next arrival …, then the classes' next arrivals
     L   int64: the layout of the program: one row a place, its amounts (places, blocks, pools), its lists of what it moves
     G   float64: retry time and weights of a place
     V   float64 (streams, size): times drawn ahead;  X int64 (streams + 1, 2): next position and limit; last row the choices
@@ -36,17 +37,18 @@ WAIT, TAKE, START, DONE, LEAVE, LOST, RETRY, ELSEWHERE = range(8)  # kinds of a 
 ACTIVE, EVENTS, SEQUENCE, HOLE, IDLE, ROOM, NEWLY, TOOK, LOW, GUARD, LOGGED, COMING = range(12)  # they change
 (POOLS, PLACES, STATIONS, CLASSES, SLOTS, LEAVES, GRANT, WATCH_DEAD, WATCH_UNSAFE) = range(12, 21)  # they do not
 (MEASURED, OPENS, NAMED, WEIGHED, REFUSING, MOST, RETRIES, ROWS) = range(21, 29)
-(AT_POOL, AT_PLACE, AT_STATION, AT_CLASS, AT_REQUEST, AT_CLOCK) = range(29, 35)  # where the tables begin
-AMOUNTS, LISTS, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(35, 42)  # sizes of the other arrays, set by `addresses`
-SCALARS = 42
+(AT_POOL, AT_PLACE, AT_STATION, AT_CLASS, AT_REQUEST, AT_CLOCK, AT_NODE) = range(29, 36)  # where the tables begin
+AMOUNTS, LISTS, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(36, 43)  # sizes of the other arrays, set by `addresses`
+SCALARS = 43
 # S: columns of its tables
 CAPACITY, FREE, STUCK, SPOKEN, WIDTH, POOL = 0, 1, 2, 3, 4, 5
 N_WAITING, N_RETRYING, N_SERVED, HEAD, TAIL, LISTED, PLACE_ = 0, 1, 2, 3, 4, 5, 6
 SERVERS, SHARED, BUSY, QUEUE, FIRST_QUEUED, LAST_QUEUED, STATION_ = 0, 1, 2, 3, 4, 5, 6
 FIRST, OPEN, ARRIVALS, PRESENT, ORDERED, DEPARTED, ARRIVED, REFUSED, CLASS_ = 0, 1, 2, 3, 4, 5, 6, 7, 8
 NEXT, WHERE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4
-ORDER, WHAT, WHO, UNUSED, CLOCK = 0, 1, 2, 3, 4  # behind them the winner at each node
-# T: scalars, then the next arrival of each class, then the time at each node of the tree
+WHO, UNUSED, CLOCK = 0, 1, 2
+BITS, ORDER, LEAF, WHAT, NODE = 0, 1, 2, 3, 4  # of the clock that wins at a node: its time as bits, its order, its number
+# T: scalars, then the next arrival of each class
 NOW, IMPORTANCE, ARRIVAL, TIMES = 0, 1, 2, 4
 # L: columns of a row; behind the rows (places, blocks, pools), behind them the lists
 STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, HOLDS, LOSES, TAKES, TAKEN, GIVES, GIVEN = range(13)
@@ -108,7 +110,7 @@ class Run(NamedTuple):
 
     Bare pointers cost one register each where an array costs seven words at every call, and reference counts: the loop is ten
     times as fast. Pointers: L D (amounts) A (lists) G, S T V X M J B, and the tables in S and T: P pools, K places, Q stations,
-    C classes, R requests, H clocks, N winners, I next arrivals, W times of the nodes and U their bits.
+    C classes, R requests, H clocks, N nodes and W the same as floats, I next arrivals.
     """
 
     L: Any
@@ -129,9 +131,8 @@ class Run(NamedTuple):
     R: Any
     H: Any
     N: Any
-    I: Any  # noqa: E741
     W: Any
-    U: Any
+    I: Any  # noqa: E741
     pools: int
     leaves: int
     wide: int
@@ -146,8 +147,6 @@ class Run(NamedTuple):
 def opened(A):
     """A Run from the addresses of the arrays. The caller keeps the memory."""
     S = _ints(A[2])
-    leaves = S[LEAVES]
-    clocks = S[AT_CLOCK]
     return Run(
         _ints(A[0]),
         _ints(A[0] + 8 * S[AMOUNTS]),
@@ -165,13 +164,12 @@ def opened(A):
         _ints(A[2] + 8 * S[AT_STATION]),
         _ints(A[2] + 8 * S[AT_CLASS]),
         _ints(A[2] + 8 * S[AT_REQUEST]),
-        _ints(A[2] + 8 * clocks),
-        _ints(A[2] + 8 * (clocks + CLOCK * leaves)),
+        _ints(A[2] + 8 * S[AT_CLOCK]),
+        _ints(A[2] + 8 * S[AT_NODE]),
+        _floats(A[2] + 8 * S[AT_NODE]),
         _floats(A[3] + 8 * TIMES),
-        _floats(A[3] + 8 * (TIMES + S[CLASSES])),
-        _ints(A[3] + 8 * (TIMES + S[CLASSES])),
         S[POOLS],
-        leaves,
+        S[LEAVES],
         S[V_WIDE],
         S[MEASURED] != 0,
         S[RECORDED] != 0,
@@ -231,39 +229,39 @@ def record(e, kind, slot, klass, place):
 
 
 @_jit(hot=True)
-def set_clock(e, leaf, time, order):
-    """Sets a clock and plays its matches again.
+def set_clock(e, leaf, time, what):
+    """Sets a clock and plays its matches again. `what`: the place where a service ends, or PLACES + that where a retry is due.
 
     Times are not negative, so they are ordered as their bits are; and no branch depends on who wins, for it would be guessed
     wrong half of the time.
     """
-    at, best = leaf + e.leaves, leaf
-    e.W[at] = time
-    bits = e.U[at]
+    order = e.S[SEQUENCE] + 1
+    e.S[SEQUENCE] = order
+    at = leaf + e.leaves
+    e.W[NODE * at + BITS] = time
+    bits = e.N[NODE * at + BITS]
+    e.N[NODE * at + ORDER], e.N[NODE * at + WHAT] = order, what
     while at > 1:
-        rival = e.N[at ^ 1]
-        rival_bits, rival_order = e.U[at ^ 1], e.H[CLOCK * rival + ORDER]
-        lost = (rival_bits < bits) | ((rival_bits == bits) & (rival_order < order))
-        bits, order, best = either(lost, rival_bits, bits), either(lost, rival_order, order), either(lost, rival, best)
+        rival = NODE * (at ^ 1)
+        bits_, order_ = e.N[rival + BITS], e.N[rival + ORDER]
+        lost = (bits_ < bits) | ((bits_ == bits) & (order_ < order))
+        bits, order = either(lost, bits_, bits), either(lost, order_, order)
+        leaf, what = either(lost, e.N[rival + LEAF], leaf), either(lost, e.N[rival + WHAT], what)
         at >>= 1
-        e.U[at], e.N[at] = bits, best
+        e.N[NODE * at + BITS], e.N[NODE * at + ORDER], e.N[NODE * at + LEAF], e.N[NODE * at + WHAT] = bits, order, leaf, what
 
 
 @_jit(hot=True)
 def schedule(e, time, what, slot):
-    """`what` is the place where a service ends, or that and the number of places where a retry is due."""
-    order = e.S[SEQUENCE] + 1
-    e.S[SEQUENCE] = order
     leaf = e.S[HOLE]
     if leaf >= 0:  # the clock of this event is free again
         e.S[HOLE] = -1
     else:
         e.S[IDLE] -= 1
         leaf = e.H[CLOCK * e.S[IDLE] + UNUSED]
-    e.H[CLOCK * leaf + ORDER], e.H[CLOCK * leaf + WHAT] = order, what
     if e.named:
         e.H[CLOCK * leaf + WHO] = slot
-    set_clock(e, leaf, time, order)
+    set_clock(e, leaf, time, what)
 
 
 @_jit(hot=True)
@@ -607,7 +605,7 @@ def following(e, slot, k):
 
 
 @_jit(hot=True)
-def complete(e, slot, k):
+def complete(e, slot, k, leaf):
     """A service ends: the server turns to the next in its queue, the request gives back and goes on."""
     q = STATION_ * e.L[k * L_ROW + STATION]
     e.K[PLACE_ * k + N_SERVED] -= 1
@@ -621,10 +619,14 @@ def complete(e, slot, k):
             index = choose(e, queue) if e.Q[q + SHARED] and queue > 1 else 0
             other = unlink(e, q_at + FIRST_QUEUED, q_at + LAST_QUEUED, index)
             where = e.R[REQUEST * other + WHERE]
+            e.H[CLOCK * leaf + WHO] = other
         e.Q[q + QUEUE] = queue - 1
-        start(e, other, where)
+        set_clock(e, leaf, e.T[NOW] + draw(e, e.L[where * L_ROW + STREAM]), where)
+        if e.recorded:
+            record(e, START, other, e.L[where * L_ROW + KIND], where)
     else:
         e.Q[q + BUSY] -= 1
+        e.S[HOLE] = leaf
     gave = give(e, k)
     if e.recorded:
         record(e, DONE, slot, e.L[k * L_ROW + KIND], k)
@@ -808,9 +810,9 @@ def run(e, until, budget, low, high):
                 return FALLEN
         if S[EVENTS] >= budget:
             return BUDGET
-        leaf, time, arrival = e.N[1], e.W[1], T[ARRIVAL]
+        leaf, what, time, arrival = e.N[NODE + LEAF], e.N[NODE + WHAT], e.W[NODE + BITS], T[ARRIVAL]
         arrives = arrival < time or (
-            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < e.H[CLOCK * leaf + ORDER] and arrival < np.inf
+            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < e.N[NODE + ORDER] and arrival < np.inf
         )
         if arrives:
             time = arrival
@@ -826,12 +828,11 @@ def run(e, until, budget, low, high):
         if arrives:
             arrive(e, S[COMING])
             continue
-        what = e.H[CLOCK * leaf + WHAT]
         slot = e.H[CLOCK * leaf + WHO]
-        S[HOLE] = leaf
         if what < places:
-            complete(e, slot, what)
+            complete(e, slot, what, leaf)
         else:
+            S[HOLE] = leaf
             retry(e, slot, what - places)
         close_hole(e)
 
