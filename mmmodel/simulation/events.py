@@ -90,13 +90,14 @@ class Engine:
 
     def restart(self) -> None:
         """Empty at time 0; all that was measured is forgotten."""
-        self.state = State.new(self.program, self.slots, self.grant, self.flags)
+        self.state = State.new(self.program, self.slots, self.grant, self.flags, self.weigh is not None)
         L, weigh = self.layout, self.weigh or (0.0, 0.0)
         self.place_times = np.zeros((len(L.kind), 3))
         for column, values in enumerate((L.lose, *weigh)):
             self.place_times[:, column] = values
         self.measure = self._measures()
         self.rows = np.zeros((self.recorded, 5 + len(L.capacity)))
+        self.scratch = np.zeros(2 * len(L.kind) + len(L.capacity), np.int64)
         self.begun = False
 
     def _measures(self) -> np.ndarray:
@@ -110,9 +111,10 @@ class Engine:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """What the compiled functions take: L, G, S, T, V, X, M, J."""
+        """What the compiled functions take: L, G, S, T, V, X, M, J, B."""
         s = self.streams
-        return self.table, self.place_times, self.state.S, self.state.T, s.values, s.position, self.measure, self.rows
+        state = self.state.S, self.state.T
+        return self.table, self.place_times, *state, s.values, s.position, self.measure, self.rows, self.scratch
 
     # ---- running ----
 
@@ -235,60 +237,102 @@ class State:
         self.places = table(k.AT_PLACE, k.PLACES, k.PLACE_)
         self.stations = table(k.AT_STATION, k.STATIONS, k.STATION_)
         self.classes = table(k.AT_CLASS, k.CLASSES, k.CLASS_)
-        self.requests = table(k.AT_REQUEST, k.SLOTS, k.REQUEST)
+        self.requests = table(k.AT_REQUEST, k.ROWS, k.REQUEST)
+        self.clocks = table(k.AT_CLOCK, k.LEAVES, k.CLOCK)
+        self.nodes = S[S[k.AT_NODE] :].reshape(-1, k.NODE)
+        self.arrivals = T[k.TIMES :]
 
     @classmethod
-    def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...]) -> State:
+    def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...], weighed: bool = False) -> State:
         """Without requests but those of closed classes, who are to join."""
         k, L = kernel(), program.layout
-        counts = (len(L.capacity), len(L.kind), len(L.servers), len(L.first), slots)
-        columns = (k.POOL, k.PLACE_, k.STATION_, k.CLASS_, k.REQUEST)
-        heap = slots + len(L.first) + 1
+        leaves, named = clocks(L, slots), bool(flags[3]) or grant == k.FIFO or shared_queues(L)
+        counts = (len(L.capacity), len(L.kind), len(L.servers), len(L.first), slots * named, leaves)
+        columns = (k.POOL, k.PLACE_, k.STATION_, k.CLASS_, k.REQUEST, k.CLOCK)
         begins = np.cumsum([k.SCALARS, *(a * b for a, b in zip(counts, columns))])
-        S, T = np.zeros(begins[-1] + heap * k.ENTRY, np.int64), np.zeros(k.TIMES + heap)
-        S[k.POOLS : k.SLOTS + 1], S[k.AT_POOL : k.AT_HEAP + 1] = counts, begins
+        S, T = np.zeros(begins[-1] + 2 * leaves * k.NODE, np.int64), np.full(k.TIMES + len(L.first), np.inf)
+        T[: k.ARRIVAL] = 0.0
+        S[k.POOLS : k.SLOTS], S[k.AT_POOL : k.AT_NODE + 1] = counts[:4], begins
+        S[k.SLOTS], S[k.ROWS], S[k.LEAVES] = slots, *counts[4:]
         S[k.GRANT], S[k.WATCH_DEAD : k.MEASURED + 1] = grant, flags[:3]
-        S[k.RETRIES], S[k.OPENS] = L.retries, L.open.any()
+        S[k.NAMED], S[k.WEIGHED], S[k.REFUSING] = named, weighed, (L.lose > 0).any() or (L.fallback >= 0).any()
+        S[k.RETRIES], S[k.OPENS], S[k.MOST] = L.retries, L.open.any(), 1000 + 20 * (slots + 1) * (len(L.kind) + 1)
         self = cls(S, T)
         self.pools[:, k.CAPACITY] = self.pools[:, k.FREE] = L.capacity
         self.pools[:, k.WIDTH] = 1
-        self.stations[:, k.SERVERS], self.stations[:, k.SHARED] = L.servers, L.shared
+        self.stations[:, k.SERVERS], self.stations[:, k.SHARED] = np.where(L.servers < 0, NO_BUDGET, L.servers), L.shared
         self.classes[:, k.FIRST], self.classes[:, k.OPEN], self.classes[:, k.ARRIVALS] = L.first, L.open, L.arrivals
-        self.requests[:, k.PHASE] = k.ABSENT
-        at = 0
-        for klass, count in enumerate(program.population):
-            self.requests[at : at + count, k.WHERE], self.requests[at : at + count, k.PHASE] = L.first[klass], k.WAITING
-            at += count
-        self.spare(np.arange(slots - 1, at - 1, -1))
+        self.classes[:, k.PRESENT] = program.population
+        self.idle(np.arange(leaves - 1, -1, -1))
+        self.spare(np.arange(slots - 1, sum(program.population) - 1, -1))
         return self
+
+    def idle(self, leaves: np.ndarray) -> None:
+        """These clocks, the last first, do not run; the matches of all are played."""
+        k, count = kernel(), len(self.clocks)
+        self.clocks[: len(leaves), k.UNUSED], self.S[k.IDLE], self.S[k.HOLE] = leaves, len(leaves), -1
+        self.nodes[count + leaves, k.BITS] = np.array(np.inf).view(np.int64)
+        self.nodes[count:, k.LEAF] = np.arange(count)
+        while count > 1:
+            left, right = self.nodes[count : 2 * count : 2], self.nodes[count + 1 : 2 * count : 2]
+            same, later = (f(left[:, at], right[:, at]) for f, at in ((np.equal, k.BITS), (np.less, k.ORDER)))
+            first = (left[:, k.BITS] < right[:, k.BITS]) | (same & later)
+            count //= 2
+            self.nodes[count : 2 * count] = np.where(first[:, None], left, right)
 
     def spare(self, slots: np.ndarray) -> None:
         """These slots, the last first, are without a request."""
         k = kernel()
-        self.requests[: len(slots), k.SPARE], self.S[k.ROOM] = slots, len(slots)
+        self.requests[: len(slots), k.SPARE] = slots[: len(self.requests)]
+        self.S[k.ROOM] = len(slots)
 
     def grown(self, program: Program, slots: int) -> State:
         """The same state with more slots."""
-        k, had = kernel(), len(self.requests)
-        new = State.new(program, slots, int(self.S[k.GRANT]), tuple(self.S[k.WATCH_DEAD : k.MEASURED + 1]))
-        new.S[: k.POOLS] = self.S[: k.POOLS]
-        for name in ("pools", "places", "stations", "classes", "requests"):
+        k = kernel()
+        had = int(self.S[k.SLOTS])
+        flags = (*self.S[k.WATCH_DEAD : k.MEASURED + 1], self.S[k.NAMED])
+        new = State.new(program, slots, int(self.S[k.GRANT]), flags, bool(self.S[k.WEIGHED]))
+        new.S[: k.POOLS], new.T[: k.TIMES], new.arrivals[:] = self.S[: k.POOLS], self.T[: k.TIMES], self.arrivals
+        for name in ("pools", "places", "stations", "classes", "requests", "clocks"):
             getattr(new, name)[: len(getattr(self, name))] = getattr(self, name)
-        new.requests[had:, k.PHASE] = k.ABSENT
-        new.S[new.S[k.AT_HEAP] :][: len(self.S) - self.S[k.AT_HEAP]] = self.S[self.S[k.AT_HEAP] :]
-        new.T[: len(self.T)] = self.T
+        leaves, more = len(self.clocks), len(new.clocks)
+        new.nodes[more : more + leaves] = self.nodes[leaves:]
+        new.idle(np.concatenate([np.arange(more - 1, leaves - 1, -1), self.clocks[: self.S[k.IDLE], k.UNUSED]]))
         new.spare(np.arange(slots - 1, had - 1, -1))
         return new
 
 
+def clocks(L: Layout, slots: int) -> int:
+    """A bound for the services and retries that run at once, from servers, pools and requests: a power of two."""
+    held = L.held + L.take
+    most = np.where(held > 0, L.capacity // np.maximum(held, 1), slots).min(axis=1, initial=slots)  # that are at each place
+    served = np.bincount(L.station[L.station >= 0], most[L.station >= 0], minlength=len(L.servers))
+    served = np.where(L.servers < 0, served, np.minimum(served, L.servers))
+    count = slots if (L.lose > 0).any() else min(slots, int(served.sum()))
+    return 1 << (max(count, 1) - 1).bit_length()
+
+
+def shared_queues(L: Layout) -> bool:
+    """Does a queue hold requests of several places?"""
+    return bool((np.bincount(L.station[L.station >= 0], minlength=1) > 1).any())
+
+
 def layout_table(L: Layout) -> np.ndarray:
-    """The layout in one row of numbers, as the loop reads it: a row of columns for each place, then (places, blocks, pools)."""
+    """The layout in one row of numbers, as the loop reads it: a row of columns for each place, then (places, blocks, pools),
+    then the lists of what each place takes and gives, as (column of the pool, amount, floor)."""
     k = kernel()
-    scalars = (L.station, L.stream, L.never, L.fallback, L.following, L.rank, L.kind, L.takes, L.gives, L.holds, L.lose > 0)
     blocks = (L.take, L.floor, L.give, L.held, L.need_waiting, L.need_served)
+    lists: list[tuple[int, int, int]] = []
     rows = np.zeros((len(L.kind), k.L_ROW), np.int64)
+    for place in range(len(L.kind)):
+        for amounts, number, begin in ((L.take, k.TAKES, k.TAKEN), (L.give, k.GIVES, k.GIVEN)):
+            moved = np.flatnonzero(amounts[place])
+            rows[place, number], rows[place, begin] = len(moved), k.ENTRY * len(lists)
+            lists += [(k.POOL * p, amounts[place, p], L.floor[place, p]) for p in moved]
+    scalars = (L.station, L.stream, L.never, L.fallback, L.following, L.rank, L.kind, L.holds, L.lose > 0)
     rows[:, : len(scalars)] = np.column_stack(scalars)
-    return np.concatenate([rows.ravel(), np.stack(blocks, axis=1).astype(np.int64).ravel()])
+    dense = np.stack(blocks, axis=1).astype(np.int64)
+    return np.concatenate([rows.ravel(), dense.ravel(), np.array(lists, np.int64).ravel()])
 
 
 def engine_for(program: Program, seed: np.random.SeedSequence, **settings):

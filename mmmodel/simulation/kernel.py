@@ -3,47 +3,56 @@
 Needs numba; nothing imports this module before a simulation starts. Compiled code is at its best with few flat arrays, which
 it is given as pointers; the whole state is two of them, and a copy of a state is a copy of both:
 
-    S   int64: scalars (names below), then the tables of pools, places, stations, classes, requests and the heap
-    T   float64: time now, importance, spare …, then the times of the heap
-    L   int64: the layout of the program, one row a place, then its amounts;  G float64: retry time and weights of a place
+    S   int64: scalars (names below), then the tables of pools, places, stations, classes, requests, clocks
+        and the tree of the clocks
+    T   float64: time now, importance, next arrival …, then the classes' next arrivals
+    L   int64: the layout of the program: one row a place, its amounts (places, blocks, pools), its lists of what it moves
+    G   float64: retry time and weights of a place
     V   float64 (streams, size): times drawn ahead;  X int64 (streams + 1, 2): next position and limit; last row the choices
     M   float64 (pools + 1, …): time of the last change and the histogram of a pool's use; last row the number waiting
     J   float64 (rows, 5 + pools): the log
+    B   int64: room for the questions of deadlock and safety
 
 An event is a service that ends, a retry or an arrival. What is given back at it may let waiting requests in; `settle` grants
 them one after another. Between events no waiting request fits.
+
+Requests that stand at one place hold the same and are alike. So they are only counted, unless someone wants to know which is
+which: a log, grants in order of arrival, or a queue shared by several places. Then requests are `named`.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-WAITING, SERVED, RETRYING, ABSENT = 0, 1, 2, 3  # phases of a request
 RANDOM, FIFO, LAST = 0, 1, 2  # grants
 STOPPED, REFILL, DEAD, UNSAFE, GROW, HALTED, ENDLESS, BUDGET, ASK, RISEN, FALLEN = range(11)  # why the loop returns
 WAIT, TAKE, START, DONE, LEAVE, LOST, RETRY, ELSEWHERE = range(8)  # kinds of a recorded event
 
 # S: scalars
-ACTIVE, EVENTS, SEQUENCE, HEAP, HOLE, ROOM, NEWLY, TOOK, LOW, GUARD, LOGGED = range(11)  # they change
-(POOLS, PLACES, STATIONS, CLASSES, SLOTS, GRANT, WATCH_DEAD, WATCH_UNSAFE, MEASURED, OPENS) = range(11, 21)  # they do not
-(AT_POOL, AT_PLACE, AT_STATION, AT_CLASS, AT_REQUEST, AT_HEAP, RETRIES) = range(21, 28)  # where the tables begin
-AMOUNTS, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(28, 34)  # rows of the other arrays, set by `addresses`
-SCALARS = 34
+ACTIVE, EVENTS, SEQUENCE, HOLE, IDLE, ROOM, NEWLY, TOOK, LOW, GUARD, LOGGED, COMING = range(12)  # they change
+(POOLS, PLACES, STATIONS, CLASSES, SLOTS, LEAVES, GRANT, WATCH_DEAD, WATCH_UNSAFE) = range(12, 21)  # they do not
+(MEASURED, OPENS, NAMED, WEIGHED, REFUSING, MOST, RETRIES, ROWS) = range(21, 29)
+(AT_POOL, AT_PLACE, AT_STATION, AT_CLASS, AT_REQUEST, AT_CLOCK, AT_NODE) = range(29, 36)  # where the tables begin
+AMOUNTS, LISTS, V_WIDE, M_WIDE, J_WIDE, RECORDED, CHOICE = range(36, 43)  # sizes of the other arrays, set by `addresses`
+SCALARS = 43
 # S: columns of its tables
-CAPACITY, FREE, STUCK, WIDTH, POOL = 0, 1, 2, 3, 4
+CAPACITY, FREE, STUCK, SPOKEN, WIDTH, POOL = 0, 1, 2, 3, 4, 5
 N_WAITING, N_RETRYING, N_SERVED, HEAD, TAIL, LISTED, PLACE_ = 0, 1, 2, 3, 4, 5, 6
 SERVERS, SHARED, BUSY, QUEUE, FIRST_QUEUED, LAST_QUEUED, STATION_ = 0, 1, 2, 3, 4, 5, 6
-FIRST, OPEN, ARRIVALS, DEPARTED, ARRIVED, REFUSED, CLASS_ = 0, 1, 2, 3, 4, 5, 6
-NEXT, WHERE, PHASE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4, 5
-ORDER, WHAT, ENTRY = 0, 1, 2
-# T: scalars, then the heap's times
-NOW, IMPORTANCE, TIMES = 0, 1, 4
-# L: columns, then the amounts
-STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, TAKES, GIVES, HOLDS, LOSES = range(11)
-L_ROW, BLOCKS = 16, 6  # columns of a row; behind the rows (places, blocks, pools)
+FIRST, OPEN, ARRIVALS, PRESENT, ORDERED, DEPARTED, ARRIVED, REFUSED, CLASS_ = 0, 1, 2, 3, 4, 5, 6, 7, 8
+NEXT, WHERE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4
+WHO, UNUSED, CLOCK = 0, 1, 2
+BITS, ORDER, LEAF, WHAT, NODE = 0, 1, 2, 3, 4  # of the clock that wins at a node: its time as bits, its order, its number
+# T: scalars, then the next arrival of each class
+NOW, IMPORTANCE, ARRIVAL, TIMES = 0, 1, 2, 4
+# L: columns of a row; behind the rows (places, blocks, pools), behind them the lists
+STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, HOLDS, LOSES, TAKES, TAKEN, GIVES, GIVEN = range(13)
+L_ROW, BLOCKS, ENTRY = 16, 6, 3
 TAKE_, FLOOR_, GIVE_, HELD_, NEED_WAITING, NEED_SERVED = range(6)
 # G: columns
 LOSE, WEIGH_WAITING, WEIGH_SERVED, G_WIDE = 0, 1, 2, 3
@@ -51,12 +60,18 @@ LOSE, WEIGH_WAITING, WEIGH_SERVED, G_WIDE = 0, 1, 2, 3
 WAIT_SINCE, WAIT_INTEGRAL, WAIT_NUMBER = 0, 1, 2
 
 
-def _jit(function):
-    """Compiled once and kept beside the source; where neither that folder nor the user's cache can be written, in memory."""
+def _jit(function=None, *, hot: bool = False):
+    """Compiled once and kept beside the source; where neither that folder nor the user's cache can be written, in memory.
+
+    `hot`: always inlined where it is called.
+    """
+    if function is None:
+        return lambda function: _jit(function, hot=hot)
+    options = {"nogil": True, "error_model": "numpy", "forceinline": hot}
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        return numba.njit(nogil=True, error_model="numpy")(function)
+        return numba.njit(**options)(function)
 
 
 @intrinsic
@@ -78,536 +93,659 @@ def _as_pointer(kind):
     return code
 
 
-@_jit
-def pointers(A):
-    """L, G, S, T, V, X, M, J from their addresses.
+@intrinsic
+def either(context, condition, yes, no):
+    """`yes if condition else no` of integers, without a branch: the condition is told to be unpredictable."""
+
+    def code(context, builder, signature, args):
+        chosen = builder.select(*args)
+        chosen.set_metadata("unpredictable", builder.module.add_metadata([]))
+        return chosen
+
+    return types.int64(types.boolean, types.int64, types.int64), code
+
+
+class Run(NamedTuple):
+    """Where the arrays and tables are, and what does not change while a program runs: all of it in registers or near them.
 
     Bare pointers cost one register each where an array costs seven words at every call, and reference counts: the loop is ten
-    times as fast. The caller keeps the memory and says in S how wide the rows are.
+    times as fast. Pointers: L D (amounts) A (lists) G, S T V X M J B, and the tables in S and T: P pools, K places, Q stations,
+    C classes, R requests, H clocks, N nodes and W the same as floats, I next arrivals.
     """
-    return _ints(A[0]), _floats(A[1]), _ints(A[2]), _floats(A[3]), _floats(A[4]), _ints(A[5]), _floats(A[6]), _floats(A[7])
+
+    L: Any
+    D: Any
+    A: Any
+    G: Any
+    S: Any
+    T: Any
+    V: Any
+    X: Any
+    M: Any
+    J: Any
+    B: Any
+    P: Any
+    K: Any
+    Q: Any
+    C: Any
+    R: Any
+    H: Any
+    N: Any
+    W: Any
+    I: Any  # noqa: E741
+    pools: int
+    leaves: int
+    wide: int
+    measured: bool
+    recorded: bool
+    named: bool
+    weighed: bool
+    watched: bool
+
+
+@_jit(hot=True)
+def opened(A):
+    """A Run from the addresses of the arrays. The caller keeps the memory."""
+    S = _ints(A[2])
+    return Run(
+        _ints(A[0]),
+        _ints(A[0] + 8 * S[AMOUNTS]),
+        _ints(A[0] + 8 * S[LISTS]),
+        _floats(A[1]),
+        S,
+        _floats(A[3]),
+        _floats(A[4]),
+        _ints(A[5]),
+        _floats(A[6]),
+        _floats(A[7]),
+        _ints(A[8]),
+        _ints(A[2] + 8 * S[AT_POOL]),
+        _ints(A[2] + 8 * S[AT_PLACE]),
+        _ints(A[2] + 8 * S[AT_STATION]),
+        _ints(A[2] + 8 * S[AT_CLASS]),
+        _ints(A[2] + 8 * S[AT_REQUEST]),
+        _ints(A[2] + 8 * S[AT_CLOCK]),
+        _ints(A[2] + 8 * S[AT_NODE]),
+        _floats(A[2] + 8 * S[AT_NODE]),
+        _floats(A[3] + 8 * TIMES),
+        S[POOLS],
+        S[LEAVES],
+        S[V_WIDE],
+        S[MEASURED] != 0,
+        S[RECORDED] != 0,
+        S[NAMED] != 0,
+        S[WEIGHED] != 0,
+        S[WATCH_DEAD] != 0 or S[WATCH_UNSAFE] != 0,
+    )
 
 
 def addresses(*given: np.ndarray) -> np.ndarray:
-    """The addresses that `pointers` turns back; the widths of the rows go into S."""
-    _, _, S, _, V, X, M, J = given
+    """The addresses that `opened` makes a Run of; the sizes of the arrays go into S."""
+    _, _, S, _, V, X, M, J, _ = given
     S[AMOUNTS], S[V_WIDE], S[M_WIDE], S[J_WIDE] = S[PLACES] * L_ROW, V.shape[1], M.shape[1], J.shape[1]
+    S[LISTS] = S[AMOUNTS] + S[PLACES] * BLOCKS * S[POOLS]
     S[RECORDED], S[CHOICE] = len(J), 2 * (len(X) - 1)
     return np.array([a.__array_interface__["data"][0] for a in given], np.int64)
 
 
-@_jit
-def uniform(S, X):
-    """SplitMix64 (Steele, Lea, Flood 2014): 53 bits in [0, 1)."""
-    z = np.uint64(X[S[CHOICE]]) + np.uint64(0x9E3779B97F4A7C15)
-    X[S[CHOICE]] = np.int64(z)
+@_jit(hot=True)
+def uniform(X, at):
+    """SplitMix64 (Steele, Lea, Flood 2014) with its state in X[at]: 53 bits in [0, 1)."""
+    z = np.uint64(X[at]) + np.uint64(0x9E3779B97F4A7C15)
+    X[at] = np.int64(z)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
     return np.float64(z >> np.uint64(11)) * 1.1102230246251565e-16
 
 
-@_jit
-def draw(S, V, X, stream):
-    at = X[stream * 2]
-    X[stream * 2] = at + 1
-    if at + 1 >= X[stream * 2 + 1]:
-        S[LOW] = 1
-    return V[stream * S[V_WIDE] + at]
+@_jit(hot=True)
+def choose(e, total):
+    """One of `total`."""
+    return np.int64(uniform(e.X, e.S[CHOICE]) * total)
+
+
+@_jit(hot=True)
+def draw(e, stream):
+    at = e.X[stream * 2]
+    e.X[stream * 2] = at + 1
+    if at + 1 >= e.X[stream * 2 + 1]:
+        e.S[LOW] = 1
+    return e.V[stream * e.wide + at]
 
 
 @_jit
-def record(S, T, J, kind, slot, klass, place):
-    at = S[LOGGED]
-    S[LOGGED] = at + 1
-    if at < S[RECORDED]:
-        row = at * S[J_WIDE]
-        J[row], J[row + 1], J[row + 2], J[row + 3], J[row + 4] = T[NOW], kind, slot, klass, place
-        for p in range(S[POOLS]):
-            J[row + 5 + p] = S[S[AT_POOL] + POOL * p + FREE]
+def record(e, kind, slot, klass, place):
+    at = e.S[LOGGED]
+    e.S[LOGGED] = at + 1
+    if at < e.S[RECORDED]:
+        row = at * e.S[J_WIDE]
+        e.J[row], e.J[row + 1], e.J[row + 2], e.J[row + 3], e.J[row + 4] = e.T[NOW], kind, slot, klass, place
+        for p in range(e.pools):
+            e.J[row + 5 + p] = e.P[POOL * p + FREE]
 
 
-# ---- what comes next: a binary heap by (time, number). The entry taken last is a hole at the top that the next one fills ----
+# ---- what comes next: a tournament of the clocks by (time, order). Node 1 is the winner, node leaves + i the i-th clock -----
 
 
-@_jit
-def put(S, T, at, time, number, what):
-    entry = S[AT_HEAP] + ENTRY * at
-    S[entry + ORDER], S[entry + WHAT], T[TIMES + at] = number, what, time
+@_jit(hot=True)
+def set_clock(e, leaf, time, what):
+    """Sets a clock and plays its matches again. `what`: the place where a service ends, or PLACES + that where a retry is due.
+
+    Times are not negative, so they are ordered as their bits are; and no branch depends on who wins, for it would be guessed
+    wrong half of the time.
+    """
+    order = e.S[SEQUENCE] + 1
+    e.S[SEQUENCE] = order
+    at = leaf + e.leaves
+    e.W[NODE * at + BITS] = time
+    bits = e.N[NODE * at + BITS]
+    e.N[NODE * at + ORDER], e.N[NODE * at + WHAT] = order, what
+    while at > 1:
+        rival = NODE * (at ^ 1)
+        bits_, order_ = e.N[rival + BITS], e.N[rival + ORDER]
+        lost = (bits_ < bits) | ((bits_ == bits) & (order_ < order))
+        bits, order = either(lost, bits_, bits), either(lost, order_, order)
+        leaf, what = either(lost, e.N[rival + LEAF], leaf), either(lost, e.N[rival + WHAT], what)
+        at >>= 1
+        e.N[NODE * at + BITS], e.N[NODE * at + ORDER], e.N[NODE * at + LEAF], e.N[NODE * at + WHAT] = bits, order, leaf, what
 
 
-@_jit
-def earlier(S, T, a, b):
-    if T[TIMES + a] != T[TIMES + b]:
-        return T[TIMES + a] < T[TIMES + b]
-    return S[S[AT_HEAP] + ENTRY * a + ORDER] < S[S[AT_HEAP] + ENTRY * b + ORDER]
+@_jit(hot=True)
+def schedule(e, time, what, slot):
+    leaf = e.S[HOLE]
+    if leaf >= 0:  # the clock of this event is free again
+        e.S[HOLE] = -1
+    else:
+        e.S[IDLE] -= 1
+        leaf = e.H[CLOCK * e.S[IDLE] + UNUSED]
+    if e.named:
+        e.H[CLOCK * leaf + WHO] = slot
+    set_clock(e, leaf, time, what)
 
 
-@_jit
-def move(S, T, source, to):
-    entry = S[AT_HEAP] + ENTRY * source
-    put(S, T, to, T[TIMES + source], S[entry + ORDER], S[entry + WHAT])
+@_jit(hot=True)
+def close_hole(e):
+    leaf = e.S[HOLE]
+    if leaf >= 0:
+        e.S[HOLE] = -1
+        e.H[CLOCK * e.S[IDLE] + UNUSED] = leaf
+        e.S[IDLE] += 1
+        set_clock(e, leaf, np.inf, 0)
 
 
-@_jit
-def sink(S, T, time, number, what):
-    """Puts an entry at the top and lets it sink."""
-    size, at = S[HEAP], 0
-    while True:
-        down = 2 * at + 1
-        if down >= size:
-            break
-        if down + 1 < size and earlier(S, T, down + 1, down):
-            down += 1
-        below = T[TIMES + down]
-        if time < below or (time == below and number < S[S[AT_HEAP] + ENTRY * down + ORDER]):
-            break
-        move(S, T, down, at)
-        at = down
-    put(S, T, at, time, number, what)
-
-
-@_jit
-def schedule(S, T, time, what):
-    number = S[SEQUENCE] + 1
-    S[SEQUENCE] = number
-    if S[HOLE]:
-        S[HOLE] = 0
-        sink(S, T, time, number, what)
-        return
-    at = S[HEAP]
-    S[HEAP] = at + 1
-    while at > 0:
-        up = (at - 1) >> 1
-        if T[TIMES + up] <= time:  # an equal time that is there already has the lower number
-            break
-        move(S, T, up, at)
-        at = up
-    put(S, T, at, time, number, what)
-
-
-@_jit
-def close_hole(S, T):
-    if S[HOLE]:
-        S[HOLE] = 0
-        size = S[HEAP] - 1
-        S[HEAP] = size
-        if size:
-            entry = S[AT_HEAP] + ENTRY * size
-            sink(S, T, T[TIMES + size], S[entry + ORDER], S[entry + WHAT])
+@_jit(hot=True)
+def schedule_arrival(e, klass):
+    """The next arrival of a class; T[ARRIVAL] and S[COMING] are the first of all classes'."""
+    e.S[SEQUENCE] += 1
+    e.C[CLASS_ * klass + ORDERED] = e.S[SEQUENCE]
+    e.I[klass] = e.T[NOW] + draw(e, e.C[CLASS_ * klass + ARRIVALS])
+    first = klass
+    for other in range(e.S[CLASSES]):
+        time = e.I[other]
+        if time < e.I[first] or (
+            time == e.I[first] and e.C[CLASS_ * other + ORDERED] < e.C[CLASS_ * first + ORDERED]
+        ):
+            first = other
+    e.S[COMING], e.T[ARRIVAL] = first, e.I[first]
 
 
 # ---- pools ------------------------------------------------------------------------------------------------------------
 
 
-@_jit
-def amounts(S, k, block):
-    """Where in L the amounts of place k over the pools begin."""
-    return S[AMOUNTS] + (k * BLOCKS + block) * S[POOLS]
-
-
-@_jit
-def fits(L, S, k):
-    if L[k * L_ROW + TAKES]:
-        pools = S[POOLS]
-        for p in range(pools):
-            amount = L[amounts(S, k, TAKE_) + p]
-            if amount and S[S[AT_POOL] + POOL * p + FREE] - amount < L[amounts(S, k, FLOOR_) + p]:
-                return False
+@_jit(hot=True)
+def fits(e, k):
+    at = e.L[k * L_ROW + TAKEN]
+    for _ in range(e.L[k * L_ROW + TAKES]):
+        if e.P[e.A[at] + FREE] - e.A[at + 1] < e.A[at + 2]:
+            return False
+        at += ENTRY
     return True
 
 
 @_jit
-def account(S, T, M, p):
-    """Books the time that pool p was used as it is."""
-    at = S[AT_POOL] + POOL * p
-    M[p * S[M_WIDE] + 1 + (S[at + CAPACITY] - S[at + FREE]) // S[at + WIDTH]] += T[NOW] - M[p * S[M_WIDE]]
-    M[p * S[M_WIDE]] = T[NOW]
+def account(e, at):
+    """Books the time that the pool at P[at] was used as it is."""
+    row = at // POOL * e.S[M_WIDE]
+    used = e.P[at + CAPACITY] - e.P[at + FREE]
+    e.M[row + 1 + (used if e.P[at + WIDTH] == 1 else used // e.P[at + WIDTH])] += e.T[NOW] - e.M[row]
+    e.M[row] = e.T[NOW]
 
 
-@_jit
-def take(L, S, T, M, J, slot, k):
-    if L[k * L_ROW + TAKES]:
-        for p in range(S[POOLS]):
-            amount = L[amounts(S, k, TAKE_) + p]
-            if amount:
-                if S[MEASURED]:
-                    account(S, T, M, p)
-                S[S[AT_POOL] + POOL * p + FREE] -= amount
-        S[TOOK] = 1
-    if S[RECORDED]:
-        record(S, T, J, TAKE, slot, L[k * L_ROW + KIND], k)
+@_jit(hot=True)
+def take(e, slot, k):
+    at, count = e.L[k * L_ROW + TAKEN], e.L[k * L_ROW + TAKES]
+    if count:
+        for _ in range(count):
+            if e.measured:
+                account(e, e.A[at])
+            e.P[e.A[at] + FREE] -= e.A[at + 1]
+            at += ENTRY
+        e.S[TOOK] = 1
+    if e.recorded:
+        record(e, TAKE, slot, e.L[k * L_ROW + KIND], k)
 
 
-@_jit
-def give(L, S, T, M, k):
+@_jit(hot=True)
+def give(e, k):
     """True if anything is given back."""
-    if not L[k * L_ROW + GIVES]:
-        return False
-    pools = S[POOLS]
-    for p in range(pools):
-        amount = L[amounts(S, k, GIVE_) + p]
-        if amount:
-            if S[MEASURED]:
-                account(S, T, M, p)
-            S[S[AT_POOL] + POOL * p + FREE] += amount
-    return True
+    at, count = e.L[k * L_ROW + GIVEN], e.L[k * L_ROW + GIVES]
+    for _ in range(count):
+        if e.measured:
+            account(e, e.A[at])
+        e.P[e.A[at] + FREE] += e.A[at + 1]
+        at += ENTRY
+    return count > 0
 
 
 # ---- waiting ----------------------------------------------------------------------------------------------------------
 
 
 @_jit
-def count_waiting(L, S, T, M, k, change):
+def count_waiting(e, k, change):
     """The integral of the number that waits; requests outside a closed stack's first step do not count."""
-    if S[MEASURED]:
-        klass = S[AT_CLASS] + CLASS_ * L[k * L_ROW + KIND]
-        if S[klass + OPEN] or k != S[klass + FIRST]:
-            row = S[POOLS]
-            M[row * S[M_WIDE] + WAIT_INTEGRAL] += M[row * S[M_WIDE] + WAIT_NUMBER] * (T[NOW] - M[row * S[M_WIDE] + WAIT_SINCE])
-            M[row * S[M_WIDE] + WAIT_NUMBER] += change
-            M[row * S[M_WIDE] + WAIT_SINCE] = T[NOW]
+    klass = CLASS_ * e.L[k * L_ROW + KIND]
+    if e.C[klass + OPEN] or k != e.C[klass + FIRST]:
+        row = e.pools * e.S[M_WIDE]
+        e.M[row + WAIT_INTEGRAL] += e.M[row + WAIT_NUMBER] * (e.T[NOW] - e.M[row + WAIT_SINCE])
+        e.M[row + WAIT_NUMBER] += change
+        e.M[row + WAIT_SINCE] = e.T[NOW]
 
 
 @_jit
-def join(L, G, S, T, M, J, slot, k):
-    """The request waits at place k, behind those that wait there."""
-    r, at = S[AT_REQUEST] + REQUEST * slot, S[AT_PLACE] + PLACE_ * k
-    S[SEQUENCE] += 1
-    S[r + WHERE], S[r + PHASE], S[r + NEXT], S[r + SINCE] = k, WAITING, -1, S[SEQUENCE]
-    if S[at + N_WAITING] == 0:
-        S[at + HEAD] = slot
-        i = S[ACTIVE]
-        while i > 0 and S[S[AT_PLACE] + PLACE_ * (i - 1) + LISTED] > k:
-            S[S[AT_PLACE] + PLACE_ * i + LISTED] = S[S[AT_PLACE] + PLACE_ * (i - 1) + LISTED]
-            i -= 1
-        S[S[AT_PLACE] + PLACE_ * i + LISTED] = k
-        S[ACTIVE] += 1
+def hold(e, k, sign):
+    """A request that holds something begins (1) or ends (-1) to wait at k: what it holds is spoken for. NEWLY: see `watched`."""
+    for p in range(e.pools):
+        e.P[POOL * p + SPOKEN] += sign * e.D[(k * BLOCKS + HELD_) * e.pools + p]
+    if sign > 0:
+        e.S[NEWLY] = k + 1 if e.S[NEWLY] == 0 or e.S[NEWLY] == k + 1 else -1
+
+
+@_jit
+def append(e, first, last, slot, empty):
+    """Puts a request behind the list whose ends stand at S[first] and S[last]."""
+    e.R[REQUEST * slot + NEXT] = -1
+    if empty:
+        e.S[first] = slot
     else:
-        S[S[AT_REQUEST] + REQUEST * S[at + TAIL] + NEXT] = slot
-    S[at + TAIL] = slot
-    S[at + N_WAITING] += 1
-    T[IMPORTANCE] += G[k * G_WIDE + WEIGH_WAITING]
-    if L[k * L_ROW + HOLDS]:
-        S[NEWLY] = 1
-    count_waiting(L, S, T, M, k, 1)
-    if S[RECORDED]:
-        record(S, T, J, WAIT, slot, L[k * L_ROW + KIND], k)
+        e.R[REQUEST * e.S[last] + NEXT] = slot
+    e.S[last] = slot
 
 
 @_jit
-def unlink(S, first, last, index):
+def unlink(e, first, last, index):
     """Takes the index-th request out of the list whose ends stand at S[first] and S[last]."""
-    before, slot = -1, S[first]
+    before, slot = -1, e.S[first]
     for _ in range(index):
-        before, slot = slot, S[S[AT_REQUEST] + REQUEST * slot + NEXT]
-    behind = S[S[AT_REQUEST] + REQUEST * slot + NEXT]
+        before, slot = slot, e.R[REQUEST * slot + NEXT]
+    behind = e.R[REQUEST * slot + NEXT]
     if before < 0:
-        S[first] = behind
+        e.S[first] = behind
     else:
-        S[S[AT_REQUEST] + REQUEST * before + NEXT] = behind
-    if S[last] == slot:
-        S[last] = before
+        e.R[REQUEST * before + NEXT] = behind
+    if e.S[last] == slot:
+        e.S[last] = before
     return slot
 
 
 @_jit
-def unjoin(L, G, S, T, M, k, index):
+def join(e, slot, k):
+    """The request waits at place k, behind those that wait there."""
+    at = PLACE_ * k
+    if e.named:
+        e.S[SEQUENCE] += 1
+        e.R[REQUEST * slot + SINCE] = e.S[SEQUENCE]
+        append(e, e.S[AT_PLACE] + at + HEAD, e.S[AT_PLACE] + at + TAIL, slot, e.K[at + N_WAITING] == 0)
+    if e.K[at + N_WAITING] == 0:
+        i = e.S[ACTIVE]
+        e.S[ACTIVE] = i + 1
+        while i > 0 and e.K[PLACE_ * (i - 1) + LISTED] > k:
+            e.K[PLACE_ * i + LISTED] = e.K[PLACE_ * (i - 1) + LISTED]
+            i -= 1
+        e.K[PLACE_ * i + LISTED] = k
+    e.K[at + N_WAITING] += 1
+    if e.weighed:
+        e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
+    if e.L[k * L_ROW + HOLDS]:
+        hold(e, k, 1)
+    if e.measured:
+        count_waiting(e, k, 1)
+    if e.recorded:
+        record(e, WAIT, slot, e.L[k * L_ROW + KIND], k)
+
+
+@_jit
+def unjoin(e, k, index):
     """Takes the index-th request out of those that wait at k."""
-    at = S[AT_PLACE] + PLACE_ * k
-    slot = unlink(S, at + HEAD, at + TAIL, index)
-    S[at + N_WAITING] -= 1
-    T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_WAITING]
-    if S[at + N_WAITING] == 0:
+    at, slot = PLACE_ * k, 0
+    if e.named:
+        slot = unlink(e, e.S[AT_PLACE] + at + HEAD, e.S[AT_PLACE] + at + TAIL, index)
+    e.K[at + N_WAITING] -= 1
+    if e.weighed:
+        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
+    if e.L[k * L_ROW + HOLDS]:
+        hold(e, k, -1)
+    if e.K[at + N_WAITING] == 0:
         i = 0
-        while S[S[AT_PLACE] + PLACE_ * i + LISTED] != k:
+        while e.K[PLACE_ * i + LISTED] != k:
             i += 1
-        S[ACTIVE] -= 1
-        for j in range(i, S[ACTIVE]):
-            S[S[AT_PLACE] + PLACE_ * j + LISTED] = S[S[AT_PLACE] + PLACE_ * (j + 1) + LISTED]
-    count_waiting(L, S, T, M, k, -1)
+        e.S[ACTIVE] -= 1
+        for j in range(i, e.S[ACTIVE]):
+            e.K[PLACE_ * j + LISTED] = e.K[PLACE_ * (j + 1) + LISTED]
+    if e.measured:
+        count_waiting(e, k, -1)
     return slot
 
 
 @_jit
-def refuse(L, G, S, T, V, X, M, J):
+def refuse(e):
     """Sends away those that do not wait where they do not fit: to a retry, or to their fallback."""
     i = 0
-    while i < S[ACTIVE]:
-        k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        elsewhere = L[k * L_ROW + FALLBACK]
-        if (L[k * L_ROW + LOSES] == 0 and elsewhere < 0) or fits(L, S, k):
+    while i < e.S[ACTIVE]:
+        k = e.K[PLACE_ * i + LISTED]
+        elsewhere = e.L[k * L_ROW + FALLBACK]
+        if (e.L[k * L_ROW + LOSES] == 0 and elsewhere < 0) or fits(e, k):
             i += 1
             continue
-        at = S[AT_PLACE] + PLACE_ * k
-        while S[at + N_WAITING]:
-            slot = unjoin(L, G, S, T, M, k, 0)
+        while e.K[PLACE_ * k + N_WAITING]:
+            slot = unjoin(e, k, 0)
             if elsewhere >= 0:
-                if S[RECORDED]:
-                    record(S, T, J, ELSEWHERE, slot, L[k * L_ROW + KIND], k)
-                join(L, G, S, T, M, J, slot, elsewhere)
+                if e.recorded:
+                    record(e, ELSEWHERE, slot, e.L[k * L_ROW + KIND], k)
+                join(e, slot, elsewhere)
             else:
-                S[S[AT_REQUEST] + REQUEST * slot + PHASE] = RETRYING
-                S[at + N_RETRYING] += 1
-                T[IMPORTANCE] += G[k * G_WIDE + WEIGH_WAITING]
-                count_waiting(L, S, T, M, k, 1)
-                schedule(S, T, T[NOW] + G[k * G_WIDE + LOSE] * draw(S, V, X, S[RETRIES]), slot)
-                if L[k * L_ROW + HOLDS]:
-                    S[NEWLY] = 1
-                if S[RECORDED]:
-                    record(S, T, J, RETRY, slot, L[k * L_ROW + KIND], k)
+                e.K[PLACE_ * k + N_RETRYING] += 1
+                schedule(e, e.T[NOW] + e.G[k * G_WIDE + LOSE] * draw(e, e.S[RETRIES]), k + e.S[PLACES], slot)
+                if e.weighed:
+                    e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
+                if e.L[k * L_ROW + HOLDS]:
+                    hold(e, k, 1)
+                if e.measured:
+                    count_waiting(e, k, 1)
+                if e.recorded:
+                    record(e, RETRY, slot, e.L[k * L_ROW + KIND], k)
 
 
 @_jit
-def pick(L, S, X):
+def pick(e):
     """The place, and the position there, of the request that is granted next; place -1: none fits."""
     total, best, furthest, oldest = 0, -1, -1, 0
-    grant = S[GRANT]
-    for i in range(S[ACTIVE]):
-        k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        if not fits(L, S, k):
+    grant = e.S[GRANT]
+    for i in range(e.S[ACTIVE]):
+        k = e.K[PLACE_ * i + LISTED]
+        if not fits(e, k):
             continue
-        at = S[AT_PLACE] + PLACE_ * k
         if grant == FIFO:
-            since = S[S[AT_REQUEST] + REQUEST * S[at + HEAD] + SINCE]
+            since = e.R[REQUEST * e.K[PLACE_ * k + HEAD] + SINCE]
             if best < 0 or since < oldest:
                 best, oldest = k, since
-        elif grant == LAST and L[k * L_ROW + RANK] > furthest:
-            furthest, total, best = L[k * L_ROW + RANK], S[at + N_WAITING], k
-        elif grant == RANDOM or L[k * L_ROW + RANK] == furthest:
-            total += S[at + N_WAITING]
+        elif grant == LAST and e.L[k * L_ROW + RANK] > furthest:
+            furthest, total, best = e.L[k * L_ROW + RANK], e.K[PLACE_ * k + N_WAITING], k
+        elif grant == RANDOM or e.L[k * L_ROW + RANK] == furthest:
+            total += e.K[PLACE_ * k + N_WAITING]
             best = k
     if grant == FIFO or total <= 1:
         return best, 0
-    index = np.int64(uniform(S, X) * total)
-    for i in range(S[ACTIVE]):
-        k = S[S[AT_PLACE] + PLACE_ * i + LISTED]
-        if (grant == RANDOM or L[k * L_ROW + RANK] == furthest) and fits(L, S, k):
-            here = S[S[AT_PLACE] + PLACE_ * k + N_WAITING]
+    index = choose(e, total)
+    for i in range(e.S[ACTIVE]):
+        k = e.K[PLACE_ * i + LISTED]
+        if (grant == RANDOM or e.L[k * L_ROW + RANK] == furthest) and fits(e, k):
+            here = e.K[PLACE_ * k + N_WAITING]
             if index < here:
                 return k, index
             index -= here
     return best, 0
 
 
-@_jit
-def endless(S):
+@_jit(hot=True)
+def endless(e):
     """More grants at one instant than requests could need for many rounds: time does not pass."""
-    return S[GUARD] > 1000 + 20 * (S[SLOTS] + 1) * (S[PLACES] + 1)
+    return e.S[GUARD] > e.S[MOST]
 
 
 @_jit
-def settle(L, G, S, T, V, X, M, J):
+def settle(e):
     """Grants waiting requests one after another until none fits."""
-    while not endless(S):
-        refuse(L, G, S, T, V, X, M, J)
-        k, index = pick(L, S, X)
+    while not endless(e):
+        if e.S[REFUSING]:
+            refuse(e)
+        k, index = pick(e)
         if k < 0:
             return
-        S[GUARD] += 1
-        slot = unjoin(L, G, S, T, M, k, index)
-        take(L, S, T, M, J, slot, k)
-        if not begin(L, G, S, T, V, X, J, slot, k):
-            give(L, S, T, M, k)
-            behind = following(L, S, T, J, slot, k)
+        e.S[GUARD] += 1
+        slot = unjoin(e, k, index)
+        take(e, slot, k)
+        if not begin(e, slot, k):
+            give(e, k)
+            behind = following(e, slot, k)
             if behind >= 0:
-                join(L, G, S, T, M, J, slot, behind)
+                join(e, slot, behind)
 
 
-@_jit
-def go(L, G, S, T, V, X, M, J, slot, k, gave):
+@_jit(hot=True)
+def go(e, slot, k, gave):
     """A request comes to place k. Where nobody else can be granted it walks on alone: the same as join and settle, faster."""
     while k >= 0:
-        if (gave and S[ACTIVE] > 0) or S[RECORDED] or endless(S) or not fits(L, S, k):
-            join(L, G, S, T, M, J, slot, k)
+        if (gave and e.S[ACTIVE] > 0) or e.recorded or endless(e) or not fits(e, k):
+            join(e, slot, k)
             break
-        take(L, S, T, M, J, slot, k)
-        if begin(L, G, S, T, V, X, J, slot, k):
+        take(e, slot, k)
+        if begin(e, slot, k):
             return
-        S[GUARD] += 1
-        gave = give(L, S, T, M, k) or gave
-        k = following(L, S, T, J, slot, k)
-    if S[ACTIVE] > 0:
-        settle(L, G, S, T, V, X, M, J)
+        e.S[GUARD] += 1
+        gave = give(e, k) or gave
+        k = following(e, slot, k)
+    if e.S[ACTIVE] > 0:
+        settle(e)
 
 
 # ---- service ----------------------------------------------------------------------------------------------------------
 
 
-@_jit
-def begin(L, G, S, T, V, X, J, slot, k):
+@_jit(hot=True)
+def begin(e, slot, k):
     """The request has taken: it is served, or queues for it (True), or has nothing to be served (False)."""
-    station = L[k * L_ROW + STATION]
-    if station < 0 and not L[k * L_ROW + NEVER]:
-        return False
-    r = S[AT_REQUEST] + REQUEST * slot
-    S[r + WHERE], S[r + PHASE] = k, SERVED
-    S[S[AT_PLACE] + PLACE_ * k + N_SERVED] += 1
-    T[IMPORTANCE] += G[k * G_WIDE + WEIGH_SERVED]
-    if L[k * L_ROW + NEVER]:
-        pools = S[POOLS]
-        for p in range(pools):
-            S[S[AT_POOL] + POOL * p + STUCK] += L[amounts(S, k, HELD_) + p] + L[amounts(S, k, TAKE_) + p]
-        S[NEWLY] = 1
-        return True
-    q = S[AT_STATION] + STATION_ * station
-    if S[q + SERVERS] < 0 or S[q + BUSY] < S[q + SERVERS]:
-        S[q + BUSY] += 1
-        start(L, S, T, V, X, J, slot, k)
-        return True
-    S[r + NEXT] = -1
-    if S[q + QUEUE] == 0:
-        S[q + FIRST_QUEUED] = slot
+    station = e.L[k * L_ROW + STATION]
+    if station < 0:
+        return begin_never(e, k)
+    e.K[PLACE_ * k + N_SERVED] += 1
+    if e.weighed:
+        e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_SERVED]
+    q = STATION_ * station
+    if e.Q[q + BUSY] < e.Q[q + SERVERS]:
+        e.Q[q + BUSY] += 1
+        start(e, slot, k)
     else:
-        S[S[AT_REQUEST] + REQUEST * S[q + LAST_QUEUED] + NEXT] = slot
-    S[q + LAST_QUEUED] = slot
-    S[q + QUEUE] += 1
+        if e.named:
+            e.R[REQUEST * slot + WHERE] = k
+            q_at = e.S[AT_STATION] + q
+            append(e, q_at + FIRST_QUEUED, q_at + LAST_QUEUED, slot, e.Q[q + QUEUE] == 0)
+        e.Q[q + QUEUE] += 1
     return True
 
 
 @_jit
-def start(L, S, T, V, X, J, slot, k):
-    schedule(S, T, T[NOW] + draw(S, V, X, L[k * L_ROW + STREAM]), slot)
-    if S[RECORDED]:
-        record(S, T, J, START, slot, L[k * L_ROW + KIND], k)
+def begin_never(e, k):
+    """Where there is no service: nothing to be served (False), or what is taken is consumed (True)."""
+    if not e.L[k * L_ROW + NEVER]:
+        return False
+    e.K[PLACE_ * k + N_SERVED] += 1
+    if e.weighed:
+        e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_SERVED]
+    for p in range(e.pools):
+        amounts = k * BLOCKS * e.pools + p
+        e.P[POOL * p + STUCK] += e.D[amounts + HELD_ * e.pools] + e.D[amounts + TAKE_ * e.pools]
+    e.S[NEWLY] = -1
+    return True
 
 
-@_jit
-def following(L, S, T, J, slot, k):
+@_jit(hot=True)
+def start(e, slot, k):
+    schedule(e, e.T[NOW] + draw(e, e.L[k * L_ROW + STREAM]), k, slot)
+    if e.recorded:
+        record(e, START, slot, e.L[k * L_ROW + KIND], k)
+
+
+@_jit(hot=True)
+def following(e, slot, k):
     """Where the request goes behind place k; one that leaves a closed class comes in again at its first place. -1: gone."""
-    if L[k * L_ROW + FOLLOWING] >= 0:
-        return L[k * L_ROW + FOLLOWING]
-    klass = S[AT_CLASS] + CLASS_ * L[k * L_ROW + KIND]
-    S[klass + DEPARTED] += 1
-    if S[RECORDED]:
-        record(S, T, J, LEAVE, slot, L[k * L_ROW + KIND], k)
-    if S[klass + OPEN]:
-        S[S[AT_REQUEST] + REQUEST * slot + PHASE] = ABSENT
-        S[S[AT_REQUEST] + REQUEST * S[ROOM] + SPARE] = slot
-        S[ROOM] += 1
+    behind = e.L[k * L_ROW + FOLLOWING]
+    if behind >= 0:
+        return behind
+    klass = CLASS_ * e.L[k * L_ROW + KIND]
+    e.C[klass + DEPARTED] += 1
+    if e.recorded:
+        record(e, LEAVE, slot, e.L[k * L_ROW + KIND], k)
+    if e.C[klass + OPEN]:
+        if e.named:
+            e.R[REQUEST * e.S[ROOM] + SPARE] = slot
+        e.S[ROOM] += 1
         return -1
-    return S[klass + FIRST]
+    return e.C[klass + FIRST]
 
 
-@_jit
-def complete(L, G, S, T, V, X, M, J, slot):
+@_jit(hot=True)
+def complete(e, slot, k, leaf):
     """A service ends: the server turns to the next in its queue, the request gives back and goes on."""
-    k = S[S[AT_REQUEST] + REQUEST * slot + WHERE]
-    q = S[AT_STATION] + STATION_ * L[k * L_ROW + STATION]
-    S[S[AT_PLACE] + PLACE_ * k + N_SERVED] -= 1
-    T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_SERVED]
-    if S[q + QUEUE] > 0:
-        index = np.int64(uniform(S, X) * S[q + QUEUE]) if S[q + SHARED] and S[q + QUEUE] > 1 else 0
-        other = unlink(S, q + FIRST_QUEUED, q + LAST_QUEUED, index)
-        S[q + QUEUE] -= 1
-        start(L, S, T, V, X, J, other, S[S[AT_REQUEST] + REQUEST * other + WHERE])
+    q = STATION_ * e.L[k * L_ROW + STATION]
+    e.K[PLACE_ * k + N_SERVED] -= 1
+    if e.weighed:
+        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_SERVED]
+    queue = e.Q[q + QUEUE]
+    if queue > 0:
+        other, where = 0, k
+        if e.named:
+            q_at = e.S[AT_STATION] + q
+            index = choose(e, queue) if e.Q[q + SHARED] and queue > 1 else 0
+            other = unlink(e, q_at + FIRST_QUEUED, q_at + LAST_QUEUED, index)
+            where = e.R[REQUEST * other + WHERE]
+            e.H[CLOCK * leaf + WHO] = other
+        e.Q[q + QUEUE] = queue - 1
+        set_clock(e, leaf, e.T[NOW] + draw(e, e.L[where * L_ROW + STREAM]), where)
+        if e.recorded:
+            record(e, START, other, e.L[where * L_ROW + KIND], where)
     else:
-        S[q + BUSY] -= 1
-    gave = give(L, S, T, M, k)
-    if S[RECORDED]:
-        record(S, T, J, DONE, slot, L[k * L_ROW + KIND], k)
-    go(L, G, S, T, V, X, M, J, slot, following(L, S, T, J, slot, k), gave)
+        e.Q[q + BUSY] -= 1
+        e.S[HOLE] = leaf
+    gave = give(e, k)
+    if e.recorded:
+        record(e, DONE, slot, e.L[k * L_ROW + KIND], k)
+    go(e, slot, following(e, slot, k), gave)
 
 
 @_jit
-def retry(L, G, S, T, V, X, M, J, slot):
-    k = S[S[AT_REQUEST] + REQUEST * slot + WHERE]
-    S[S[AT_PLACE] + PLACE_ * k + N_RETRYING] -= 1
-    T[IMPORTANCE] -= G[k * G_WIDE + WEIGH_WAITING]
-    count_waiting(L, S, T, M, k, -1)
-    go(L, G, S, T, V, X, M, J, slot, k, False)
+def retry(e, slot, k):
+    e.K[PLACE_ * k + N_RETRYING] -= 1
+    if e.weighed:
+        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
+    if e.L[k * L_ROW + HOLDS]:
+        hold(e, k, -1)
+    if e.measured:
+        count_waiting(e, k, -1)
+    go(e, slot, k, False)
 
 
 @_jit
-def arrive(L, G, S, T, V, X, M, J, klass):
-    c = S[AT_CLASS] + CLASS_ * klass
-    schedule(S, T, T[NOW] + draw(S, V, X, S[c + ARRIVALS]), -1 - klass)
-    S[c + ARRIVED] += 1
-    if S[c + OPEN] == 2 and not fits(L, S, S[c + FIRST]):
-        S[c + REFUSED] += 1
-        if S[RECORDED]:
-            record(S, T, J, LOST, -1, klass, S[c + FIRST])
+def arrive(e, klass):
+    c = CLASS_ * klass
+    schedule_arrival(e, klass)
+    e.C[c + ARRIVED] += 1
+    if e.C[c + OPEN] == 2 and not fits(e, e.C[c + FIRST]):
+        e.C[c + REFUSED] += 1
+        if e.recorded:
+            record(e, LOST, -1, klass, e.C[c + FIRST])
         return
-    S[ROOM] -= 1
-    slot = S[S[AT_REQUEST] + REQUEST * S[ROOM] + SPARE]
-    go(L, G, S, T, V, X, M, J, slot, S[c + FIRST], False)
+    e.S[ROOM] -= 1
+    slot = e.R[REQUEST * e.S[ROOM] + SPARE] if e.named else 0
+    go(e, slot, e.C[c + FIRST], False)
 
 
 # ---- deadlock and safety ------------------------------------------------------------------------------------------------
 
 
 @_jit
-def fits_into(L, S, k, block, room, pools):
-    """Does place k's take (with its floor) or its need fit into `room`?"""
-    for p in range(pools):
-        amount = L[amounts(S, k, block) + p]
-        if amount and room[p] - amount < (L[amounts(S, k, FLOOR_) + p] if block == TAKE_ else 0):
+def fits_into(e, k, block, room):
+    """Does place k's take (with its floor) or its need fit into what B[room …] says is free?"""
+    amounts = k * BLOCKS * e.pools
+    for p in range(e.pools):
+        amount = e.D[amounts + block * e.pools + p]
+        if amount and e.B[room + p] - amount < (e.D[amounts + FLOOR_ * e.pools + p] if block == TAKE_ else 0):
             return False
     return True
 
 
 @_jit
-def deadlocked(L, S):
+def yields(e, k, number, block, room):
+    """`number` requests give back what place k says in `block`."""
+    for p in range(e.pools):
+        e.B[room + p] += number * e.D[(k * BLOCKS + block) * e.pools + p]
+
+
+@_jit
+def deadlocked(e):
     """Greatest set of waiting requests that hold something and cannot take even if all others finish: is it non-empty?
 
     Others that are served `never` do not finish. Requests of one place stand or fall together.
     """
-    count, pools = S[PLACES], S[POOLS]
-    inside = np.zeros(count, np.int64)  # requests of the set at each place
-    room = np.empty(pools, np.int64)
-    for p in range(pools):
-        at = S[AT_POOL] + POOL * p
-        room[p] = S[at + CAPACITY] - S[at + STUCK]
-    members = 0
-    for k in range(count):
-        if not L[k * L_ROW + HOLDS]:
-            continue
-        inside[k] = S[S[AT_PLACE] + PLACE_ * k + N_WAITING] + S[S[AT_PLACE] + PLACE_ * k + N_RETRYING]
-        members += inside[k]
-        for p in range(pools):
-            room[p] -= inside[k] * L[amounts(S, k, HELD_) + p]
+    places = e.S[PLACES]
+    members = 0  # B: of the set at each place, then what is free beside them
+    for p in range(e.pools):
+        at = POOL * p
+        e.B[places + p] = e.P[at + CAPACITY] - e.P[at + STUCK] - e.P[at + SPOKEN]
+    for k in range(places):
+        e.B[k] = e.K[PLACE_ * k + N_WAITING] + e.K[PLACE_ * k + N_RETRYING] if e.L[k * L_ROW + HOLDS] else 0
+        members += e.B[k]
     changed = members > 0
     while changed:
         changed = False
-        for k in range(count):
-            if inside[k] and fits_into(L, S, k, TAKE_, room, pools):
-                for p in range(pools):
-                    room[p] += inside[k] * L[amounts(S, k, HELD_) + p]
-                members -= inside[k]
-                inside[k] = 0
+        for k in range(places):
+            if e.B[k] and fits_into(e, k, TAKE_, places):
+                yields(e, k, e.B[k], HELD_, places)
+                members -= e.B[k]
+                e.B[k] = 0
                 changed = True
     return members > 0
 
 
 @_jit
-def all_can_finish(L, S):
+def can_take_beside(e, k):
+    """Could a request at k take if all but those that wait and hold something finished?"""
+    at = e.L[k * L_ROW + TAKEN]
+    for _ in range(e.L[k * L_ROW + TAKES]):
+        pool = e.A[at]
+        if e.P[pool + CAPACITY] - e.P[pool + STUCK] - e.P[pool + SPOKEN] - e.A[at + 1] < e.A[at + 2]:
+            return False
+        at += ENTRY
+    return True
+
+
+@_jit
+def all_can_finish(e):
     """The banker's test: with admission closed, requests in flight are let finish one at a time, whoever can."""
-    count, pools = S[PLACES], S[POOLS]
-    room = np.empty(pools, np.int64)
-    for p in range(pools):
-        room[p] = S[S[AT_POOL] + POOL * p + FREE]
-    waiting, served = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    places = e.S[PLACES]
+    served, room = places, 2 * places  # B: waiting and served at each place, then what is free
+    for p in range(e.pools):
+        e.B[room + p] = e.P[POOL * p + FREE]
     todo = 0
-    for k in range(count):
-        at = S[AT_PLACE] + PLACE_ * k
-        served[k] = S[at + N_SERVED]
-        if S[S[AT_CLASS] + CLASS_ * L[k * L_ROW + KIND] + FIRST] != k:
-            waiting[k] = S[at + N_WAITING] + S[at + N_RETRYING]
-        todo += waiting[k] + served[k]
+    for k in range(places):
+        at = PLACE_ * k
+        outside = e.C[CLASS_ * e.L[k * L_ROW + KIND] + FIRST] == k
+        e.B[k] = 0 if outside else e.K[at + N_WAITING] + e.K[at + N_RETRYING]
+        e.B[served + k] = e.K[at + N_SERVED]
+        todo += e.B[k] + e.B[served + k]
     changed = True
     while changed:
         changed = False
-        for k in range(count):
-            if waiting[k] and fits_into(L, S, k, NEED_WAITING, room, pools):
-                for p in range(pools):
-                    room[p] += waiting[k] * L[amounts(S, k, HELD_) + p]
-                todo -= waiting[k]
-                waiting[k], changed = 0, True
-            if served[k] and fits_into(L, S, k, NEED_SERVED, room, pools):
-                for p in range(pools):
-                    room[p] += served[k] * (L[amounts(S, k, HELD_) + p] + L[amounts(S, k, TAKE_) + p])
-                todo -= served[k]
-                served[k], changed = 0, True
+        for k in range(places):
+            if e.B[k] and fits_into(e, k, NEED_WAITING, room):
+                yields(e, k, e.B[k], HELD_, room)
+                todo -= e.B[k]
+                e.B[k], changed = 0, True
+            if e.B[served + k] and fits_into(e, k, NEED_SERVED, room):
+                yields(e, k, e.B[served + k], HELD_, room)
+                yields(e, k, e.B[served + k], TAKE_, room)
+                todo -= e.B[served + k]
+                e.B[served + k], changed = 0, True
     return todo == 0
 
 
@@ -617,80 +755,94 @@ def all_can_finish(L, S):
 @_jit
 def begin_empty(A):
     """Time 0: all requests of closed classes wait for their first step, in order of index; then they are granted."""
-    L, G, S, T, V, X, M, J = pointers(A)
-    for slot in range(S[SLOTS]):
-        r = S[AT_REQUEST] + REQUEST * slot
-        if S[r + PHASE] == WAITING:
-            join(L, G, S, T, M, J, slot, S[r + WHERE])
-    for klass in range(S[CLASSES]):
-        c = S[AT_CLASS] + CLASS_ * klass
-        if S[c + OPEN]:
-            schedule(S, T, draw(S, V, X, S[c + ARRIVALS]), -1 - klass)
-    settle(L, G, S, T, V, X, M, J)
+    e = opened(A)
+    slot = 0
+    for klass in range(e.S[CLASSES]):
+        for _ in range(e.C[CLASS_ * klass + PRESENT]):
+            join(e, slot, e.C[CLASS_ * klass + FIRST])
+            slot += 1
+    for klass in range(e.S[CLASSES]):
+        if e.C[CLASS_ * klass + OPEN]:
+            schedule_arrival(e, klass)
+    settle(e)
 
 
 @_jit
-def watched(L, S):
-    """What the state that an event leaves says: DEAD, UNSAFE, ASK, or STOPPED for nothing."""
-    found = STOPPED
-    if S[WATCH_DEAD] and S[NEWLY] and deadlocked(L, S):
-        found = DEAD
-    elif S[WATCH_UNSAFE] and S[TOOK] and not all_can_finish(L, S):
-        found = UNSAFE if S[WATCH_UNSAFE] == 1 else ASK
-    S[NEWLY] = 0
-    S[TOOK] = 0
-    return found
+def watched(e):
+    """What the state that an event leaves says: DEAD, UNSAFE, ASK, or STOPPED for nothing.
+
+    Where there was no deadlock before, a new one holds a request that began to wait at this event. NEWLY - 1 is the only place
+    where one did, -1 says that there were several: only if it could not take beside the others that wait is there more to ask.
+    """
+    if e.S[WATCH_DEAD]:
+        newly = e.S[NEWLY]
+        if newly and (newly < 0 or not can_take_beside(e, newly - 1)) and deadlocked(e):
+            return DEAD
+        e.S[NEWLY] = 0
+    if e.S[WATCH_UNSAFE]:
+        took = e.S[TOOK]
+        e.S[TOOK] = 0
+        if took and not all_can_finish(e):
+            return UNSAFE if e.S[WATCH_UNSAFE] == 1 else ASK
+    return STOPPED
 
 
 @_jit
-def run(L, G, S, T, V, X, M, J, until, budget, low, high):
+def run(e, until, budget, low, high):
     """Events until `until` seconds, `budget` events, importance >= `high` or < `low`; returns why. Resumes where it was."""
-    watching = S[WATCH_DEAD] or S[WATCH_UNSAFE]
+    S, T = e.S, e.T
+    places = S[PLACES]
     while True:
         if S[LOW]:
             return REFILL
         if S[GUARD]:
-            if endless(S):
+            if endless(e):
                 return ENDLESS
             S[GUARD] = 0
-        if watching:
-            found = watched(L, S)
+        if e.watched:
+            found = watched(e)
             if found != STOPPED:
                 return found
-        if T[IMPORTANCE] >= high:
-            return RISEN
-        if T[IMPORTANCE] < low:
-            return FALLEN
+        if e.weighed:
+            if T[IMPORTANCE] >= high:
+                return RISEN
+            if T[IMPORTANCE] < low:
+                return FALLEN
         if S[EVENTS] >= budget:
             return BUDGET
-        if S[HEAP] == 0:
-            return HALTED
-        if T[TIMES] > until:
+        leaf, what, time, arrival = e.N[NODE + LEAF], e.N[NODE + WHAT], e.W[NODE + BITS], T[ARRIVAL]
+        arrives = arrival < time or (
+            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < e.N[NODE + ORDER] and arrival < np.inf
+        )
+        if arrives:
+            time = arrival
+        if not (time <= until and time < np.inf):
+            if time == np.inf:
+                return HALTED
             T[NOW] = until
             return STOPPED
         if S[OPENS] and S[ROOM] == 0:
             return GROW
-        T[NOW] = T[TIMES]
+        T[NOW] = time
         S[EVENTS] += 1
-        S[HOLE] = 1
-        what = S[S[AT_HEAP] + WHAT]
-        if what < 0:
-            arrive(L, G, S, T, V, X, M, J, -1 - what)
-        elif S[S[AT_REQUEST] + REQUEST * what + PHASE] == SERVED:
-            complete(L, G, S, T, V, X, M, J, what)
+        if arrives:
+            arrive(e, S[COMING])
+            continue
+        slot = e.H[CLOCK * leaf + WHO]
+        if what < places:
+            complete(e, slot, what, leaf)
         else:
-            retry(L, G, S, T, V, X, M, J, what)
-        close_hole(S, T)
+            S[HOLE] = leaf
+            retry(e, slot, what - places)
+        close_hole(e)
 
 
 @_jit
 def advance(A, until, budget):
     """`run` for arrays that are given by address."""
-    L, G, S, T, V, X, M, J = pointers(A)
-    return run(L, G, S, T, V, X, M, J, until, budget, -np.inf, np.inf)
+    return run(opened(A), until, budget, -np.inf, np.inf)
 
 
 @_jit
 def is_deadlocked(A):
-    given = pointers(A)
-    return deadlocked(given[0], given[2])
+    return deadlocked(opened(A))

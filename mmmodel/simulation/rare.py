@@ -20,7 +20,8 @@ from mmmodel.simulation.kernel import (
     RISEN,
     SCALARS,
     STOPPED,
-    pointers,
+    choose,
+    opened,
     run,
     uniform,
 )
@@ -56,22 +57,23 @@ def copy_out(S, T, bank_s, bank_t, at):
 @jit
 def base(A, P, bank_s, bank_t, until, level):
     """The process itself until `until`: counts the crossings of `level` from below and keeps the states there (by reservoir)."""
-    L, G, S, T, V, X, M, J = pointers(A)
+    e = opened(A)
+    S, T = e.S, e.T
     while True:
         if P[GOING]:  # above the level
-            why = run(L, G, S, T, V, X, M, J, until, LONG, level, np.inf)
+            why = run(e, until, LONG, level, np.inf)
             if why == FALLEN:
                 P[GOING] = 0
                 continue
             return why
-        why = run(L, G, S, T, V, X, M, J, until, LONG, -np.inf, level)
+        why = run(e, until, LONG, -np.inf, level)
         if why != RISEN:
             return why
         P[GOING] = 1
         P[HITS] += 1
         at = P[HITS] - 1
         if at >= len(bank_s):
-            at = np.int64(uniform(S, X) * P[HITS])
+            at = choose(e, P[HITS])
         if at < len(bank_s):
             copy_out(S, T, bank_s, bank_t, at)
 
@@ -79,12 +81,13 @@ def base(A, P, bank_s, bank_t, until, level):
 @jit
 def stage(A, P, in_s, in_t, entries, out_s, out_t, trials, low, high):
     """`trials` runs from states of the bank drawn at random, until the importance reaches `high` or falls below `low`."""
-    L, G, S, T, V, X, M, J = pointers(A)
+    e = opened(A)
+    S, T = e.S, e.T
     while P[TRIAL] < trials:
         if not P[GOING]:
-            copy_in(S, T, in_s, in_t, np.int64(uniform(S, X) * entries))
+            copy_in(S, T, in_s, in_t, choose(e, entries))
             P[GOING] = 1
-        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, low, high)
+        why = run(e, np.inf, LONG, low, high)
         if why == RISEN:
             copy_out(S, T, out_s, out_t, P[HITS])
             P[HITS] += 1
@@ -100,13 +103,14 @@ def stage(A, P, in_s, in_t, entries, out_s, out_t, trials, low, high):
 @jit
 def probe(A, P, Q, in_s, in_t, entries, best, trials, low):
     """Like `stage`, but notes how high each trial comes before it falls below `low`; a deadlock is infinitely high."""
-    L, G, S, T, V, X, M, J = pointers(A)
+    e = opened(A)
+    S, T = e.S, e.T
     while P[TRIAL] < trials:
         if not P[GOING]:
-            copy_in(S, T, in_s, in_t, np.int64(uniform(S, X) * entries))
+            copy_in(S, T, in_s, in_t, choose(e, entries))
             P[GOING] = 1
             Q[BEST] = T[IMPORTANCE]
-        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, low, np.nextafter(Q[BEST], np.inf))
+        why = run(e, np.inf, LONG, low, np.nextafter(Q[BEST], np.inf))
         if why == RISEN:
             Q[BEST] = T[IMPORTANCE]
             continue
@@ -121,20 +125,21 @@ def probe(A, P, Q, in_s, in_t, entries, best, trials, low):
 @jit
 def stay(A, P, Q, in_s, in_t, entries, trials, low, high):
     """Q[TIME]: total time with importance >= `high` in trials that begin there and end when it falls below `low`."""
-    L, G, S, T, V, X, M, J = pointers(A)
+    e = opened(A)
+    S, T = e.S, e.T
     while P[TRIAL] < trials:
         if not P[GOING]:
-            copy_in(S, T, in_s, in_t, np.int64(uniform(S, X) * entries))
+            copy_in(S, T, in_s, in_t, choose(e, entries))
             P[GOING] = 1
             Q[SINCE_] = T[NOW]
         if P[GOING] == 1:  # above
-            why = run(L, G, S, T, V, X, M, J, np.inf, LONG, high, np.inf)
+            why = run(e, np.inf, LONG, high, np.inf)
             if why == FALLEN:
                 Q[TIME] += T[NOW] - Q[SINCE_]
                 P[GOING] = 2
                 continue
             return why
-        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, low, high)
+        why = run(e, np.inf, LONG, low, high)
         if why == RISEN:
             P[GOING] = 1
             Q[SINCE_] = T[NOW]
@@ -154,7 +159,8 @@ def restart(A, P, Q, in_s, in_t, entries, stack_s, stack_t, regions, births, cop
     1/factors[r] of what it did. Those that die run first, so that at most one state a level has to be kept: on the stack are
     the states at crossings, with the number of copies still to run and the level below which the run itself dies.
     """
-    L, G, S, T, V, X, M, J = pointers(A)
+    e = opened(A)
+    S, T = e.S, e.T
     top = len(levels) - 1
     while P[TRIAL] < entries:
         if not P[GOING]:
@@ -173,7 +179,7 @@ def restart(A, P, Q, in_s, in_t, entries, stack_s, stack_t, regions, births, cop
             P[GOING] = 1
             Q[SINCE_] = T[NOW]
         r = P[REGION]
-        why = run(L, G, S, T, V, X, M, J, np.inf, LONG, levels[r], levels[r + 1] if r < top else np.inf)
+        why = run(e, np.inf, LONG, levels[r], levels[r + 1] if r < top else np.inf)
         if why == REFILL:
             return why
         if timed and r == top:
@@ -219,7 +225,7 @@ def climb(up, state, start, target, trials):
     for _ in range(trials):
         at = start
         while 0 < at < target:
-            if step(state) < up[at]:
+            if uniform(state, 0) < up[at]:
                 at += 1
             else:
                 at -= 1
@@ -239,7 +245,7 @@ def climb_restart(up, state, factors, target, cycles, values):
         depth, total, at, birth = 0, 0.0, 1, 1
         while True:
             while at >= birth:
-                if step(state) >= up[at]:
+                if uniform(state, 0) >= up[at]:
                     at -= 1
                     continue
                 at += 1
@@ -268,7 +274,7 @@ def climb_tilted(up, tilted, state, target, cycles, values):
     for cycle in range(cycles):
         at, ratio = 1, 1.0
         while 0 < at < target:
-            if step(state) < tilted[at]:
+            if uniform(state, 0) < tilted[at]:
                 ratio *= up[at] / tilted[at]
                 at += 1
             else:
@@ -284,20 +290,9 @@ def sojourn(up, rates, state, start, above, end, trials, values):
         at, total = start, 0.0
         while 0 < at < end:
             if at >= above:
-                total -= np.log1p(-step(state)) / rates[at]
-            if step(state) < up[at]:
+                total -= np.log1p(-uniform(state, 0)) / rates[at]
+            if uniform(state, 0) < up[at]:
                 at += 1
             else:
                 at -= 1
         values[i] = total
-
-
-@jit
-def step(state):
-    """SplitMix64, as in the event loop."""
-    z = np.uint64(state[0]) + np.uint64(0x9E3779B97F4A7C15)
-    state[0] = np.int64(z)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return np.float64(z >> np.uint64(11)) * 1.1102230246251565e-16
