@@ -14,6 +14,7 @@ from pathlib import Path
 
 MAX_TEXT = 32 << 20  # bytes; no text file that is read here comes near it, a runaway FIFO or a wrong path would
 PIECE = 1 << 16  # bytes
+DEVICE_NUMBER = re.compile(r"[0-9]{1,7}:[0-9]{1,7}")  # major:minor
 LARGEST = 2**64 - 1  # the kernel prints unsigned longs
 
 
@@ -60,6 +61,10 @@ class Tree:
     def _real_root(self) -> str:
         return os.path.realpath(self.root)
 
+    @property
+    def _could(self) -> str:
+        return " (root could)" if self.live and os.geteuid() else ""
+
     def path(self, name: str) -> Path:
         """The file `name` ("proc/zoneinfo") of this tree. Raises HostError if a link leads out of a recorded tree."""
         path = self.root / name
@@ -77,7 +82,7 @@ class Tree:
                 raise HostError(f"{name}: {'not a regular file' if path.exists() else 'absent'}")
             content = _read(path, most)
         except PermissionError:
-            raise HostError(f"{name}: not readable{' (root could)' if self.live and os.geteuid() else ''}") from None
+            raise HostError(f"{name}: not readable{self._could}") from None
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
             if isinstance(error, HostError):
                 raise
@@ -103,6 +108,8 @@ class Tree:
             return sorted(os.listdir(self.path(name)))
         except FileNotFoundError:
             raise HostError(f"{name}: absent") from None
+        except PermissionError:
+            raise HostError(f"{name}: not readable{self._could}") from None
         except (OSError, RuntimeError) as error:
             raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
 
