@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -151,6 +151,11 @@ class Host:
     def min_free_kbytes_for(self, reserve_bytes: int) -> int:
         """The least vm.min_free_kbytes that gives an exclusive reserve of `reserve_bytes` here. Raises HostError."""
         return watermarks.min_free_kbytes_for(reserve_bytes, self.zones, rules=self.rules, page=self.page_size)
+
+    def zones_with(self, min_free_kbytes: int) -> tuple[Zone, ...]:
+        """The zones as they would be with another vm.min_free_kbytes, and no boost."""
+        marks = watermarks.zone_marks(self.zones, min_free_kbytes, rules=self.rules, page=self.page_size)
+        return tuple(replace(zone, min=mark.min, boost=0) for zone, mark in zip(self.zones, marks, strict=True))
 
     def floor(self, right: watermarks.Right) -> int:
         """Bytes that must stay free for an order-0 kernel request of this right to be granted."""

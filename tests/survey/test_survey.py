@@ -20,7 +20,6 @@ from mmmodel.survey import (
     NOT_SHOWN,
     SAFE,
     SAFE_IF,
-    STACK_OF,
     UNKNOWN,
     UNSAFE,
     cross_check,
@@ -29,6 +28,7 @@ from mmmodel.survey import (
     survey,
     table_html,
 )
+from mmmodel.survey.stacks import STACK_OF
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_fuzz import damage_tree, repair
 
