@@ -19,6 +19,7 @@ from pathlib import Path
 from mmmodel.linux.block import BlockDevice
 from mmmodel.linux.dm import RECORDED, DmTarget, kind_of_uuid
 from mmmodel.linux.fuse import BASE as FUSE
+from mmmodel.linux.fuse import KIND as FUSE_KIND
 from mmmodel.linux.fuse import connection_name
 from mmmodel.linux.host import PAGE_SIZE, SIZES, STRUCTS, Host
 from mmmodel.linux.loop import DELETED
@@ -302,7 +303,7 @@ def _mounts(points: dict[Mount, str], known: set[str]) -> dict[str, str]:
     for count, (mount, point) in enumerate(points.items(), 1):
         device = _device(mount.device, known) or "-"
         options = ",".join(option for option in mount.options if SAFE_OPTION.fullmatch(option)) or "-"
-        kind = mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "-"
+        kind = mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "fuse" if FUSE_KIND.fullmatch(mount.kind) else "-"
         if numbered:
             lines.append(f"{count} 0 {mount.number} / {point} {mount.options[0]} - {kind} {device} {options}\n")
         else:

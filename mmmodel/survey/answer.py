@@ -62,7 +62,7 @@ class Judgement:
     """One stack of the catalogue with this host's numbers. Sizes in bytes; math.inf where no reserve is enough."""
 
     stack: Stack
-    device: str  # the undermost of those that the stack stands for
+    devices: tuple[str, ...]  # those that the stack stands for, from the top down
     state: str
     right: str  # memalloc, ordinary, or all (a ladder of rights on one pool)
     facts: tuple[Fact, ...]
@@ -76,6 +76,11 @@ class Judgement:
     conditions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """The undermost device."""
+        return self.devices[-1]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mmmodel import sizing
 from mmmodel.catalogue import fitted_stack
 from mmmodel.linux import Host, Zone, exclusive_reserve, total_floor
 from mmmodel.stack import RESERVE, THROTTLE, Stack, StackError
-from mmmodel.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNSAFE, Fact, Judgement, Path, Survey
+from mmmodel.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Fact, Judgement, Path, Survey
 from mmmodel.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
 from mmmodel.units import format_bytes
 
@@ -34,7 +34,7 @@ def judged(survey: Survey, path: Path) -> Path:
         try:
             judgements.append(_judge(survey, part))
             if path.swap and part.path.layers[-1] == "nbd" and virtio:
-                judgements.append(_judge_ladder(survey, part.path.devices[-1]))
+                judgements.append(_judge_ladder(survey, part.path.devices))
         except StackError as error:  # numbers that no stack can have, from a damaged file: nothing is claimed
             refused = (*refused, f"{' on '.join(part.path.layers)}: the numbers read are those of no stack ({error.problems[0][1]})")
     return replace(path, judgements=tuple(judgements), refused=refused)
@@ -78,8 +78,7 @@ def _judge(survey: Survey, part: Part) -> Judgement:
     depth = stack.pools[THROTTLE].capacity if THROTTLE in stack.pools else None
     margin = (survey.reserve_at_least if right == "memalloc" else 0) - safe
     notes = tuple(_path_notes(part.path, right))
-    device = part.path.devices[-1]
-    return Judgement(stack, device, state, right, facts, depth, have, one, safe, free, margin, verdict, tuple(conditions), notes)
+    return Judgement(stack, part.path.devices, state, right, facts, depth, have, one, safe, free, margin, verdict, tuple(conditions), notes)
 
 
 def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None]:
@@ -124,7 +123,7 @@ def _above(part: Part) -> Iterator[str]:
         yield "the file system between the file and this device takes nothing of the reserve (the catalogue has no stack for it)"
 
 
-def _judge_ladder(survey: Survey, device: str) -> Judgement:
+def _judge_ladder(survey: Survey, devices: tuple[str, ...]) -> Judgement:
     """Swap on NBD across virtio-net: the ladder of rights and the lock of its receive refill, with this host's floors."""
     name = "nbd-swap-virtio"
     ordinary, atomic = floors(survey.host.zones, survey.host)
@@ -148,7 +147,7 @@ def _judge_ladder(survey: Survey, device: str) -> Judgement:
     conditions += [f"the floors are as computed: {doubt}" for doubt in survey.doubts]
     notes = (f"stack {name}: unsafe here means the measured machine's draw would close the lock with this host's floors",)
     return Judgement(
-        stack, device, state, "all", facts, 12, capacity, one, safe, free, capacity - safe, verdict, tuple(conditions), notes
+        stack, devices, state, "all", facts, 12, capacity, one, safe, free, capacity - safe, verdict, tuple(conditions), notes
     )
 
 
@@ -168,29 +167,37 @@ def shared(survey: Survey, paths: list[Path], path: Path) -> Iterator[Judgement]
     """The reserve is one for all paths, and for the rings: what the others need is taken off each one's margin.
 
     Σ R_safe suffices for devices that share a pool: in a deadlock each device with waiting requests holds less than its own R_safe.
+    What consumes (zram) needs no size that could be taken off: what it must leave is a condition.
     """
-    needs = {(j.device, j.stack.name): j.safe for other in paths for j in other.judgements if j.right == "memalloc"}
+    needs = {(j.devices, j.stack.name): j.safe for other in paths for j in other.judgements if j.right == "memalloc"}
+    unknown = [f"{other.use} {other.device}" for other in paths if other is not path and (other.refused or other.state == UNKNOWN)]
+    drawing = [ring for ring in survey.rings if ring.draws]
+    drawn = sum(ring.size or 0 for ring in drawing)
     for judgement in path.judgements:
         if judgement.right != "memalloc":
             yield judgement
             continue
-        mine = (judgement.device, judgement.stack.name)
-        others = sum(need for key, need in needs.items() if key != mine)
-        rings = [ring for ring in survey.rings if ring.draws]
-        drawn = sum(ring.size or 0 for ring in rings)
-        conditions = list(judgement.conditions)
-        margin = survey.reserve_at_least - judgement.safe - others - drawn
+        others = {key: need for key, need in needs.items() if key != (judgement.devices, judgement.stack.name)}
+        needed = judgement.safe + sum(need for need in others.values() if math.isfinite(need))
+        margin = survey.reserve_at_least - needed - drawn
         if judgement.state not in (SAFE, SAFE_IF):
             yield replace(judgement, margin=margin)
             continue
-        if others and judgement.safe + others > survey.reserve_at_least:
-            conditions.append(f"the other paths do not need their {size_text(others)} of the same reserve at the same time")
+        conditions = list(judgement.conditions)
+        conditions += [
+            f"{name} on {devices[-1]}, which keeps what it takes, leaves {size_text(needed)} of the reserve"
+            for (devices, name), need in others.items()
+            if math.isinf(need)
+        ]
+        if unknown:
+            conditions.append(f"what is written out elsewhere, of which nothing is claimed, takes nothing of the reserve: {', '.join(unknown)}")
+        if needed > judgement.safe and needed > survey.reserve_at_least:
+            conditions.append(f"the other paths do not need their {size_text(needed - judgement.safe)} of the same reserve at the same time")
         if drawn and margin < 0:
-            names = ", ".join(f"{ring.nic} ({ring.driver}, {ring.right})" for ring in rings)
+            names = ", ".join(f"{ring.nic} ({ring.driver}, {ring.right})" for ring in drawing)
             conditions.append(f"the receive rings of {names} do not refill all their {format_bytes(drawn)} from the reserve at once")
-        conditions += [f"the ring of {ring.nic} ({ring.driver}), whose size cannot be read, fits too" for ring in rings if ring.size is None]
-        state = SAFE_IF if conditions else SAFE
-        yield replace(judgement, margin=margin, conditions=tuple(conditions), state=state)
+        conditions += [f"the ring of {ring.nic} ({ring.driver}), whose size cannot be read, fits too" for ring in drawing if ring.size is None]
+        yield replace(judgement, margin=margin, conditions=tuple(conditions), state=SAFE_IF if conditions else SAFE)
 
 
 def _reserve_steps(stack: Stack) -> Iterator[Any]:
@@ -228,7 +235,7 @@ def _path_conditions(survey: Survey, path: Path) -> Iterator[str]:
 
 
 def _path_notes(path: Path, right: str) -> Iterator[str]:
-    if right == "memalloc":
+    if right == "memalloc" and path.layers[-1] in NETWORK:
         yield "bios have the ordinary right and then 2 elements of fs_bio_set; they are counted against the reserve here, which is more than needed"
     if path.swap and path.layers[-1] in ("nbd", "iscsi", "nvme-tcp") and len(path.layers) == 1:
         yield "swap bios queue above the tags and are not bounded by them"
@@ -258,8 +265,8 @@ _VERDICTS: dict[tuple[str, int], sizing.Verdict] = {}
 
 
 def size_text(size: float) -> str:
-    """Bytes in words; "no reserve" where none is enough."""
-    return "no reserve" if math.isinf(size) else format_bytes(size)
+    """Bytes in words; "no size" where none is enough."""
+    return "no size" if math.isinf(size) else format_bytes(size)
 
 
 def _at_least(kernel: str | None, version: tuple[int, int]) -> bool:

@@ -96,8 +96,8 @@ def _fuse(host: Host, number: str) -> Iterator[str]:
     for connection in host.fuse:
         if connection.number == number:
             yield (
-                f"connection {number}: {connection.waiting:,} requests wait or are served; writers are slowed from "
-                f"{connection.congestion_threshold:,} on, and stopped at {connection.max_background:,}"
+                f"connection {number}: requests that wait or are served now: {connection.waiting:,}; write-back holds back from "
+                f"{connection.congestion_threshold:,} in the background on, and waits at {connection.max_background:,}"
             )
 
 

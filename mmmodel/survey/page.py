@@ -71,10 +71,8 @@ def floor_figure(survey: Survey) -> plot.Shown:
 
 
 def page(survey: Survey) -> str:
+    """The page that stands alone: the table, the figures, and all of the text."""
     figures = [figure for figure in (margin_figure(survey), floor_figure(survey)) if figure is not None]
-    head, *rows = table_rows(survey)
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     title = html.escape(f"Writeout paths of host {survey.host.name}")
     style = (
         "body{font:15px/1.45 sans-serif;max-width:62em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
@@ -82,7 +80,7 @@ def page(survey: Survey) -> str:
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{style}</style></head>\n'
-        f"<body><h1>{title}</h1>\n<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>\n"
+        f"<body><h1>{title}</h1>\n{table_html(survey)}\n"
         + "\n".join(figure._repr_html_() for figure in figures)
         + f"\n<pre>{html.escape(str(survey))}</pre>\n</body></html>\n"
     )

@@ -24,11 +24,7 @@ def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
     if judgement.right == "all":
         yield from _cushion(survey.host, judgement)
     elif judgement.right == "memalloc":
-        left = judgement.margin + judgement.safe  # of the reserve, once the other paths and the rings have theirs
-        if left > 0 and math.isfinite(left):
-            yield from advise(judgement.stack, judgement.depth, int(left), None, judgement.device or "nbd0", wait_free=False)
-        yield from _min_free(survey, judgement)
-        yield from _rings(survey, judgement)
+        yield from (_with_doubt(survey, advice) for advice in _of_reserve(survey, judgement, best_margin(survey, judgement)))
     bottom = survey.host.disk_of(judgement.device)
     largest = [int(m[1]) for name in judgement.stack.requests if (m := re.fullmatch(r"write-([0-9]+)k", name))]
     if bottom and judgement.right == "memalloc" and largest and max(largest) < bottom.queue.get("max_sectors_kb", 0):
@@ -43,12 +39,33 @@ def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
         )
 
 
-def _min_free(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
-    """Where the reserve is short: the vm.min_free_kbytes that covers the path, the other paths, the rings and HighAtomic blocks."""
+def best_margin(survey: Survey, judgement: Judgement) -> float:
+    """The margin by the reserve as computed: without what high-order atomic blocks may hold, where only root could read that they do."""
+    return judgement.margin + survey.reserve - survey.reserve_at_least
+
+
+def _with_doubt(survey: Survey, advice: Advice) -> Advice:
+    doubt = survey.reserve - survey.reserve_at_least
+    if not doubt:
+        return advice
+    text = f"what high-order atomic blocks hold free is not known here and not reckoned with: up to {format_bytes(doubt)} of the reserve"
+    return replace(advice, caveat=f"{advice.caveat}; {text}" if advice.caveat else text)
+
+
+def _of_reserve(survey: Survey, judgement: Judgement, margin: float) -> Iterator[Advice]:
+    """The depth for what the other paths and the rings leave of the reserve; where that is too little, a reserve or rings that fit."""
+    left = margin + judgement.safe
+    if left > 0 and math.isfinite(left):
+        yield from advise(judgement.stack, judgement.depth, int(left), None, judgement.device or "nbd0", wait_free=False)
+    if margin < 0 and math.isfinite(margin):
+        drawn = sum(ring.size or 0 for ring in survey.rings if ring.draws)
+        yield from _min_free(survey, int(survey.reserve - margin))
+        yield from shrink_rings(survey.reserve - drawn - margin, survey.reserve, survey.host)
+
+
+def _min_free(survey: Survey, needed: int) -> Iterator[Advice]:
+    """The vm.min_free_kbytes whose reserve has `needed` bytes, for the path, the other paths and the rings together."""
     host, now = survey.host, survey.host.sysctls.get("vm.min_free_kbytes")
-    if judgement.margin >= 0 or not math.isfinite(judgement.margin):
-        return
-    needed = int(survey.reserve - judgement.margin)
     try:
         kbytes = host.min_free_kbytes_for(needed)
     except HostError:
@@ -65,14 +82,6 @@ def _min_free(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
         f"delete the file; sysctl vm.min_free_kbytes={now if isinstance(now, int) else '(its value before)'}",
         caveat + (f"; this is {share:.0%} of memory, so rather lower the depth or the size of requests" if share > MOST_MIN_FREE else ""),
     )
-
-
-def _rings(survey: Survey, judgement: Judgement) -> list[Advice]:
-    """Where the reserve is short and rings draw on it: rings of the size that the paths leave."""
-    drawn = sum(ring.size or 0 for ring in survey.rings if ring.draws)
-    if judgement.margin >= 0 or not math.isfinite(judgement.margin):
-        return []
-    return shrink_rings(survey.reserve_at_least - drawn - judgement.margin, survey.reserve_at_least, survey.host)
 
 
 def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:

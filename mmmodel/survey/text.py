@@ -19,13 +19,13 @@ def lines(survey: Survey) -> Iterator[str]:
     yield f"  exclusive reserve  {format_bytes(survey.reserve)}: what only writing out can take, 3/8 of min in every zone (vm.min_free_kbytes: {of})"
     for ring in survey.rings:
         size = "size not readable" if ring.size is None else format_bytes(ring.size)
-        draws = "" if ring.right == "atomic" else ": not under the throttle, draws on the reserve"
+        draws = ": not under the throttle, draws on the reserve" if ring.draws else ""
         yield f"  receive rings      {ring.nic} ({ring.driver}): {size}, refilled by right: {ring.right}{draws}"
     for state in WORST_FIRST:
         for path in survey.paths:
             if path.state == state:
                 yield ""
-                yield from _path_text(path)
+                yield from _path_text(path, survey.reserve - survey.reserve_at_least)
     if not survey.paths:
         yield ""
         yield "no swap, no mount on a block device, no device in use: nothing to judge"
@@ -35,7 +35,7 @@ def lines(survey: Survey) -> Iterator[str]:
         yield f"not read: {item.name}: {item.reason}"
 
 
-def _path_text(path: Path) -> Iterator[str]:
+def _path_text(path: Path, doubt: int) -> Iterator[str]:
     way = " on ".join(f"{kind} {device}".strip() for kind, device in zip(path.layers, path.devices, strict=True))
     yield f"{path.state.upper()}: {path.use} {path.device}"
     yield f"  is {way}"
@@ -43,10 +43,10 @@ def _path_text(path: Path) -> Iterator[str]:
     yield from (f"  no stack: {reason}" for reason in path.refused)
     yield from (f"  note: {note}" for note in path.notes)
     for judgement in path.judgements:
-        yield from (f"  {line}" for line in _judgement_text(judgement))
+        yield from (f"  {line}" for line in _judgement_text(judgement, doubt))
 
 
-def _judgement_text(judgement: Judgement) -> Iterator[str]:
+def _judgement_text(judgement: Judgement, doubt: int) -> Iterator[str]:
     stack = judgement.stack
     depth = "no throttle" if judgement.depth is None else f"depth {judgement.depth:,}"
     yield f"stack {stack.name}, {depth}: {judgement.state}"
@@ -56,7 +56,9 @@ def _judgement_text(judgement: Judgement) -> Iterator[str]:
     else:
         yield from _sizes_text(judgement)
     if judgement.state in (SAFE, SAFE_IF) and judgement.right == "memalloc":
-        yield f"  margin {format_bytes(abs(judgement.margin))}{' short' if judgement.margin < 0 else ''}, the other paths and rings taken off"
+        yield f"  margin {_signed(judgement.margin + doubt)}, the other paths and rings taken off" + (
+            f"; {_signed(judgement.margin)} if high-order atomic blocks hold all that they may" if doubt else ""
+        )
     if judgement.state == UNSAFE:
         yield from (f"  {line}" for line in _short(judgement.verdict.explain().splitlines()))
     yield from (f"  {'only if' if judgement.state == SAFE_IF else 'rests on'}: {text}" for text in judgement.conditions)
@@ -64,6 +66,10 @@ def _judgement_text(judgement: Judgement) -> Iterator[str]:
     yield from (f"  note: {note}" for note in judgement.notes)
     for advice in judgement.advice:
         yield from (f"  {line}" for line in str(advice).splitlines())
+
+
+def _signed(margin: float) -> str:
+    return format_bytes(abs(margin)) + (" short" if margin < 0 else "")
 
 
 def _short(told: list[str]) -> Iterator[str]:
@@ -135,7 +141,7 @@ def _path_dict(path: Path) -> dict[str, Any]:
 
 
 def _judgement_dict(judgement: Judgement) -> dict[str, Any]:
-    names = ("state", "right", "depth", "have", "one", "safe", "free", "margin", "conditions", "notes")
+    names = ("devices", "state", "right", "depth", "have", "one", "safe", "free", "margin", "conditions", "notes")
     return {
         "stack": judgement.stack.name,
         **{name: _plain(getattr(judgement, name)) for name in names},
