@@ -61,6 +61,17 @@ class Tree:
     def _real_root(self) -> str:
         return os.path.realpath(self.root)
 
+    def _real(self, path: Path) -> str:
+        """os.path.realpath, with every directory looked at once: there are a hundred files in some."""
+        parent = str(path.parent)
+        if parent not in self._directories:
+            self._directories[parent] = os.path.realpath(parent)
+        return os.path.realpath(path) if path.is_symlink() or path.name == ".." else os.path.join(self._directories[parent], path.name)
+
+    @cached_property
+    def _directories(self) -> dict[str, str]:
+        return {}
+
     @property
     def _could(self) -> str:
         return " (root could)" if self.live and os.geteuid() else ""
@@ -69,7 +80,7 @@ class Tree:
         """The file `name` ("proc/zoneinfo") of this tree. Raises HostError if a link leads out of a recorded tree."""
         path = self.root / name
         if not self.live:
-            real = os.path.realpath(path)
+            real = self._real(path)
             if real != self._real_root and not real.startswith(self._real_root + os.sep):
                 raise HostError(f"{name}: leads out of the recorded tree")
         return path

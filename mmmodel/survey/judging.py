@@ -6,6 +6,7 @@ ordinary right may not, whatever its size, and only their mempools are theirs.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -87,9 +88,19 @@ def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None
     sizes, depths = list(size_facts(host, name)), list(depth_facts(host, part.path, name))
     page = stored_page(host, part.path.devices[-1]) if name == "zram" else None
     amounts = {} if page is None else {old: new.format(value=page.value) for old, new in RATIO.items()}
-    stack = fitted_stack(name, {fact.name: fact.value for fact in sizes}, {fact.name: fact.value for fact in depths}, amounts)
+    stack = _fitted(name, *(tuple(values.items()) for values in (_values(sizes), _values(depths), amounts)))
     stack, larger = classes(part.path, host, stack)
     return stack, (*sizes, *depths, *([page] if page is not None else [])), larger
+
+
+def _values(facts: list[Fact]) -> dict[str, int]:
+    return {fact.name: fact.value for fact in facts}
+
+
+@functools.lru_cache(maxsize=500)
+def _fitted(name: str, sizes: tuple, capacities: tuple, amounts: tuple) -> Stack:
+    """`fitted_stack`, remembered: many hosts, and many damaged ones, have the same numbers."""
+    return fitted_stack(name, dict(sizes), dict(capacities), dict(amounts))
 
 
 def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizing.Verdict) -> tuple[str, list[str]]:

@@ -124,12 +124,16 @@ def _limits(host: Host, path: Path) -> Iterator[str]:
         yield f"write-back limit of its own: {', '.join(told)} (sys/class/bdi)"
 
 
+def _few(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+
+
 def _daemon_note(daemon: Daemon) -> str:
     lacking = [thread.tid for thread in daemon.threads if not thread.io_flusher]
     flags = (
         "IO_FLUSHER is set on every thread"
         if not lacking
-        else f"IO_FLUSHER is missing on {len(lacking)} of {len(daemon.threads)} threads"
+        else f"IO_FLUSHER is missing on {len(lacking)} of {len(daemon.threads)} threads ({_few(lacking)})"
     )
     locked = "unknown" if daemon.locked is None else format_bytes(daemon.locked)
     resident = "unknown" if daemon.resident is None else format_bytes(daemon.resident)

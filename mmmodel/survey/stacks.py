@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mmmodel.catalogue import load_stack, size_names
@@ -15,7 +16,7 @@ from mmmodel.linux import BlockDevice, Host, HostError
 from mmmodel.linux.fuse import BASE as FUSE
 from mmmodel.linux.fuse import connection_name
 from mmmodel.linux.host import STRUCTS
-from mmmodel.stack import RESERVE, THROTTLE, Stack
+from mmmodel.stack import RESERVE, THROTTLE, Pool, Stack
 from mmmodel.survey.answer import DISKS_ALONE, Fact, Path
 
 MOST_DEPTH = 1 << 22  # a depth beyond it is no setting of a queue but a damaged file
@@ -152,7 +153,7 @@ def _read_size(host: Host, name: str, least: int, most: int) -> Fact | str:
 def depth_facts(host: Host, path: Path, stack: str) -> Iterator[Fact]:
     """The capacities of the stack's pools as this host has them; what cannot be read keeps the catalogue's value, marked."""
     top, bottom = host.disk_of(path.devices[0]), host.disk_of(path.devices[-1])
-    data = load_stack(stack).pools
+    data = _pools(stack)
     wanted: dict[str, tuple[int | None, str]] = {}
     below = _tags(bottom)
     dm = stack.startswith("dm-")
@@ -192,6 +193,11 @@ def depth_facts(host: Host, path: Path, stack: str) -> Iterator[Fact]:
     for pool, entry in data.items():
         if pool not in wanted and entry.assumption and entry.capacity is not None and pool != RESERVE:
             yield Fact(pool, entry.capacity, "assumed", entry.assumption)
+
+
+@functools.cache
+def _pools(stack: str) -> Mapping[str, Pool]:
+    return load_stack(stack).pools
 
 
 def _tags(disk: BlockDevice | None) -> tuple[int | None, str]:

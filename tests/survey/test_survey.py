@@ -290,7 +290,7 @@ def test_text_page_and_figures():
 def test_daemons_are_told(host):
     daemon = {name: text for name, text in FULL.items() if name.startswith("proc/812")}
     answer = host(READ, nbd(8), daemon)
-    assert any("IO_FLUSHER is missing on 1 of 2 threads; locked memory 4 MiB of 20 MiB" in note for note in answer.notes)
+    assert any("IO_FLUSHER is missing on 1 of 2 threads (815); locked memory 4 MiB of 20 MiB" in note for note in answer.notes)
     assert any("PFMemallocDrop is 42" in note for note in answer.notes)
     assert answer.paths[0].state == SAFE_IF  # an NBD server runs here: it may be this device's own
     assert any("nbd-server (process 812)" in text for text in answer.paths[0].judgements[0].conditions)
