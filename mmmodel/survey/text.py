@@ -90,7 +90,7 @@ def _short(told: list[str]) -> Iterator[str]:
 def _sizes_text(judgement: Judgement) -> Iterator[str]:
     yield (
         f"  one request needs {size_text(judgement.one)}; safe from {size_text(judgement.safe)} on; nobody waits from "
-        f"{size_text(judgement.free)} on; this path may use {format_bytes(judgement.have)}"
+        f"{size_text(judgement.free)} on; of the reserve this path may use {format_bytes(judgement.have)}"
     )
 
 

@@ -62,7 +62,7 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
     try:
         counts["cases"] += 1
         try:
-            answer = survey(str(root), advice=seed % 64 == 0)
+            answer = survey(str(root), advice=seed % 256 == 0)  # settings take seconds
         except HostError:
             assert "proc/zoneinfo" in names, seed
             counts["refused for their zoneinfo"] += 1
