@@ -20,7 +20,7 @@ MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more 
 
 @dataclass(frozen=True)
 class Advice:
-    """One setting. `lines` go into `file` (or a shell, where there is none); `margin` is in bytes."""
+    """One setting. `lines` go into `file` (or a shell, where there is none); `margin` is in bytes, negative where more is needed beside it."""
 
     goal: str
     file: str
@@ -34,7 +34,8 @@ class Advice:
         parts = [self.goal]
         if self.lines:
             parts += [f"  in {self.file}:" if self.file else "  at a root shell:", *(f"    {line}" for line in self.lines)]
-        parts.append(f"  because {self.inequality}; margin {format_bytes(self.margin)}")
+        room = f"margin {format_bytes(self.margin)}" if self.margin >= 0 else f"still short by {format_bytes(-self.margin)}: not enough by itself"
+        parts.append(f"  because {self.inequality}; {room}")
         parts += [f"  {word}: {text}" for word, text in (("undo", self.undo), ("note", self.caveat)) if text]
         return "\n".join(parts)
 

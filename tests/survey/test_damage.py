@@ -1,6 +1,7 @@
 """Damaged hosts: never a traceback, and never a verdict "safe" that rests on a number which does not stand in the tree.
 
-Two trees: of one, all is read and one path is safe, so that a wrong "safe" can be seen; the other has every layer that is known.
+Three trees: of one, all is read and one path is safe, so that a wrong "safe" can be seen; another has every layer that is known; the
+third was recorded from a booted machine.
 A few dozen cases here; ten thousand under the marker `verify`.
 """
 
@@ -16,7 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mmmodel.linux import Host, HostError
-from mmmodel.survey import SAFE, survey
+from mmmodel.linux.host import RECORDED
+from mmmodel.survey import SAFE, UNSAFE, survey
 from mmmodel.survey.stacks import STACK_OF
 from tests.linux.conftest import write_tree
 from tests.linux.test_fuzz import damage_tree, repair
@@ -38,7 +40,9 @@ MANY = (
     | {"proc/swaps": ALL["proc/swaps"] + "/dev/ublkb0 partition 8 0 1\n/dev/sdi partition 8 0 1\n/dev/nvme0n1 partition 8 0 1\n/dev/dm-0 partition 8 0 1\n"}
     | {"sys/class/net/eth0/device/uevent": "DRIVER=virtio_net\n"}
 )
-TREES = (PLAIN, MANY)
+HOST = RECORDED / "debian-6.12-crypt-nbd"
+REAL = {str(path.relative_to(HOST)): path.read_text(encoding="utf-8") for path in sorted(HOST.rglob("*")) if path.is_file()}
+TREES = (PLAIN, MANY, REAL)
 
 
 def numbers(root: Path) -> set[int]:
@@ -87,12 +91,13 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
 
 
 def test_the_undamaged_ones(tmp_path):
-    """Else the fuzz would test nothing: one has a safe path, the other every stack that there is."""
-    plain, many = (survey(str(root), advice=False) for root in roots(tmp_path))
+    """Else the fuzz would test nothing: one has a safe path, another every stack that there is, the third one that is unsafe."""
+    plain, many, real = (survey(str(root), advice=False) for root in roots(tmp_path))
     assert plain.paths[0].state == SAFE
     found = {judgement.stack.name for path in many.paths for judgement in path.judgements}
     missing = set(STACK_OF.values()) - found
     assert missing <= {"dm-crypt-nbd", "dm-crypt-sata", "fuse"}, missing  # fuse-before-6.16 is there
+    assert real.paths[0].state == UNSAFE
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
