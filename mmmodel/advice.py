@@ -8,10 +8,10 @@ draw on the reserve without being under any throttle.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mmmodel import sizing
-from mmmodel.linux import Host, HostError, exclusive_reserve, zone_marks
+from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
 from mmmodel.stack import RESERVE, THROTTLE, Stack
 from mmmodel.units import format_bytes
 
@@ -20,7 +20,7 @@ MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more 
 
 @dataclass(frozen=True)
 class Advice:
-    """One setting. `lines` go into `file` (or a shell, where there is none); `margin` is in bytes."""
+    """One setting. `lines` go into `file` (or a shell, where there is none); `margin` is in bytes, negative where more is needed beside it."""
 
     goal: str
     file: str
@@ -34,7 +34,8 @@ class Advice:
         parts = [self.goal]
         if self.lines:
             parts += [f"  in {self.file}:" if self.file else "  at a root shell:", *(f"    {line}" for line in self.lines)]
-        parts.append(f"  because {self.inequality}; margin {format_bytes(self.margin)}")
+        room = f"margin {format_bytes(self.margin)}" if self.margin >= 0 else f"still short by {format_bytes(-self.margin)}: not enough by itself"
+        parts.append(f"  because {self.inequality}; {room}")
         parts += [f"  {word}: {text}" for word, text in (("undo", self.undo), ("note", self.caveat)) if text]
         return "\n".join(parts)
 
@@ -88,8 +89,9 @@ def advise(
 ) -> list[Advice]:
     """What to set so that the stack is safe, and so that it never waits: depth for this reserve, reserve for this depth.
 
-    `wait_free=False` leaves out the depth at which nobody waits (a search by the optimizer, slow for layered stacks). `depth` None is the stack's own; `reserve` in bytes, None leaves out what needs it; `host` turns bytes into
-    vm.min_free_kbytes and counts its receive rings. Raises QuestionError.
+    `wait_free=False` leaves out the depth at which nobody waits (a search by the optimizer, slow for layered stacks). `depth` None is the
+    stack's own; `reserve` in bytes, None leaves out what needs it; `host` turns bytes into vm.min_free_kbytes and counts its
+    receive rings. Raises QuestionError.
     """
     found: list[Advice] = []
     throttle = stack.pools.get(THROTTLE)
@@ -153,7 +155,7 @@ def _min_free(stack: Stack, depth: int, host: Host) -> list[Advice]:
             continue
         now = host.sysctls.get("vm.min_free_kbytes")
         settled = isinstance(now, int) and kbytes <= now
-        have = _with_min_free(host, now if settled else kbytes)
+        have = host.page_size * exclusive_reserve(host.zones_with(now if settled else kbytes))
         memory = sum(zone.managed for zone in host.zones) * host.page_size
         caveat = "of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC"
         if kbytes * 1024 > MOST_MIN_FREE * memory:
@@ -176,32 +178,37 @@ def _min_free(stack: Stack, depth: int, host: Host) -> list[Advice]:
     return found
 
 
-def _with_min_free(host: Host, kbytes: int) -> int:
-    marks = zone_marks(host.zones, kbytes, rules=host.rules, page=host.page_size)
-    zones = tuple(replace(zone, min=mark.min) for zone, mark in zip(host.zones, marks))
-    return host.page_size * exclusive_reserve(zones)
-
-
 def ring_bytes(host: Host) -> int:
-    """Bytes that the host's receive rings can take from the reserve when they are refilled, one page a descriptor."""
-    return sum((nic.rings.rx or 0) * host.page_size for nic in host.nics if nic.rings is not None)
+    """Bytes that the host's receive rings can take from the reserve when they are refilled: of all queues, where the right to it is theirs."""
+    return sum(ring.size or 0 for ring in receive_rings(host.nics, host.page_size) if ring.draws)
 
 
-def _rings(stack: Stack, depth: int, reserve: int | None, host: Host) -> list[Advice]:
+def shrink_rings(need: float, reserve: int, host: Host) -> list[Advice]:
+    """Smaller receive rings, where what else needs the reserve (`need` bytes of `reserve`) leaves room, but not for the rings as they are."""
     demand = ring_bytes(host)
-    need = sizing.safe_reserve(stack, depth)
-    if not demand or reserve is None or math.isinf(need) or need + demand <= reserve:
+    room = reserve - need
+    if not demand or demand <= room or room <= 0:
         return []
-    room = max(0, int((reserve - need) // host.page_size))
-    names = [nic.name for nic in host.nics if nic.rings is not None and nic.rings.rx]
+    drawing = {ring.nic: ring.size for ring in receive_rings(host.nics, host.page_size) if ring.draws and ring.size}
+    was = {nic.name: nic.rings.rx for nic in host.nics if nic.name in drawing and nic.rings is not None}
+    now = {name: int(rx * room // demand) for name, rx in was.items()}
+    if not all(now.values()):
+        return []
+    left = sum(drawing[name] // was[name] * rx for name, rx in now.items())
     return [
         Advice(
             f"The receive rings ({format_bytes(demand)}) are not under the throttle: shrink them to what is left",
             "",
-            tuple(f"ethtool -G {name} rx {max(1, room // len(names))}" for name in names),
-            f"{format_bytes(need)} for the stack and {format_bytes(demand)} for the rings exceed {format_bytes(reserve)}",
-            reserve - need - demand if reserve - need - demand > 0 else 0,
-            "ethtool -G with the former sizes (ethtool -g shows them)",
-            "drivers whose refill uses only GFP_ATOMIC stop at 3/8 of min by themselves",
+            tuple(f"ethtool -G {name} rx {rx}" for name, rx in now.items()),
+            f"{format_bytes(need)} for what is written out and {format_bytes(demand)} for the rings exceed {format_bytes(reserve)}; "
+            f"with these the rings take {format_bytes(left)}",
+            room - left,
+            "; ".join(f"ethtool -G {name} rx {rx}" for name, rx in was.items()),
+            "drivers have a least size and steps of their own (ethtool -g shows what was set); a ring too small loses packets",
         )
     ]
+
+
+def _rings(stack: Stack, depth: int, reserve: int | None, host: Host) -> list[Advice]:
+    need = sizing.safe_reserve(stack, depth)
+    return [] if reserve is None or math.isinf(need) else shrink_rings(need, reserve, host)

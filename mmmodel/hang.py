@@ -25,6 +25,12 @@ from mmmodel.linux.watermarks import NEWEST, RULES, Rules
 CERTAIN, LIKELY, POSSIBLE = "certain", "likely", "possible"
 SURENESS = (CERTAIN, LIKELY, POSSIBLE)
 RIGHTS = ("ordinary", "high", "atomic", "memalloc")
+LEFT_FREE = {  # what a right must leave free in a zone, of which that it must have more (mm/page_alloc.c, __zone_watermark_ok)
+    "ordinary": "min with its boost, lowmem_reserve, and high-order atomic blocks",
+    "high": "half of min, lowmem_reserve, and what of high-order atomic blocks its kernel closes to it",
+    "atomic": "3/8 of min and lowmem_reserve",
+    "memalloc": "high-order atomic blocks alone",
+}
 PAGE = 4096
 KERNEL = re.compile(r"(?:Linux version |kernel=|Tainted: .{1,40} |Not tainted )([2-9]\.[0-9]{1,3}(?:\.[0-9]{1,3})?)")
 MEMORY_AT = re.compile(r"\[\s*([0-9]{1,9}\.[0-9]{1,9})\](?:\[\s*[TC][0-9]+\])? Mem-Info:", re.MULTILINE)
@@ -84,6 +90,16 @@ class HangReport:
         return bool(self.cycles)
 
     @property
+    def violated(self) -> tuple[str, ...]:
+        """Of every report the inequality that failed for the strongest right that was refused; none where all were granted."""
+        strongest = {floor.report: floor for floor in self.floors if floor.refused}  # RIGHTS come from the weakest up
+        return tuple(
+            f"{floor.report}: free pages > {LEFT_FREE[floor.right]} does not hold in any zone: {floor.free:,} against {floor.floor:,} "
+            f"in all; {floor.right} requests and weaker ones are refused"
+            for floor in strongest.values()
+        )
+
+    @property
     def sure(self) -> str | None:
         """How sure the surest cycle is; None without one."""
         return min((cycle.sure for cycle in self.cycles), key=SURENESS.index, default=None)
@@ -98,6 +114,7 @@ class HangReport:
             "hang": self.hang,
             "sure": self.sure,
             "blocked": list(self.blocked),
+            "violated": list(self.violated),
             "floors": [vars(floor) for floor in self.floors],
             "refused": list(self.refused),
             "cycles": [{**vars(c), "arcs": list(c.arcs), "evidence": list(c.evidence)} for c in self.cycles],
@@ -483,6 +500,7 @@ def _text(report: HangReport) -> Iterator[str]:
         yield "NO HANG SHOWN"
     yield f"  kernel: {report.kernel or 'not named'}; blocked tasks: {len(report.blocked)}"
     yield from (f"  refused before: {refused}" for refused in report.refused)
+    yield from (f"  violated: {text}" for text in report.violated)
     yield from (f"  {floor}" for floor in report.floors)
     for cycle in report.cycles:
         yield ""

@@ -7,11 +7,24 @@ arithmetic, `zoneinfo` and its neighbours read one file format each, `btf` reads
 from mmmodel.linux.block import BlockDevice, read_block
 from mmmodel.linux.btf import Btf, parse_btf, read_btf
 from mmmodel.linux.dm import DmTarget, kind_of_uuid, parse_dm_table, read_dm
+from mmmodel.linux.fuse import FuseConnection, read_fuse
 from mmmodel.linux.host import Host, load_host, recorded_hosts
+from mmmodel.linux.loop import LoopFile, parse_backing_file
+from mmmodel.linux.md import Array, parse_level
 from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
 from mmmodel.linux.modules import read_modules
-from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
-from mmmodel.linux.network import Nic, Rings, parse_netstat, parse_rings, parse_sockstat, read_nics
+from mmmodel.linux.mounts import Mount, Swap, mount_of, parse_mountinfo, parse_mounts, parse_swaps
+from mmmodel.linux.network import (
+    Nic,
+    Ring,
+    Rings,
+    parse_netstat,
+    parse_rings,
+    parse_sockstat,
+    read_nics,
+    receive_rings,
+    ring_bytes,
+)
 from mmmodel.linux.pagetypes import PageTypes, parse_pagetypeinfo
 from mmmodel.linux.record import Recording, record, recorded_files
 from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
@@ -38,17 +51,21 @@ from mmmodel.linux.watermarks import (
     zone_marks,
 )
 from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo, zone_index
+from mmmodel.linux.zram import Zram, parse_mm_stat
 
 __all__ = [
     "RULES",
+    "Array",
     "BlockDevice",
     "Btf",
     "Daemon",
     "DmTarget",
     "Failure",
     "Frame",
+    "FuseConnection",
     "Host",
     "HostError",
+    "LoopFile",
     "Marks",
     "Missing",
     "Mount",
@@ -56,6 +73,7 @@ __all__ = [
     "PageTypes",
     "Recording",
     "Report",
+    "Ring",
     "Rings",
     "Rules",
     "Slab",
@@ -65,6 +83,7 @@ __all__ = [
     "Tree",
     "Zone",
     "ZoneReport",
+    "Zram",
     "default_min_free_kbytes",
     "exclusive_reserve",
     "free_buffer_pages",
@@ -75,9 +94,14 @@ __all__ = [
     "lowmem_reserve",
     "memory_zones",
     "min_free_kbytes_for",
+    "mount_of",
+    "parse_backing_file",
     "parse_btf",
     "parse_dm_table",
+    "parse_level",
     "parse_meminfo",
+    "parse_mm_stat",
+    "parse_mountinfo",
     "parse_mounts",
     "parse_netstat",
     "parse_pagetypeinfo",
@@ -94,15 +118,18 @@ __all__ = [
     "read_btf",
     "read_daemons",
     "read_dm",
+    "read_fuse",
     "read_modules",
     "read_nics",
     "read_slabs",
     "read_sysctls",
     "read_thp",
+    "receive_rings",
     "record",
     "recorded_files",
     "recorded_hosts",
     "right_floor",
+    "ring_bytes",
     "rules_for",
     "total_floor",
     "zone_floor",

@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mmmodel.linux.text import HostError, Tree, whole
+from mmmodel.linux.loop import LoopFile, read_loop
+from mmmodel.linux.md import Array, read_array
+from mmmodel.linux.text import DEVICE_NUMBER, HostError, Tree, whole
+from mmmodel.linux.zram import Zram, read_zram
 
 QUEUE = (
     "nr_requests", "max_sectors_kb", "max_hw_sectors_kb", "max_segments", "max_segment_size", "wbt_lat_usec",
@@ -18,7 +21,6 @@ BDI = ("max_ratio", "min_ratio", "max_bytes", "min_bytes", "strict_limit", "read
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_.!-]{1,64}")
 TRANSPORTS = ("pcie", "tcp", "rdma", "fc", "loop", "apple-nvme", "iscsi", "ata", "usb", "virtio")
 ON_THE_WAY = {"session": "iscsi", "ata": "ata", "usb": "usb", "virtio": "virtio"}  # names in a device's path in /sys/devices
-DEVICE_NUMBER = re.compile(r"[0-9]{1,7}:[0-9]{1,7}")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class BlockDevice:
     bdi: Mapping[str, int] = field(default_factory=dict)
     transport: str | None = None  # how the driver reaches it: one of TRANSPORTS
     queue_depth: int | None = None  # of a SCSI unit
+    loop: LoopFile | None = None  # of a loop device with a file
+    zram: Zram | None = None  # of a zram device with a size
+    md: Array | None = None
 
 
 def read_block(tree: Tree) -> tuple[BlockDevice, ...]:
@@ -49,6 +54,19 @@ def read_block(tree: Tree) -> tuple[BlockDevice, ...]:
         if not DEVICE_NAME.fullmatch(name):
             tree.note(f"block device {name[:40]!r}", "not a device name")
     return tuple(_device(tree, name) for name in names if DEVICE_NAME.fullmatch(name))
+
+
+def read_bdi(tree: Tree, name: str, number: str) -> dict[str, int]:
+    """The write-back limits of the device "major:minor", a file system's own (FUSE, NFS) or a disk's; empty where it has none."""
+    base = f"sys/class/bdi/{number}"
+    found = {}
+    for key in BDI if tree.exists(base) else ():
+        file = f"{base}/{key}"
+        if tree.exists(file):
+            value = tree.attempt(f"{name}: bdi {key}", lambda file=file: whole(tree.word(file), file, "the value"))
+            if value is not None:
+                found[key] = value
+    return found
 
 
 def parse_scheduler(text: str, file: str) -> str:
@@ -98,9 +116,12 @@ def _device(tree: Tree, name: str) -> BlockDevice:
         partitions=_partitions(tree, name),
         dm_name=tree.attempt(f"{name}: dm name", lambda: tree.word(f"{base}/dm/name")) if is_dm else None,
         dm_uuid=tree.attempt(f"{name}: dm uuid", lambda: tree.word(f"{base}/dm/uuid")) if is_dm else None,
-        bdi=_bdi(tree, name, number),
+        bdi={} if number is None else read_bdi(tree, name, number),
         transport=tree.attempt(f"{name}: transport", lambda: _transport(tree, name)),
         queue_depth=tree.attempt(f"{name}: queue_depth", lambda: _queue_depth(tree, name)),
+        loop=read_loop(tree, name),
+        zram=read_zram(tree, name),
+        md=read_array(tree, name),
     )
 
 
@@ -172,18 +193,4 @@ def _partitions(tree: Tree, name: str) -> dict[str, str]:
             number = tree.attempt(f"{part}: dev", lambda file=file: parse_device_number(tree.text(file), file))
             if number is not None:
                 found[part] = number
-    return found
-
-
-def _bdi(tree: Tree, name: str, number: str | None) -> dict[str, int]:
-    base = f"sys/class/bdi/{number}"
-    if number is None or not tree.exists(base):
-        return {}
-    found = {}
-    for key in BDI:
-        file = f"{base}/{key}"
-        if tree.exists(file):
-            value = tree.attempt(f"{name}: bdi {key}", lambda file=file: whole(tree.word(file), file, "the value"))
-            if value is not None:
-                found[key] = value
     return found

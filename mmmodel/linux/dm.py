@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 
@@ -78,12 +80,13 @@ def read_dm(tree: Tree) -> tuple[DmTarget, ...]:
 
 
 def _live_table() -> tuple[DmTarget, ...]:
+    program = shutil.which("dmsetup", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin")))
+    if program is None:
+        raise HostError("dmsetup is not installed")
     try:
-        done = subprocess.run(["dmsetup", "table"], capture_output=True, timeout=10, check=True)
+        done = subprocess.run([program, "table"], capture_output=True, timeout=10, check=True)
         return parse_dm_table(done.stdout.decode())
-    except FileNotFoundError:
-        raise HostError("dmsetup is not installed") from None
     except UnicodeDecodeError:
         raise HostError("dmsetup table: not UTF-8 text") from None
-    except subprocess.SubprocessError as error:
-        raise HostError(f"dmsetup table: {error} (root could)") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise HostError(f"dmsetup table: {error}{' (root could)' if os.geteuid() else ''}") from None

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from mmmodel.linux import watermarks
-from mmmodel.linux.block import BlockDevice, read_block
+from mmmodel.linux.block import BlockDevice, read_bdi, read_block
 from mmmodel.linux.btf import Btf, read_btf
 from mmmodel.linux.dm import DmTarget, read_dm
+from mmmodel.linux.fuse import FuseConnection, read_fuse
 from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
 from mmmodel.linux.modules import read_modules
-from mmmodel.linux.mounts import Mount, Swap, parse_mounts, parse_swaps
+from mmmodel.linux.mounts import Mount, Swap, parse_swaps, read_mounts
 from mmmodel.linux.network import Nic, parse_netstat, parse_sockstat, read_nics
 from mmmodel.linux.pagetypes import parse_pagetypeinfo, with_highatomic
 from mmmodel.linux.slab import Slab, read_slabs
@@ -66,6 +67,8 @@ class Host:
     thp: Mapping[int, str] = field(default_factory=dict)  # policy by folio size; 0: the general one
     swaps: tuple[Swap, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    fuse: tuple[FuseConnection, ...] = ()
+    bdi: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # write-back limits of mounts without a disk, by "major:minor"
     nics: tuple[Nic, ...] = ()
     sockstat: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pfmemalloc_drop: int | None = None  # packets from the reserve dropped at classification, since boot
@@ -88,6 +91,7 @@ class Host:
         vmstat = tree.attempt("vmstat", lambda: parse_vmstat(tree.text("proc/vmstat")), {})
         if any(zone.boost is None for zone in zones):
             tree.note("boost", "this kernel does not print it: min, low and high may include some")
+        mounts = tree.attempt("mounts", lambda: read_mounts(tree), ())
         return Host(
             name="host" if tree.live else tree.root.resolve().name,
             zones=zones,
@@ -101,7 +105,9 @@ class Host:
             modules=read_modules(tree),
             thp=read_thp(tree),
             swaps=tree.attempt("swaps", lambda: parse_swaps(tree.text("proc/swaps")), ()),
-            mounts=tree.attempt("mounts", lambda: parse_mounts(tree.text("proc/mounts")), ()),
+            mounts=mounts,
+            fuse=read_fuse(tree, mounts),
+            bdi=_bdis(tree, mounts),
             nics=read_nics(tree),
             sockstat=tree.attempt("sockstat", lambda: parse_sockstat(tree.text("proc/net/sockstat")), {}),
             pfmemalloc_drop=tree.attempt("PFMemallocDrop", lambda: _pfmemalloc_drop(tree)),
@@ -126,6 +132,18 @@ class Host:
         """The arithmetic of this host's kernel; of the newest known one where the release is unknown."""
         return watermarks.rules_for(self.kernel) if self.kernel else watermarks.RULES[watermarks.NEWEST]
 
+    def disk_of(self, path: str, number: str | None = None) -> BlockDevice | None:
+        """The disk of a device's path, of a partition's, of a device-mapper name, or of a "major:minor"; None if it is not there."""
+        short = path.removeprefix("/dev/")
+        mapped = short.removeprefix("mapper/")
+        volume = "-".join(part.replace("-", "--") for part in short.split("/")) if short.count("/") == 1 else None
+        for disk in self.disks:
+            if short == disk.name or short in disk.partitions:
+                return disk
+            if disk.dm_name is not None and disk.dm_name in (mapped, volume):
+                return disk
+        return next((disk for disk in self.disks if number and number in (disk.number, *disk.partitions.values())), None)
+
     def exclusive_reserve(self, *, lowmem: bool = False) -> int:
         """Bytes that only memalloc requests can take (see `watermarks.exclusive_reserve`)."""
         return self.page_size * watermarks.exclusive_reserve(self.zones, lowmem=lowmem)
@@ -133,6 +151,11 @@ class Host:
     def min_free_kbytes_for(self, reserve_bytes: int) -> int:
         """The least vm.min_free_kbytes that gives an exclusive reserve of `reserve_bytes` here. Raises HostError."""
         return watermarks.min_free_kbytes_for(reserve_bytes, self.zones, rules=self.rules, page=self.page_size)
+
+    def zones_with(self, min_free_kbytes: int) -> tuple[Zone, ...]:
+        """The zones as they would be with another vm.min_free_kbytes, and no boost."""
+        marks = watermarks.zone_marks(self.zones, min_free_kbytes, rules=self.rules, page=self.page_size)
+        return tuple(replace(zone, min=mark.min, boost=0) for zone, mark in zip(self.zones, marks, strict=True))
 
     def floor(self, right: watermarks.Right) -> int:
         """Bytes that must stay free for an order-0 kernel request of this right to be granted."""
@@ -253,6 +276,12 @@ def _page_size(tree: Tree, meminfo: Mapping[str, int], vmstat: Mapping[str, int]
             return size
     tree.note("page size", f"not recorded; assumed to be {watermarks.PAGE} B")
     return watermarks.PAGE
+
+
+def _bdis(tree: Tree, mounts: tuple[Mount, ...]) -> dict[str, Mapping[str, int]]:
+    """The limits of file systems that have none of a disk's: their super blocks have numbers with major 0."""
+    numbers = {mount.number: mount.kind for mount in mounts if mount.number is not None and mount.number.startswith("0:")}
+    return {number: bdi for number, kind in numbers.items() if (bdi := read_bdi(tree, f"{kind} {number}", number))}
 
 
 def _pfmemalloc_drop(tree: Tree) -> int:

@@ -7,10 +7,18 @@ import errno
 import re
 import socket
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mmmodel.linux.text import HostError, Tree, whole
 
+RIGHT = {  # by what right a driver refills its receive ring (Linux 6.1, read in its source)
+    **dict.fromkeys(("igb", "ixgbe", "i40e", "ice", "ena"), "memalloc"),
+    **dict.fromkeys(("e1000e", "vmxnet3"), "memalloc with memalloc sockets"),
+    **dict.fromkeys(("virtio_net", "e1000", "mlx5_core", "bnxt_en", "tg3", "gve", "vif"), "atomic"),
+}
+MOST_DESCRIPTORS = 1 << 22  # more is no ring but a damaged file
+LINK_HEADER = 22  # bytes of an Ethernet header with a VLAN tag and the check sum: 14 + 4 + 4
 NIC_NAME = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name(), net/core/dev.c; IFNAMSIZ 16
 SIOCETHTOOL = 0x8946
 ETHTOOL_GRINGPARAM = 0x10
@@ -37,6 +45,41 @@ class Nic:
     rx_queues: int
     tx_queues: int
     rings: Rings | None
+
+
+@dataclass(frozen=True)
+class Ring:
+    """What the receive rings of an interface take when all of their buffers are filled anew, in bytes. None: not readable."""
+
+    nic: str
+    driver: str
+    right: str  # memalloc, memalloc with memalloc sockets, atomic, not known
+    size: int | None
+
+    @property
+    def draws(self) -> bool:
+        """Whether it may take of the reserve that only memalloc requests can take: not known counts as yes."""
+        return self.right != "atomic"
+
+
+def receive_rings(nics: Iterable[Nic], page: int) -> Iterator[Ring]:
+    """The rings of the interfaces with a driver: descriptors × queues × a buffer that holds a frame, in whole pages of `page` bytes."""
+    for nic in nics:
+        if nic.driver is not None:  # a virtual interface has no ring
+            yield Ring(nic.name, nic.driver, RIGHT.get(nic.driver, "not known"), ring_bytes(nic, page))
+
+
+def ring_bytes(nic: Nic, page: int) -> int | None:
+    """Bytes of all receive rings of an interface; None where its descriptors or its MTU are not known, or cannot be true."""
+    if nic.rings is None or nic.mtu is None or nic.rings.rx > MOST_DESCRIPTORS:
+        return None
+    return nic.rings.rx * max(1, nic.rx_queues) * frame_bytes(nic.mtu, page)
+
+
+def frame_bytes(mtu: int, page: int) -> int:
+    """The buffer of one descriptor: a page, or the power of two of pages that a larger frame (jumbo MTU) needs where it is in one piece."""
+    pages = -(-(mtu + LINK_HEADER) // page)
+    return page << max(0, pages - 1).bit_length()
 
 
 def parse_sockstat(text: str, file: str = "proc/net/sockstat") -> dict[str, dict[str, int]]:
@@ -127,13 +170,14 @@ def _is_nic(tree: Tree, name: str) -> bool:
 def _nic(tree: Tree, name: str) -> Nic:
     base = f"sys/class/net/{name}"
     queues = tree.attempt(f"{name}: queues", lambda: tree.names(f"{base}/queues"), [])
+    driver = _driver(tree, name)
     return Nic(
         name=name,
         mtu=tree.attempt(f"{name}: mtu", lambda: whole(tree.word(f"{base}/mtu"), f"{base}/mtu", "the value", 2**31)),
-        driver=_driver(tree, name),
+        driver=driver,
         rx_queues=sum(queue.startswith("rx-") for queue in queues),
         tx_queues=sum(queue.startswith("tx-") for queue in queues),
-        rings=tree.attempt(f"{name}: rings", lambda: _rings(tree, name)),
+        rings=tree.attempt(f"{name}: rings", lambda: _rings(tree, name)) if driver or not tree.live else None,
     )
 
 

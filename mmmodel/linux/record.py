@@ -2,7 +2,7 @@
 it is.
 
 Left out or replaced: addresses, serial numbers and uuids, names given by people (volumes, interfaces, mount points,
-exports, arrays), keys and hashes of device-mapper tables, command lines, every process but storage daemons, and of
+exports, arrays, files of swaps and loop devices), keys and hashes of device-mapper tables, command lines, every process but storage daemons, and of
 those everything but their flags and locked memory.
 """
 
@@ -18,8 +18,12 @@ from pathlib import Path
 
 from mmmodel.linux.block import BlockDevice
 from mmmodel.linux.dm import RECORDED, DmTarget, kind_of_uuid
+from mmmodel.linux.fuse import BASE as FUSE
+from mmmodel.linux.fuse import KIND as FUSE_KIND
+from mmmodel.linux.fuse import connection_name
 from mmmodel.linux.host import PAGE_SIZE, SIZES, STRUCTS, Host
-from mmmodel.linux.mounts import Mount, Swap
+from mmmodel.linux.loop import DELETED
+from mmmodel.linux.mounts import Mount, mount_of
 from mmmodel.linux.network import Nic, format_rings
 from mmmodel.linux.text import HostError, Missing
 from mmmodel.linux.thp import BASE as THP
@@ -41,7 +45,8 @@ SAFE_WORD = re.compile(r"[0-9]{1,20}|[0-9]+:[0-9]+|[a-z_-]{1,24}(:[0-9]+)?")
 CIPHER = re.compile(r"(capi:)?[a-z0-9(),:_-]{1,64}")
 SAFE_OPTION = re.compile(
     r"ro|rw|a?sync|noatime|relatime|hard|soft|noac|nolock|discard|nobarrier|intr|fsc|proto=[a-z0-9]+|(minor)?vers=[0-9.]+|"
-    r"[rw]size=[0-9]+|max_read=[0-9]+|timeo=[0-9]+|retrans=[0-9]+|data=[a-z]+|local_lock=[a-z]+|nconnect=[0-9]+"
+    r"[rw]size=[0-9]+|max_read=[0-9]+|timeo=[0-9]+|retrans=[0-9]+|data=[a-z]+|local_lock=[a-z]+|nconnect=[0-9]+|"
+    r"addr=(127\.0\.0\.1|::1)"  # the server is the machine itself: known to hang, and nobody's address
 )
 STORED = re.compile(r"nfs[0-9]?|fuse(\..*|blk)?|ceph|cifs|smb3|9p|zfs|gfs2|ocfs2|glusterfs|virtiofs")
 RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -94,12 +99,15 @@ def recorded_files(host: Host) -> dict[str, str]:
         raise HostError(f"host {host.name!r}: only a zoneinfo file is known of it, which is a recording already")
     disks = _disk_names(host)
     parts = {part for disk in host.disks for part in disk.partitions}
+    known = disks.keys() | parts
+    points = _points(host, known)
     nics = [nic for nic in host.nics if nic.driver]
     files = {name: text for name in VERBATIM if (text := _verbatim(host, name)) is not None}
     for name, value in host.sysctls.items():
         files[f"proc/sys/{name.replace('.', '/')}"] = "\t".join(map(str, value if isinstance(value, tuple) else (value,))) + "\n"
     for disk in host.disks:
         files |= _disk(disk, disks)
+        files |= _under(host, disk, disks, known, points)
     for module, parameters in host.modules.items():
         files |= {f"sys/module/{module}/parameters/{name}": f"{value}\n" for name, value in parameters.items()}
     for size, policy in host.thp.items():
@@ -108,8 +116,13 @@ def recorded_files(host: Host) -> dict[str, str]:
         files |= _nic(nic, f"nic{number}")
     for daemon in host.daemons:
         files |= _daemon(daemon)
-    files["proc/swaps"] = _swaps(host.swaps, disks.keys() | parts)
-    files["proc/mounts"] = _mounts(host.mounts, disks.keys() | parts)
+    for connection in host.fuse:
+        base = f"{FUSE}/{connection_name(connection.number)}"
+        files |= {f"{base}/{key}": f"{getattr(connection, key)}\n" for key in ("max_background", "congestion_threshold", "waiting")}
+    for number, limits in host.bdi.items():
+        files |= {f"sys/class/bdi/{number}/{key}": f"{value}\n" for key, value in limits.items()}
+    files["proc/swaps"] = _swaps(host, known, points)
+    files |= _mounts(points, known)
     files["proc/slabinfo"] = _slabinfo(host)
     files[RECORDED] = _dm_table(host)
     files[SIZES] = _sizes(host)
@@ -229,24 +242,73 @@ def _daemon(daemon: Daemon) -> dict[str, str]:
     return files
 
 
-def _swaps(swaps: tuple[Swap, ...], known: set[str]) -> str:
+def _under(host: Host, disk: BlockDevice, disks: dict[str, str], known: set[str], points: dict[Mount, str]) -> dict[str, str]:
+    """What lies under a loop device, a zram device or an array."""
+    name = disks[disk.name]
+    base, files = f"sys/block/{name}", {}
+    if (loop := disk.loop) is not None:
+        files[f"{base}/loop/backing_file"] = f"{_file(host, loop.backing, f'file-of-{name}', known, points)}{DELETED if loop.deleted else ''}\n"
+        if loop.direct is not None:
+            files[f"{base}/loop/dio"] = f"{loop.direct:d}\n"
+    if (zram := disk.zram) is not None and zram.disksize is not None:
+        files[f"{base}/disksize"] = f"{zram.disksize}\n"
+        files[f"{base}/backing_dev"] = f"{'none' if zram.backing is None else _file(host, zram.backing, 'device', known, points)}\n"
+        if zram.stored is not None:
+            more = "" if zram.huge_pages is None else f" {zram.huge_pages}"
+            files[f"{base}/mm_stat"] = f"{zram.stored} 0 {zram.used} {zram.limit} 0 0 0{more}\n"
+        if zram.algorithm is not None:
+            files[f"{base}/comp_algorithm"] = f"[{zram.algorithm}]\n"
+    if (array := disk.md) is not None:
+        parts = {"level": array.level, "raid_disks": array.disks, "stripe_cache_size": array.stripes}
+        files |= {f"{base}/md/{key}": f"{value}\n" for key, value in parts.items() if value is not None}
+    return files
+
+
+def _file(host: Host, path: str | None, name: str, known: set[str], points: dict[Mount, str]) -> str:
+    """A file or device under another name: on the same mount, or the device that it is; "/-" where neither is known."""
+    if path is None:
+        return "/-"
+    if path.startswith("/dev/"):
+        disk = host.disk_of(path)
+        return _device(path, known) or (f"/dev/{disk.name}" if disk is not None and KERNEL_NAMES.fullmatch(disk.name) else "/-")
+    mount = mount_of(path, host.mounts)
+    return f"{points[mount].rstrip('/')}/{name}" if mount in points else "/-"
+
+
+def _swaps(host: Host, known: set[str], points: dict[Mount, str]) -> str:
     lines = ["Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"]
-    for number, swap in enumerate(swaps):
-        name = _device(swap.path, known) or f"/swap{number}"
+    for number, swap in enumerate(host.swaps):
+        name = _file(host, swap.path, f"swap{number}", known, points)
         lines.append(f"{name}\t{swap.kind}\t{swap.size // 1024}\t{swap.used // 1024}\t{swap.priority}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _mounts(mounts: tuple[Mount, ...], known: set[str]) -> str:
+def _points(host: Host, known: set[str]) -> dict[Mount, str]:
+    """The mounts to be recorded, with other names: those of devices and of file systems over a network, and what a swap or loop file is on."""
+    paths = [swap.path for swap in host.swaps] + [disk.loop.backing for disk in host.disks if disk.loop and disk.loop.backing]
+    holding = {mount_of(path, host.mounts) for path in paths}
+    kept = [
+        mount
+        for mount in host.mounts
+        if _device(mount.device, known) or STORED.fullmatch(mount.kind) or mount.device.startswith(("/dev/", "-")) or mount in holding
+    ]
+    names = {mount.point: "/" if mount.point == "/" else f"/mount{number}" for number, mount in enumerate(kept)}
+    return {mount: names[mount.point] for mount in kept}
+
+
+def _mounts(points: dict[Mount, str], known: set[str]) -> dict[str, str]:
+    """As mountinfo where the numbers are known, else as mounts."""
+    numbered = all(mount.number for mount in points)
     lines = []
-    for mount in mounts:
-        device = _device(mount.device, known)
-        if device or STORED.fullmatch(mount.kind) or mount.device.startswith(("/dev/", "-")):
-            options = ",".join(option for option in mount.options if SAFE_OPTION.fullmatch(option)) or "-"
-            point = "/" if mount.point == "/" else f"/mount{len(lines)}"
-            kind = mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "-"
-            lines.append(f"{device or '-'} {point} {kind} {options} 0 0\n")
-    return "".join(lines)
+    for count, (mount, point) in enumerate(points.items(), 1):
+        device = _device(mount.device, known) or "-"
+        options = ",".join(option for option in mount.options if SAFE_OPTION.fullmatch(option)) or "-"
+        kind = mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "fuse" if FUSE_KIND.fullmatch(mount.kind) else "-"
+        if numbered:
+            lines.append(f"{count} 0 {mount.number} / {point} {mount.options[0]} - {kind} {device} {options}\n")
+        else:
+            lines.append(f"{device} {point} {kind} {options} 0 0\n")
+    return {"proc/self/mountinfo" if numbered else "proc/mounts": "".join(lines)}
 
 
 def _device(path: str, known: set[str]) -> str | None:
@@ -287,7 +349,7 @@ def _about(host: Host) -> str:
 
 def _private(item: Missing) -> bool:
     """Whether an entry may hold a name that somebody chose (an interface, an array, a process)."""
-    return not re.match(r"(vm|net|fs|sunrpc)\.|slab|dm tables|kernel|page size|boost|meminfo|vmstat|swaps|mounts|sock", item.name)
+    return not re.match(r"(vm|net|fs|sunrpc)\.|slab|dm tables|fuse connection|mountinfo|kernel|page size|boost|meminfo|vmstat|swaps|mounts|sock", item.name)
 
 
 def _quoted(text: str) -> str:

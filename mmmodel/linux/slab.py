@@ -57,9 +57,10 @@ def read_slabs(tree: Tree) -> dict[str, Slab]:
             try:
                 found[name] = _sysfs_slab(tree, name)
             except HostError as error:
-                tree.note(f"slab {name}", str(error))
                 if "not readable" in str(error):
+                    tree.note("slab sizes", str(error))
                     break  # so are all the others: one line is enough
+                tree.note(f"slab {name}", str(error))
     return found
 
 

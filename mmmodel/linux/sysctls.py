@@ -51,6 +51,8 @@ def read_sysctls(tree: Tree) -> dict[str, Value]:
     found = {}
     for path in SYSCTLS:
         name, file = path.replace("/", "."), f"proc/sys/{path}"
+        if path in OF_MODULES and not tree.exists(f"proc/sys/{path.rsplit('/', 1)[0]}"):
+            continue  # that module is not loaded: nothing is missing
         value = tree.attempt(name, lambda file=file: parse_sysctl(tree.text(file), file))
         if value is not None:
             found[name] = value

@@ -14,6 +14,7 @@ from pathlib import Path
 
 MAX_TEXT = 32 << 20  # bytes; no text file that is read here comes near it, a runaway FIFO or a wrong path would
 PIECE = 1 << 16  # bytes
+DEVICE_NUMBER = re.compile(r"[0-9]{1,7}:[0-9]{1,7}")  # major:minor
 LARGEST = 2**64 - 1  # the kernel prints unsigned longs
 
 
@@ -60,11 +61,26 @@ class Tree:
     def _real_root(self) -> str:
         return os.path.realpath(self.root)
 
+    def _real(self, path: Path) -> str:
+        """os.path.realpath, with every directory looked at once: there are a hundred files in some."""
+        parent = str(path.parent)
+        if parent not in self._directories:
+            self._directories[parent] = os.path.realpath(parent)
+        return os.path.realpath(path) if path.is_symlink() or path.name == ".." else os.path.join(self._directories[parent], path.name)
+
+    @cached_property
+    def _directories(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def _could(self) -> str:
+        return " (root could)" if self.live and os.geteuid() else ""
+
     def path(self, name: str) -> Path:
         """The file `name` ("proc/zoneinfo") of this tree. Raises HostError if a link leads out of a recorded tree."""
         path = self.root / name
         if not self.live:
-            real = os.path.realpath(path)
+            real = self._real(path)
             if real != self._real_root and not real.startswith(self._real_root + os.sep):
                 raise HostError(f"{name}: leads out of the recorded tree")
         return path
@@ -77,7 +93,7 @@ class Tree:
                 raise HostError(f"{name}: {'not a regular file' if path.exists() else 'absent'}")
             content = _read(path, most)
         except PermissionError:
-            raise HostError(f"{name}: not readable{' (root could)' if self.live and os.geteuid() else ''}") from None
+            raise HostError(f"{name}: not readable{self._could}") from None
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
             if isinstance(error, HostError):
                 raise
@@ -103,6 +119,8 @@ class Tree:
             return sorted(os.listdir(self.path(name)))
         except FileNotFoundError:
             raise HostError(f"{name}: absent") from None
+        except PermissionError:
+            raise HostError(f"{name}: not readable{self._could}") from None
         except (OSError, RuntimeError) as error:
             raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -24,7 +24,8 @@ def read_thp(tree: Tree) -> dict[int, str]:
         return {}
     files = {0: f"{BASE}/enabled"}
     for name in tree.attempt("huge pages", lambda: tree.names(BASE), []):
-        if match := SIZE.fullmatch(name):
+        # the smallest sizes are of shared memory alone and have no such file
+        if (match := SIZE.fullmatch(name)) and tree.exists(f"{BASE}/{name}/enabled"):
             files[int(match[1]) * 1024] = f"{BASE}/{name}/enabled"
     found = {}
     for size, file in sorted(files.items()):

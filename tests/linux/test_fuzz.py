@@ -12,47 +12,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmmodel.linux import (
-    Host,
-    HostError,
-    parse_btf,
-    parse_dm_table,
-    parse_meminfo,
-    parse_mounts,
-    parse_netstat,
-    parse_pagetypeinfo,
-    parse_rings,
-    parse_slabinfo,
-    parse_sockstat,
-    parse_stat_flags,
-    parse_swaps,
-    parse_sysctl,
-    parse_sysrq,
-    parse_vmstat,
-    parse_zoneinfo,
-    recorded_files,
-)
+from mmmodel import linux
+from mmmodel.linux import Host, HostError
 from mmmodel.linux.host import parse_sizes
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_btf import STRINGS, blob, kernel_types
 from tests.linux.test_sysrq import LOG
 
 PARSERS = {
-    parse_zoneinfo: FULL["proc/zoneinfo"],
-    parse_meminfo: FULL["proc/meminfo"],
-    parse_vmstat: FULL["proc/vmstat"],
-    parse_swaps: FULL["proc/swaps"],
-    parse_mounts: FULL["proc/mounts"],
-    parse_sockstat: FULL["proc/net/sockstat"],
-    parse_netstat: FULL["proc/net/netstat"],
-    parse_slabinfo: FULL["proc/slabinfo"],
-    parse_rings: FULL["ethtool-g/enx001122334455"],
-    parse_dm_table: FULL["dmsetup-table"],
-    parse_pagetypeinfo: FULL["proc/pagetypeinfo"],
+    linux.parse_zoneinfo: FULL["proc/zoneinfo"],
+    linux.parse_meminfo: FULL["proc/meminfo"],
+    linux.parse_vmstat: FULL["proc/vmstat"],
+    linux.parse_swaps: FULL["proc/swaps"],
+    linux.parse_mounts: FULL["proc/mounts"],
+    linux.parse_mountinfo: "20 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n21 20 0:45 / /a\\040b rw - fuse.x src rw,user_id=0\n",
+    lambda text: linux.parse_mm_stat(text, "F"): "4505600 462410 475136 0 475136 0 0 100 100\n",
+    lambda text: linux.parse_backing_file(text, "F"): "/srv/img (deleted)\n",
+    lambda text: linux.parse_level(text, "F"): "raid10\n",
+    linux.parse_sockstat: FULL["proc/net/sockstat"],
+    linux.parse_netstat: FULL["proc/net/netstat"],
+    linux.parse_slabinfo: FULL["proc/slabinfo"],
+    linux.parse_rings: FULL["ethtool-g/enx001122334455"],
+    linux.parse_dm_table: FULL["dmsetup-table"],
+    linux.parse_pagetypeinfo: FULL["proc/pagetypeinfo"],
     parse_sizes: FULL["struct-sizes"],
-    lambda text: parse_sysctl(text, "F"): FULL["proc/sys/net/ipv4/tcp_wmem"],
-    lambda text: parse_stat_flags(text, "F"): FULL["proc/812/task/812/stat"],
-    parse_sysrq: LOG[:4000],
+    lambda text: linux.parse_sysctl(text, "F"): FULL["proc/sys/net/ipv4/tcp_wmem"],
+    lambda text: linux.parse_stat_flags(text, "F"): FULL["proc/812/task/812/stat"],
+    linux.parse_sysrq: LOG[:4000],
 }
 ABSURD = (
     "-1",
@@ -117,7 +103,7 @@ def check_btf(seed: int) -> None:
     content = bytearray(blob(kernel_types(), STRINGS))
     for _ in range(draw.randint(1, 4)):
         content[draw.randrange(len(content))] = draw.randrange(256)
-    parse_or_refuse(parse_btf, bytes(content[: draw.choice([len(content), draw.randint(0, len(content))])]))
+    parse_or_refuse(linux.parse_btf, bytes(content[: draw.choice([len(content), draw.randint(0, len(content))])]))
 
 
 def damage_tree(root: Path, draw: random.Random, whole: dict[str, str] = FULL) -> set[str]:
@@ -157,7 +143,7 @@ def check_tree(root: Path, seed: int) -> None:
     try:
         if "proc/zoneinfo" in names:
             with contextlib.suppress(HostError):
-                parse_or_refuse(recorded_files, Host.read(root))
+                parse_or_refuse(linux.recorded_files, Host.read(root))
             return
         host = Host.read(root)  # only a damaged zoneinfo may be refused
         highatomic = sum(zone.free_highatomic or 0 for zone in host.zones)
@@ -168,7 +154,7 @@ def check_tree(root: Path, seed: int) -> None:
             absent = not (root / name).is_file()
             if absent and name.startswith(("proc/meminfo", "proc/vmstat", "proc/swaps", "proc/sys/vm", "proc/net")):
                 assert any(name in item.reason for item in host.missing), (seed, name)
-        recorded_files(host)
+        linux.recorded_files(host)
         parse_or_refuse(host.struct_size, "bio")
         host.min_free_kbytes_for(1 << 20)
         host.stale_marks()
@@ -189,8 +175,8 @@ def test_parsers_refuse_or_read(seed):
 def test_anything_at_all(text, content):
     for parse in PARSERS:
         parse_or_refuse(parse, text)
-    parse_or_refuse(parse_btf, content)
-    parse_or_refuse(parse_btf, b"\x9f\xeb\x01\x00\x18\x00\x00\x00" + content)
+    parse_or_refuse(linux.parse_btf, content)
+    parse_or_refuse(linux.parse_btf, b"\x9f\xeb\x01\x00\x18\x00\x00\x00" + content)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,10 +1,11 @@
 """Whole hosts: this machine, the recorded ones, a made-up tree, and what is said of things that are missing."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import Host, HostError, Nic, Rings, Slab, Swap, Thread, load_host, recorded_hosts
+from mmmodel.linux import Host, HostError, Nic, Rings, Slab, Swap, Thread, Tree, dm, load_host, recorded_hosts, text
 from tests.linux.conftest import FULL, write_tree
 
 
@@ -191,6 +192,49 @@ def test_links_do_not_lead_out_of_a_recorded_tree(full_tree, tmp_path):
     found = reasons(Host.read(full_tree))
     assert found["meminfo"] == "proc/meminfo: leads out of the recorded tree"
     assert "proc/vmstat" in found["vmstat"]
+
+
+def test_root_would_read_what_is_refused(full_tree, monkeypatch):
+    """On a live machine, files and directories that are refused to a user who is not root are named as what root would add."""
+
+    def refuse(path, most):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(text, "_read", refuse)
+    monkeypatch.setattr(text.os, "listdir", refuse_directory)
+    live = Tree(Path("/"))
+    for read in (lambda: live.bytes("proc/version"), lambda: live.names("proc")):
+        with pytest.raises(HostError, match=r"not readable \(root could\)"):
+            read()
+    with pytest.raises(HostError, match="not readable$"):  # who has a recorded tree cannot have more of it as root
+        Tree(full_tree).bytes("proc/zoneinfo")
+
+
+def refuse_directory(path):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_dmsetup_is_found_where_only_root_has_it_on_the_path(monkeypatch):
+    """On Debian it is in /usr/sbin, which is not on the path of users: that it is there and refused is not that it is absent."""
+    asked = {}
+
+    def which(name, path):
+        asked[name] = path.split(os.pathsep)
+        return None
+
+    monkeypatch.setattr(dm.shutil, "which", which)
+    with pytest.raises(HostError, match="not installed"):
+        dm._live_table()
+    assert {"/usr/sbin", "/sbin"} <= set(asked["dmsetup"])
+
+
+def test_modules_that_are_not_loaded_are_not_missing(full_tree):
+    assert not [name for name in reasons(Host.read(full_tree)) if name.startswith(("sunrpc", "fs.nfs"))]
+    write_tree(full_tree, {"proc/sys/sunrpc/tcp_slot_table_entries": "2\n"})
+    host = Host.read(full_tree)
+    assert host.sysctls["sunrpc.tcp_slot_table_entries"] == 2
+    assert "sunrpc.tcp_max_slot_table_entries" in reasons(host)
 
 
 def test_no_zoneinfo_no_host(full_tree):

@@ -94,7 +94,7 @@ def test_a_failure_leaves_nothing(full_tree, tmp_path, monkeypatch):
     assert list((tmp_path / "deep").iterdir()) == []
 
 
-def test_unreadable_files_say_what_root_would_add(full_tree):
+def test_of_processes_only_what_is_needed(full_tree):
     host = Host.read(full_tree)
     assert "proc/999/comm" not in recorded_files(host)
     assert "proc/812/cmdline" not in recorded_files(host)

@@ -1,26 +1,20 @@
 """The survey of hosts: recorded from booted kernels, made up, and this one; and what must never be called safe."""
 
 import json
-import math
-import random
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import mmmodel as mm
 from mmmodel import cli
-from mmmodel.linux import Host, HostError
+from mmmodel.linux import Host
 from mmmodel.survey import (
     CONSUMES,
     LOCAL,
     NOT_SHOWN,
     SAFE,
     SAFE_IF,
-    STACK_OF,
     UNKNOWN,
     UNSAFE,
     cross_check,
@@ -29,66 +23,9 @@ from mmmodel.survey import (
     survey,
     table_html,
 )
-from tests.linux.conftest import FULL, write_tree
-from tests.linux.test_fuzz import damage_tree, repair
-
-ATA = {"device/transport": "ata"}
-
-
-def disk(name, size="2097152", **more):
-    """The files of a block device."""
-    base = f"sys/block/{name}"
-    files = {"dev": "8:16", "size": size, "inflight": "0 0", "queue/nr_requests": "64", "queue/max_sectors_kb": "128"}
-    files |= {f"queue/{key}": "128" for key in ("max_hw_sectors_kb", "max_segments", "max_segment_size")}
-    files |= {"mq/0/nr_tags": "32", "mq/0/nr_reserved_tags": "0", "queue/scheduler": "[none]"}
-    return {f"{base}/{key}": f"{value}\n" for key, value in (files | more).items()}
-
-
-def swaps(*devices):
-    rows = [f"{device} partition 1048572 0 -2" for device in devices]
-    return "\n".join(["Filename Type Size Used Priority", *rows, ""])
-
-
-BARE = {
-    name: text
-    for name, text in FULL.items()
-    if not name.startswith(("sys/block", "sys/class", "ethtool", "dmsetup", "proc/812", "proc/999", "proc/mounts", "struct", "proc/slab"))
-} | {"proc/mounts": ""}
-SIZED = "bio 128\nbio_vec 16\nsk_buff 232\nsk_buff_fclones 472\nskcipher_request 80\ndm_io 248\ndm_crypt_io 256\ndm_crypt_request 272\n"
-SLABS = FULL["proc/slabinfo"].replace("bio-184", "bio-192") + "".join(
-    f"{name} 8 8 {size} {count} {pages} : tunables\n"
-    for name, size, count, pages in (
-        ("skbuff_small_head", 640, 12, 2),
-        ("skbuff_fclone_cache", 512, 8, 1),
-        ("biovec-64", 1024, 4, 1),
-    )
-)
-NIC = {
-    "sys/class/net/eth0/mtu": "1500\n",
-    "sys/class/net/eth0/device/uevent": "DRIVER=e1000\n",
-    "sys/class/net/eth0/queues/rx-0/present": "",
-    "ethtool-g/eth0": FULL["ethtool-g/enx001122334455"],
-}
-READ = BARE | NIC | {"struct-sizes": SIZED, "proc/slabinfo": SLABS}
-
-
-@pytest.fixture
-def host(tmp_path):
-    """Lays a tree out and surveys it: `host({file: content}, …)`."""
-
-    def made(*parts, advice=False):
-        shutil.rmtree(tmp_path / "h", ignore_errors=True)
-        files = {}
-        for part in parts:
-            files |= part
-        return survey(str(write_tree(tmp_path / "h", files)), advice=advice)
-
-    return made
-
-
-def nbd(requests, **more):
-    return disk("nbd0", **{"queue/nr_requests": str(requests), "mq/0/nr_tags": "128", **more}) | {"proc/swaps": swaps("/dev/nbd0")}
-
+from mmmodel.survey.stacks import STACK_OF
+from tests.linux.conftest import FULL
+from tests.survey.trees import ATA, READ, SIZED, SLABS, disk, nbd, swaps
 
 # ---- verdicts ---------------------------------------------------------------------------------------------------------------
 
@@ -353,7 +290,7 @@ def test_text_page_and_figures():
 def test_daemons_are_told(host):
     daemon = {name: text for name, text in FULL.items() if name.startswith("proc/812")}
     answer = host(READ, nbd(8), daemon)
-    assert any("IO_FLUSHER is missing on 1 of 2 threads; locked memory 4 MiB of 20 MiB" in note for note in answer.notes)
+    assert any("IO_FLUSHER is missing on 1 of 2 threads (815); locked memory 4 MiB of 20 MiB" in note for note in answer.notes)
     assert any("PFMemallocDrop is 42" in note for note in answer.notes)
     assert answer.paths[0].state == SAFE_IF  # an NBD server runs here: it may be this device's own
     assert any("nbd-server (process 812)" in text for text in answer.paths[0].judgements[0].conditions)
@@ -386,63 +323,3 @@ def test_record_and_survey_again(capsys, tmp_path, host):
     assert cli.main(["record", "-o", str(out)]) == cli.BAD_INPUT
 
 
-# ---- damage -------------------------------------------------------------------------------------------------------------------
-
-
-DAMAGED = READ | nbd(16) | disk("sda", **ATA) | {"proc/mounts": "/dev/sda / ext4 rw 0 0\n"}
-
-
-def numbers(root: Path) -> set[int]:
-    """Every number that stands in the tree."""
-    text = " ".join(path.read_text(errors="replace") for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    return {int(word) for word in re.findall(r"[0-9]{1,30}", text)}
-
-
-def check_damage(root: Path, seed: int) -> None:
-    """A damaged tree is surveyed or refused by name; a path called safe rests on numbers that all stand in the tree."""
-    draw = random.Random(seed)
-    names = damage_tree(root, draw, DAMAGED)
-    try:
-        try:
-            answer = survey(str(root), advice=False)
-        except HostError:
-            assert "proc/zoneinfo" in names, seed
-            return
-        str(answer)
-        json.dumps(answer.as_dict())
-        for path in answer.paths:
-            for judgement in path.judgements:
-                if judgement.state != SAFE:
-                    continue
-                there = numbers(root)
-                assert not judgement.conditions
-                for fact in judgement.facts:
-                    assert fact.origin in ("read", "source"), (seed, fact)
-                    assert fact.origin == "source" or fact.value in there, (seed, fact)
-                assert judgement.depth in there, seed
-                assert math.isfinite(judgement.safe)
-                assert judgement.safe <= answer.reserve_at_least <= answer.reserve == Host.read(root).exclusive_reserve(), seed
-                assert judgement.margin >= 0
-    finally:
-        for name in names:
-            repair(root / name, DAMAGED[name])
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 2**32))
-def test_damaged_hosts(tmp_path, seed):
-    tree = tmp_path / "tree"
-    check_damage(tree if tree.exists() else write_tree(tree, DAMAGED), seed)
-
-
-def test_the_undamaged_one_is_safe(tmp_path):
-    """Else the fuzz would test nothing."""
-    assert survey(str(write_tree(tmp_path / "t", DAMAGED)), advice=False).paths[0].state == SAFE
-
-
-@pytest.mark.verify
-def test_many_damaged_hosts(tmp_path):
-    tree = write_tree(tmp_path / "tree", DAMAGED)
-    for seed in range(10_000):
-        check_damage(tree, seed)
-    print("\n10000 damaged hosts: no traceback, nothing safe on a number that is not in the tree")

@@ -1,0 +1,161 @@
+"""Where a host writes out to: its swap areas, mounts and other devices, each followed down to what it rests on.
+
+    chain   one way down from a device, as (kind, device) pairs: crypt dm-0, nbd nbd0
+    file    the layer between a loop device and what the file system of its file is on
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+from mmmodel.linux import BlockDevice, Host, Mount, Swap, kind_of_uuid, mount_of
+from mmmodel.linux.fuse import KIND as FUSE
+from mmmodel.linux.loop import LoopFile
+from mmmodel.survey.answer import Path
+
+Chain = tuple[tuple[str, str], ...]
+MOST_WAYS = 64  # down from one device; a host with more is a damaged tree, or is told so
+LAYERED = {"snapshot-origin": "snapshot", "snapshot-merge": "snapshot", "striped": "linear", "thin-pool": "linear"}
+ELSEWHERE = re.compile(r"nfs[0-9]?|ceph|cifs|smb3|9p|glusterfs|virtiofs|gfs2|ocfs2|zfs|bcachefs|lustre|afs")
+NFS = re.compile(r"nfs[0-9]?")
+DISKS = (
+    ("nbd", "nbd"), ("zram", "zram"), ("loop", "loop"), ("ublkb", "ublk"), ("rbd", "rbd"), ("drbd", "drbd"), ("md", "md"),
+    ("bcache", "bcache"), ("nvme", "nvme"), ("dm-", "dm"), ("zd", "zvol"),
+    *((name, "local") for name in ("vd", "sd", "hd", "xvd", "mmcblk", "pmem", "mtdblock", "sr", "fd", "ram")),
+)  # fmt: skip
+
+
+def paths(host: Host) -> Iterator[Path]:
+    """Swap areas, mounts (one a file system), devices that zram writes back to, then devices that are neither, nor under another."""
+    seen: set[str] = set()
+    for swap in host.swaps:
+        yield from _seen(seen, _swap_paths(host, swap))
+    yield from _seen(seen, _mount_paths(host))
+    for disk in host.disks:
+        if disk.zram is not None and disk.zram.backing is not None:
+            yield from _seen(seen, _device_paths(host, f"written back to by {disk.name}", disk.zram.backing))
+    under = {slave for disk in host.disks for slave in disk.slaves}
+    under |= {disk.name for disk in host.disks if under & disk.partitions.keys()}
+    rest = [disk for disk in host.disks if disk.name not in seen | under and disk.size]
+    for disk in sorted(rest, key=lambda disk: kind(host, disk) in ("local", "nvme")):
+        yield from _device_paths(host, "in use by no swap and no mount", f"/dev/{disk.name}")
+
+
+def _seen(seen: set[str], found: Iterable[Path]) -> Iterator[Path]:
+    for path in found:
+        seen.update(path.devices)
+        yield path
+
+
+def _mount_paths(host: Host) -> Iterator[Path]:
+    done: set[str] = set()
+    for mount in host.mounts:
+        key = mount.number or (mount.device if mount.device.startswith("/dev/") else mount.point)
+        if key in done or "ro" in mount.options:
+            continue
+        done.add(key)
+        use = f"mount {mount.point} ({mount.kind})"
+        if FUSE.fullmatch(mount.kind) or ELSEWHERE.fullmatch(mount.kind):
+            layer, number = _file_system(mount)
+            yield Path(use, mount.device, (layer,), (number,))
+        elif mount.device.startswith(("/dev/", "-")) or not (mount.number or "0:").startswith("0:"):
+            yield from _device_paths(host, use, mount.device, mount.number)
+
+
+def _file_system(mount: Mount) -> tuple[str, str]:
+    """The layer that a file system is which is on no block device, with its number."""
+    return ("fuse" if FUSE.fullmatch(mount.kind) else mount.kind), mount.number or ""
+
+
+def _swap_paths(host: Host, swap: Swap) -> Iterator[Path]:
+    if swap.kind == "partition":
+        yield from _device_paths(host, "swap", swap.path)
+        return
+    mount = mount_of(swap.path, host.mounts)
+    if mount is None:
+        note = "the file system that the file is on is not known"
+        yield Path("swap file", swap.path, ("?",), ("",), notes=(note,))
+    elif NFS.fullmatch(mount.kind):
+        tcp = not any(option.startswith("proto=") and option not in ("proto=tcp", "proto=tcp6") for option in mount.options)
+        yield Path(f"swap file on {mount.kind}", swap.path, ("nfs-swap" if tcp else "nfs-swap over another transport than tcp",), (mount.number or "",))
+    elif mount.device.startswith("/dev/") or not (mount.number or "0:").startswith("0:"):
+        yield from _device_paths(host, f"swap file on {mount.kind}", mount.device, mount.number, swap.path)
+    else:
+        yield Path(f"swap file on {mount.kind}", swap.path, (mount.kind,), (mount.number or "",))
+
+
+def _device_paths(host: Host, use: str, name: str, number: str | None = None, shown: str | None = None) -> Iterator[Path]:
+    shown = shown or name
+    disk = host.disk_of(name, number)
+    if disk is None:
+        yield Path(use, shown, ("?",), ("",), notes=("this device is not in /sys/block: what it rests on is not known",))
+        return
+    ways = chains(host, disk, ())
+    for chain in itertools.islice(ways, MOST_WAYS):
+        yield Path(use, shown, tuple(kind for kind, _ in chain), tuple(device for _, device in chain))
+    if next(ways, None) is not None:
+        yield Path(use, shown, ("?",), ("",), notes=(f"it rests on more than {MOST_WAYS} devices: the others are not judged",))
+
+
+def chains(host: Host, disk: BlockDevice, above: tuple[str, ...]) -> Iterator[Chain]:
+    """Every way down from a disk, as (kind, device) pairs."""
+    here = (kind(host, disk), disk.name)
+    if disk.name in above or len(above) > 8:
+        yield (here, ("?", ""))
+        return
+    below = (*above, disk.name)
+    if disk.loop is not None:
+        yield from ((here, *chain) for chain in _file_chains(host, disk.loop, below))
+        return
+    for slave in disk.slaves:
+        lower = host.disk_of(slave)
+        yield from ((here, *chain) for chain in (chains(host, lower, below) if lower is not None else [(("?", ""),)]))
+    if not disk.slaves:
+        yield (here,)
+
+
+def _file_chains(host: Host, loop: LoopFile, above: tuple[str, ...]) -> Iterator[Chain]:
+    """The ways down from the file of a loop device: from the device it is itself, or from that of its file system."""
+    path = loop.backing
+    mount = mount_of(path, host.mounts) if path is not None else None
+    device = host.disk_of(path) if path is not None and path.startswith("/dev/") else None
+    if device is not None:
+        yield from chains(host, device, above)
+        return
+    here = ("file", f"{path or 'that could not be read'} ({mount.kind if mount is not None else 'file system not known'})")
+    lower = host.disk_of(mount.device, mount.number) if mount is not None else None
+    if lower is not None:
+        yield from ((here, *chain) for chain in chains(host, lower, above))
+    elif mount is not None and not mount.device.startswith("/dev/"):
+        yield here, _file_system(mount)
+    else:
+        yield here, ("?", "")
+
+
+def kind(host: Host, disk: BlockDevice) -> str:
+    """What a disk is, by its own files first, then by the name that its driver gave it; "?" where neither tells."""
+    named = next((kind for prefix, kind in DISKS if re.fullmatch(rf"{re.escape(prefix)}[0-9a-z]*", disk.name)), "?")
+    if disk.md is not None:
+        return f"md-{disk.md.level}" if disk.md.level is not None else "md"
+    if disk.loop is not None and disk.loop.direct:
+        return "loop with direct I/O"
+    if named == "dm":
+        targets = {LAYERED.get(t.target, t.target) for t in host.dm_targets if t.name == disk.dm_name}
+        if len(targets) == 1:
+            return targets.pop()
+        return "several targets" if targets else _uuid_kind(disk)
+    if named == "nvme" and disk.transport not in ("pcie", "apple-nvme"):
+        return f"nvme-{disk.transport}" if disk.transport else "nvme over an unknown transport"
+    if disk.name.startswith("sd") and disk.transport == "iscsi":
+        return "iscsi"
+    if disk.name.startswith("sd") and disk.transport is None and not (host.tree is not None and host.tree.live):
+        return "scsi disk over an unknown transport"  # it may be an iSCSI unit
+    return named
+
+
+def _uuid_kind(disk: BlockDevice) -> str:
+    """What the uuid tells where the table cannot be read; LVM's does not tell a thin volume from a linear one."""
+    known = kind_of_uuid(disk.dm_uuid or "")
+    return {"lvm": "lvm volume of an unknown kind", None: "device mapper, unknown target"}.get(known, known or "?")

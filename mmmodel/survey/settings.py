@@ -1,0 +1,120 @@
+"""Settings to paste for a judged path: the depth, the reserve, the size of requests, the rings, the floors of the ladder."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from mmmodel import sizing
+from mmmodel.advice import MOST_MIN_FREE, Advice, advise, shrink_rings
+from mmmodel.linux import Host, HostError, exclusive_reserve
+from mmmodel.stack import StackError
+from mmmodel.survey.answer import Judgement, Path, Survey
+from mmmodel.survey.judging import floors, ladder, size_text
+from mmmodel.units import format_bytes
+
+
+def advised(survey: Survey, path: Path) -> Path:
+    return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, j))) for j in path.judgements))
+
+
+def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
+    if judgement.right == "all":
+        yield from _cushion(survey.host, judgement)
+    elif judgement.right == "memalloc":
+        yield from (_with_doubt(survey, advice) for advice in _of_reserve(survey, judgement, best_margin(survey, judgement)))
+    bottom = survey.host.disk_of(judgement.device)
+    largest = [int(m[1]) for name in judgement.stack.requests if (m := re.fullmatch(r"write-([0-9]+)k", name))]
+    if bottom and judgement.right == "memalloc" and largest and max(largest) < bottom.queue.get("max_sectors_kb", 0):
+        yield Advice(
+            f"Keep requests to the size that was reckoned with: {max(largest)} KiB",
+            "/etc/udev/rules.d/91-writeout-size.rules",
+            (f'ACTION=="add|change", KERNEL=="{bottom.name}", ATTR{{queue/max_sectors_kb}}="{max(largest)}"',),
+            f"{judgement.depth:,} requests of at most {max(largest)} KiB need {size_text(judgement.safe)}",
+            judgement.margin,
+            f"delete the file; echo {bottom.queue['max_sectors_kb']} > /sys/block/{bottom.name}/queue/max_sectors_kb",
+            "smaller requests cost throughput; without this setting nothing is claimed for larger ones",
+        )
+
+
+def best_margin(survey: Survey, judgement: Judgement) -> float:
+    """The margin by the reserve as computed: without what high-order atomic blocks may hold, where only root could read that they do."""
+    return judgement.margin + survey.reserve - survey.reserve_at_least
+
+
+def _with_doubt(survey: Survey, advice: Advice) -> Advice:
+    doubt = survey.reserve - survey.reserve_at_least
+    if not doubt:
+        return advice
+    text = f"what high-order atomic blocks hold free is not known here and not reckoned with: up to {format_bytes(doubt)} of the reserve"
+    return replace(advice, caveat=f"{advice.caveat}; {text}" if advice.caveat else text)
+
+
+def _of_reserve(survey: Survey, judgement: Judgement, margin: float) -> Iterator[Advice]:
+    """The depth for what the other paths and the rings leave of the reserve; where that is too little, a reserve or rings that fit."""
+    left = margin + judgement.safe
+    if left > 0 and math.isfinite(left):
+        yield from advise(judgement.stack, judgement.depth, int(left), None, judgement.device or "nbd0", wait_free=False)
+    if margin < 0 and math.isfinite(margin):
+        drawn = sum(ring.size or 0 for ring in survey.rings if ring.draws)
+        yield from _min_free(survey, int(survey.reserve - margin))
+        yield from shrink_rings(survey.reserve - drawn - margin, survey.reserve, survey.host)
+
+
+def _min_free(survey: Survey, needed: int) -> Iterator[Advice]:
+    """The vm.min_free_kbytes whose reserve has `needed` bytes, for the path, the other paths and the rings together."""
+    host, now = survey.host, survey.host.sysctls.get("vm.min_free_kbytes")
+    try:
+        kbytes = host.min_free_kbytes_for(needed)
+    except HostError:
+        return
+    have = host.page_size * exclusive_reserve(host.zones_with(kbytes))
+    share = kbytes * 1024 / max(1, sum(zone.managed for zone in host.zones) * host.page_size)
+    caveat = "of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC"
+    yield Advice(
+        f"Make the reserve large enough for everything that draws on it: vm.min_free_kbytes of at least {kbytes:,}",
+        "/etc/sysctl.d/90-writeout-reserve.conf",
+        (f"vm.min_free_kbytes = {kbytes}",),
+        f"the exclusive reserve becomes {format_bytes(have)}, and {format_bytes(needed)} are needed: this path, the others, rings",
+        have - needed,
+        f"delete the file; sysctl vm.min_free_kbytes={now if isinstance(now, int) else '(its value before)'}",
+        caveat + (f"; this is {share:.0%} of memory, so rather lower the depth or the size of requests" if share > MOST_MIN_FREE else ""),
+    )
+
+
+def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
+    """The least vm.min_free_kbytes whose floors lie far enough apart for the draw of the stack's file, found by bisection."""
+    now = host.sysctls.get("vm.min_free_kbytes")
+    if judgement.verdict.safe or not isinstance(now, int) or not 0 < now < 1 << 32:
+        return
+
+    def floors_at(kbytes: int) -> tuple[int, int]:
+        return floors(host.zones_with(kbytes), host)
+
+    low, high = now, 2 * now
+    try:
+        while not sizing.verdict(ladder(*floors_at(high))).safe:
+            low, high = high, 2 * high
+            if high > 64 * now + (1 << 16):
+                return
+        while high - low > max(1, now // 64):
+            middle = (low + high) // 2
+            low, high = (low, middle) if sizing.verdict(ladder(*floors_at(middle))).safe else (middle, high)
+    except (HostError, StackError):
+        return
+    ordinary, atomic = floors_at(high)
+    old_ordinary, old_atomic = floors(host.zones, host)
+    yield Advice(
+        f"Set the floors apart, so that the refill is not refused: vm.min_free_kbytes of at least {high:,}",
+        "/etc/sysctl.d/90-writeout-reserve.conf",
+        (f"vm.min_free_kbytes = {high}",),
+        f"the cushion between the ordinary and the atomic floor becomes {format_bytes(ordinary - atomic)} (now "
+        f"{format_bytes(old_ordinary - old_atomic)}), and the draw reckoned with fits into it",
+        ordinary - atomic - (old_ordinary - old_atomic),
+        f"delete the file; sysctl vm.min_free_kbytes={now}",
+        "the draw is that of one measured machine; a server in the same machine is not cured by it",
+    )
+
+
