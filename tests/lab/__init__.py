@@ -3,6 +3,7 @@
     experiment.py   one YAML file is one experiment: settings, load, limits, repeats; `vary` makes it a grid
     packages.py     kernel, busybox and qemu through apt
     image.py        guest programs and drivers into an initramfs, without root
+    host.py         how busy the host was meanwhile
     runner.py       one guest at a time, one JSON line a run, resumable
     console.py      what a console says: verdict, refusals, who waits
     guest/          the programs and the one script of the guest

@@ -17,6 +17,7 @@ from mmmodel.units import parse_bytes, parse_seconds
 EXPERIMENTS = Path(__file__).resolve().parent / "experiments"
 MIB = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+LATER = ("parameters", "patch")  # fields that came later than the first recorded runs; where they are empty, digests stay
 VALUE = re.compile(r"[\w.:/+-]+")  # a kernel command line keeps these as they are
 
 
@@ -74,6 +75,7 @@ class Settings(Strict):
 
     mode: Literal["swap", "trace", "boot"] = "swap"
     kernel: str = "cloud-6.1"
+    patch: str = ""  # a driver changed as patches.yaml says
     memory: Mib = 192
     nic: Literal["virtio-net-pci", "e1000", "e1000e"] = "virtio-net-pci"
     nic_options: dict[str, str | int] = Field(default_factory=dict)
@@ -102,8 +104,9 @@ class Settings(Strict):
         """Twelve hex digits of what the guest is told; limits of the host do not count."""
         told = self.model_dump(mode="json")
         told["limits"].pop("host")
-        if not self.parameters:  # came later than the first recorded runs
-            told.pop("parameters")
+        for later in LATER:
+            if not told[later]:
+                told.pop(later)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def command_line(self, port: int) -> str:

@@ -74,8 +74,8 @@ def programs(folder: Path) -> dict[str, bytes]:
     return made
 
 
-def build(kernel: Kernel, busybox: Path, binaries: dict[str, bytes], to: Path) -> Path:
-    """Write the initramfs for one kernel to `to`."""
+def build(kernel: Kernel, busybox: Path, binaries: dict[str, bytes], to: Path, instead: dict[str, bytes] | None = None) -> Path:
+    """Write the initramfs for one kernel to `to`; `instead`: files of modules that take the place of the package's."""
     folder, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     entries = [Entry(name, folder) for name in ("bin", "dev", "proc", "sys", "tmp", "modules")]
     entries += [Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)), Entry("init", program, (GUEST / "init").read_bytes())]
@@ -87,7 +87,7 @@ def build(kernel: Kernel, busybox: Path, binaries: dict[str, bytes], to: Path) -
         if not files:
             continue
         for file in files:
-            packed[_module(file)] = _content(kernel.modules / file)
+            packed[_module(file)] = (instead or {}).get(_module(file)) or _content(kernel.modules / file)
         listing = "".join(f"{_module(file)}\n" for file in dict.fromkeys(files))
         entries.append(Entry(f"modules/{driver}.list", stat.S_IFREG | 0o644, listing.encode()))
     entries += [Entry(f"modules/{name}", stat.S_IFREG | 0o644, content) for name, content in packed.items()]

@@ -13,7 +13,7 @@ from mmmodel.catalogue import read_yaml
 
 KERNELS = Path(__file__).resolve().parent / "kernels.yaml"
 QEMU = "qemu-system-x86_64"
-TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg"}
+TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg", "make": "make", "strip": "binutils"}
 
 
 class Unavailable(RuntimeError):
@@ -94,6 +94,32 @@ def kernel(name: str, folder: Path) -> Kernel:
     if not (modules / "modules.dep").exists():
         _run([tool("depmod"), "-b", str(modules.parents[2]), release], "depmod failed")
     return Kernel(name, package, version, release, image, modules, note)
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What a module is compiled against: the kernel's build folder, the folder common to its flavours, the source archive."""
+
+    build: Path
+    common: Path
+    source: Path
+
+
+def headers(kernel: Kernel, folder: Path) -> Headers:
+    """Debian's headers and source of exactly that kernel, unpacked below `folder`. Raises Unavailable."""
+    known = read_yaml(KERNELS).get(kernel.name, {})
+    if "headers" not in known or kernel.note:
+        raise Unavailable(f"{kernel.name}: no headers are named for {kernel.package} {kernel.version} in {KERNELS.name}")
+    place = folder / f"{kernel.name}-headers"
+    for package in known["headers"]:
+        if not (place / f"{package}.done").exists():
+            _unpack(package, kernel.version, place)
+            (place / f"{package}.done").touch()
+    sources, archives = place / "usr" / "src", sorted((place / "usr" / "src").glob("linux-source-*.tar.xz"))
+    common = sorted(sources.glob("linux-headers-*-common"))
+    if len(archives) != 1 or len(common) != 1:
+        raise Unavailable(f"{kernel.name}: {', '.join(known['headers'])} hold no source archive or no common headers")
+    return Headers(sources / f"linux-headers-{kernel.release}", common[0], archives[0])
 
 
 def newest(meta: str) -> str:

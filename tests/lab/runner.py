@@ -18,7 +18,9 @@ from typing import Any
 
 from tests.lab.console import Outcome, parse_console
 from tests.lab.experiment import Experiment, Settings
+from tests.lab.host import read_busy
 from tests.lab.image import build, programs
+from tests.lab.modules import built
 from tests.lab.packages import QEMU, TOOLS, Kernel, Unavailable, busybox, kernel, package_version, qemu_version, tool
 
 SWAP_MIB = 640
@@ -30,21 +32,22 @@ class Lab:
     def __init__(self, folder: Path):
         self.folder = folder.resolve()
         self.results = self.folder / "results.jsonl"
-        self._ready: dict[str, tuple[Kernel, Path]] = {}
+        self._ready: dict[tuple[str, str], tuple[Kernel, Path]] = {}
         self._qemu = ""
         for name in ("consoles", "traces", "images", "disks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
-    def prepare(self, name: str) -> tuple[Kernel, Path]:
-        """The kernel of that name and its initramfs. Raises Unavailable."""
-        if name not in self._ready:
+    def prepare(self, name: str, patch: str = "") -> tuple[Kernel, Path]:
+        """The kernel of that name and its initramfs, with a driver changed if `patch` says so. Raises Unavailable."""
+        if (name, patch) not in self._ready:
             self._qemu = f"{qemu_version()}; package {package_version(TOOLS[QEMU])}"
             packages = self.folder / "packages"
             chosen = kernel(name, packages)
             binaries = programs(self.folder / "programs")
-            image = build(chosen, busybox(packages), binaries, self.folder / "images" / f"{chosen.release}.cpio.gz")
-            self._ready[name] = chosen, image
-        return self._ready[name]
+            instead = dict([built(chosen, patch, packages, self.folder / "modules")]) if patch else {}
+            image = self.folder / "images" / f"{chosen.release}{patch and '-'}{patch}.cpio.gz"
+            self._ready[name, patch] = chosen, build(chosen, busybox(packages), binaries, image, instead)
+        return self._ready[name, patch]
 
     def done(self) -> set[tuple[str, int]]:
         """(digest of the settings, repeat) of the runs that came to a verdict; those that only failed are made again."""
@@ -55,9 +58,11 @@ class Lab:
 
     def run(self, label: str, settings: Settings, repeat: int) -> dict[str, Any]:
         """Boot one guest, wait for its end, append its line to the results and return it."""
-        chosen, image = self.prepare(settings.kernel)
+        chosen, image = self.prepare(settings.kernel, settings.patch)
         begun = datetime.datetime.now(datetime.UTC)
+        before = read_busy()
         console, host_ended = self._boot(settings, chosen, image)
+        busy = before.until(read_busy())
         outcome = parse_console(console)
         slug = f"{label.replace('/', '-').replace(',', '_')}_{repeat}"
         (self.folder / "consoles" / f"{slug}.txt.gz").write_bytes(gzip.compress(console.encode()))
@@ -73,6 +78,7 @@ class Lab:
             "qemu": self._qemu,
             "date": begun.isoformat(timespec="seconds"),
             "host_load": round(os.getloadavg()[0], 1),  # frequencies may depend on it
+            "host_busy": busy,
             "host_seconds": round((datetime.datetime.now(datetime.UTC) - begun).total_seconds(), 1),
         }
         if outcome.verdict == "traced":
