@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mmmodel.catalogue import read_yaml
 
 KERNELS = Path(__file__).resolve().parent / "kernels.yaml"
 QEMU = "qemu-system-x86_64"
-TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg", "make": "make", "strip": "binutils"}
+TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg", "make": "make", "strip": "binutils", "mkfs.ext4": "e2fsprogs"}
 
 
 class Unavailable(RuntimeError):
@@ -68,6 +69,33 @@ def busybox(folder: Path) -> Path:
     if not binary.exists():
         _unpack("busybox-static", None, place)
     return binary
+
+
+def user_program(binary: str, packages: Sequence[str], folder: Path) -> dict[str, bytes]:
+    """A program of Debian's `packages` (its own first) with all libraries that it loads, by absolute path. Raises Unavailable."""
+    place = folder / packages[0]
+    for package in packages:
+        if not (place / f"{package}.done").exists():
+            _unpack(package, None, place)
+            (place / f"{package}.done").touch()
+    found = [path for path in place.rglob(binary) if path.is_file()]
+    if len(found) != 1:
+        raise Unavailable(f"{packages[0]} holds {len(found)} files {binary}, not one")
+    libraries = ":".join(str(path) for part in ("usr/lib", "lib") for path in place.glob(f"{part}/*-linux-gnu"))
+    said = subprocess.run(["ldd", str(found[0])], capture_output=True, text=True, env={**os.environ, "LD_LIBRARY_PATH": libraries})
+    if missing := re.findall(r"(\S+) => not found", said.stdout):
+        raise Unavailable(f"{binary}: {', '.join(missing)} are in none of {', '.join(packages)}")
+    files = {f"/bin/{binary}": found[0].read_bytes()}
+    for name, path in library_paths(said.stdout):
+        files[name] = Path(path).read_bytes()
+    return files
+
+
+def library_paths(said: str) -> list[tuple[str, str]]:
+    """(path in the guest, path here) of the libraries in what ldd says; the loader keeps the path that programs name it by."""
+    named = re.findall(r"^\s*(\S+) => (/\S+)", said, re.MULTILINE)
+    loaders = re.findall(r"^\s*(/\S+) \(0x", said, re.MULTILINE)
+    return [(f"/lib/x86_64-linux-gnu/{name}", path) for name, path in named] + [(path, path) for path in loaders]
 
 
 def kernel(name: str, folder: Path) -> Kernel:

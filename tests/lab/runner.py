@@ -11,6 +11,7 @@ import datetime
 import gzip
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,21 @@ from tests.lab.experiment import Experiment, Settings
 from tests.lab.host import read_busy
 from tests.lab.image import build, programs
 from tests.lab.modules import built
-from tests.lab.packages import QEMU, TOOLS, Kernel, Unavailable, busybox, kernel, package_version, qemu_version, tool
+from tests.lab.packages import (
+    QEMU,
+    TOOLS,
+    Kernel,
+    Unavailable,
+    busybox,
+    kernel,
+    package_version,
+    qemu_version,
+    tool,
+    user_program,
+)
 
 SWAP_MIB = 640
+FUSE = ("fuse2fs", ("fuse2fs", "libfuse2"))  # the program and the packages that hold it and what is not everywhere
 
 
 class Lab:
@@ -32,22 +45,24 @@ class Lab:
     def __init__(self, folder: Path):
         self.folder = folder.resolve()
         self.results = self.folder / "results.jsonl"
-        self._ready: dict[tuple[str, str], tuple[Kernel, Path]] = {}
+        self._ready: dict[tuple[str, str, str], tuple[Kernel, Path]] = {}
         self._qemu = ""
         for name in ("consoles", "traces", "images", "disks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
-    def prepare(self, name: str, patch: str = "") -> tuple[Kernel, Path]:
+    def prepare(self, name: str, patch: str = "", stack: str = "nbd") -> tuple[Kernel, Path]:
         """The kernel of that name and its initramfs, with a driver changed if `patch` says so. Raises Unavailable."""
-        if (name, patch) not in self._ready:
+        if (name, patch, stack) not in self._ready:
             self._qemu = f"{qemu_version()}; package {package_version(TOOLS[QEMU])}"
             packages = self.folder / "packages"
             chosen = kernel(name, packages)
             binaries = programs(self.folder / "programs")
             instead = dict([built(chosen, patch, packages, self.folder / "modules")]) if patch else {}
-            image = self.folder / "images" / f"{chosen.release}{patch and '-'}{patch}.cpio.gz"
-            self._ready[name, patch] = chosen, build(chosen, busybox(packages), binaries, image, instead)
-        return self._ready[name, patch]
+            files = user_program(*FUSE, packages) if stack == "fuse" else {}
+            slug = "-".join(part for part in (chosen.release, patch, stack) if part not in ("", "nbd"))
+            image = build(chosen, busybox(packages), binaries, self.folder / "images" / f"{slug}.cpio.gz", instead, stack, files)
+            self._ready[name, patch, stack] = chosen, image
+        return self._ready[name, patch, stack]
 
     def done(self) -> set[tuple[str, int]]:
         """(digest of the settings, repeat) of the runs that came to a verdict; those that only failed are made again."""
@@ -58,7 +73,7 @@ class Lab:
 
     def run(self, label: str, settings: Settings, repeat: int) -> dict[str, Any]:
         """Boot one guest, wait for its end, append its line to the results and return it."""
-        chosen, image = self.prepare(settings.kernel, settings.patch)
+        chosen, image = self.prepare(settings.kernel, settings.patch, settings.stack)
         begun = datetime.datetime.now(datetime.UTC)
         before = read_busy()
         console, host_ended = self._boot(settings, chosen, image)
@@ -91,20 +106,19 @@ class Lab:
         return line
 
     def _boot(self, settings: Settings, chosen: Kernel, image: Path) -> tuple[str, bool]:
-        with _server(self.folder, settings) as port:
-            command = ["timeout", "--foreground", "-s", "KILL", f"{settings.limits.host:g}"]  # holds even if we are killed
-            command += [tool(QEMU), "-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", "1", "-m", str(settings.memory)]
-            command += ["-nodefaults", "-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"]
-            command += ["-kernel", str(chosen.image), "-initrd", str(image), "-append", settings.command_line(port)]
+        with self._server(settings, chosen, image) as port:
+            command = [*self._machine(settings.limits.host, settings.memory, chosen, image), "-append", settings.command_line(port)]
             command += self._devices(settings)
             guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            try:
+            with _ended(guest):
                 said, _ = guest.communicate()
                 return _text(said), guest.returncode in (-9, 137)
-            finally:
-                if guest.poll() is None:
-                    guest.terminate()  # timeout passes it on to qemu
-                    guest.wait()
+
+    def _machine(self, limit: float, memory: int, chosen: Kernel, image: Path) -> list[str]:
+        command = ["timeout", "--foreground", "-s", "KILL", f"{limit:g}"]  # holds even if we are killed
+        command += [tool(QEMU), "-accel", "tcg", "-cpu", "max", "-machine", "q35", "-smp", "1", "-m", str(memory)]
+        command += ["-nodefaults", "-nographic", "-no-reboot", "-monitor", "none", "-serial", "stdio"]
+        return command + ["-kernel", str(chosen.image), "-initrd", str(image)]
 
     def _devices(self, settings: Settings) -> list[str]:
         devices = []
@@ -112,12 +126,45 @@ class Lab:
             options = "".join(f",{name}={value}" for name, value in settings.nic_options.items())
             devices += ["-netdev", "user,id=net", "-device", f"{settings.nic},netdev=net,romfile={options}"]
         if settings.server != "host" or settings.mode == "trace":
-            disk = self.folder / "disks" / "disk.img"
-            disk.unlink(missing_ok=True)
-            with disk.open("wb") as file:
-                file.truncate(SWAP_MIB << 20)
-            devices += ["-drive", f"file={disk},format=raw,if=none,id=disk,cache=unsafe", "-device", "virtio-blk-pci,drive=disk"]
+            devices += self._disk("disk", settings.stack in ("loop", "loop-direct", "fuse"))
         return devices
+
+    def _disk(self, name: str, formatted: bool = False) -> list[str]:
+        disk = self.folder / "disks" / f"{name}.img"
+        disk.unlink(missing_ok=True)
+        with disk.open("wb") as file:
+            file.truncate(SWAP_MIB << 20)
+        if formatted:
+            subprocess.run([tool("mkfs.ext4"), "-q", "-O", "^has_journal", "-m", "0", str(disk)], check=True)
+        return ["-drive", f"file={disk},format=raw,if=none,id={name},cache=unsafe", "-device", f"virtio-blk-pci,drive={name}"]
+
+    @contextlib.contextmanager
+    def _server(self, settings: Settings, chosen: Kernel, image: Path) -> Iterator[int]:
+        """What the guest's requests go to, for the length of a run; its port on 127.0.0.1, or 0 where the guest needs none."""
+        if settings.server != "host":
+            yield 0
+        elif settings.stack == "nvme-tcp":
+            with self._second_guest(settings, chosen, image) as port:
+                yield port
+        else:
+            with _nbd_server(self.folder, settings) as port:
+                yield port
+
+    @contextlib.contextmanager
+    def _second_guest(self, settings: Settings, chosen: Kernel, image: Path) -> Iterator[int]:
+        """A guest with memory enough that serves its disk over NVMe/TCP: user space on the host has no such target."""
+        port = _free_port()
+        other = Settings(mode="serve", stack="nvme-tcp", memory="512 MiB", limits=settings.limits.model_dump() | {"guest": settings.limits.host - 1})
+        command = [*self._machine(settings.limits.host, other.memory, chosen, image), "-append", other.command_line(0)]
+        command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:4420", "-device", "virtio-net-pci,netdev=net,romfile="]
+        guest = subprocess.Popen([*command, *self._disk("served")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        with _ended(guest):
+            for line in guest.stdout or ():
+                if b"LAB serving" in line:
+                    break
+            else:
+                raise Unavailable("the guest that serves did not come up")
+            yield port
 
 
 def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
@@ -161,23 +208,33 @@ def matrix(chosen: list[Experiment], done: set[tuple[str, int]]) -> Iterator[tup
 
 
 @contextlib.contextmanager
-def _server(folder: Path, settings: Settings) -> Iterator[int]:
-    """An NBD server on 127.0.0.1 for the length of a run; its port, or 0 where the guest needs none."""
-    if settings.server != "host":
-        yield 0
-        return
+def _nbd_server(folder: Path, settings: Settings) -> Iterator[int]:
     command = [str(folder / "programs" / "nbd-server"), "-p", "0", "-s", "600", *settings.server_options]
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    try:
+    with _ended(server):
         said = server.stdout.readline().split() if server.stdout else []
         if len(said) != 2 or said[0] != "PORT":
             raise Unavailable("the NBD server did not start")
         yield int(said[1])
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen) -> Iterator[None]:
+    """No process of a run outlives it; `timeout` passes the signal on to its guest."""
+    try:
+        yield
     finally:
-        server.kill()
-        server.wait()
-        if server.stdout:
-            server.stdout.close()
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def _text(said: bytes) -> str:
