@@ -3,10 +3,13 @@
     pressure    share of the run in which some task of the host waited for a CPU   (/proc/pressure/cpu, kernel 4.20)
     steal       share of the host's CPU time that its own hypervisor took away     (/proc/stat, field 8)
     guest_cpu   CPU seconds of the emulator                                        (getrusage of the children waited for)
+    nice        priority against other sessions: where the kernel groups tasks by session, the group's nice decides and the
+                task's own does not                                                (/proc/self/autogroup, sched(7))
 """
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import time
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRESSURE, STAT = Path("/proc/pressure/cpu"), Path("/proc/stat")
+GROUP, GROUPED = Path("/proc/self/autogroup"), Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,18 @@ def stolen_ticks(text: str) -> tuple[int | None, int | None]:
     found = re.search(r"^cpu +(.+)$", text, re.MULTILINE)
     fields = [int(word) for word in found[1].split()] if found else []
     return (fields[7], sum(fields[:8])) if len(fields) >= 8 else (None, None)
+
+
+def niceness() -> int:
+    """The nice value that counts against tasks of other sessions."""
+    group = group_nice(_text(GROUP)) if _text(GROUPED).strip() == "1" else None
+    return os.getpriority(os.PRIO_PROCESS, 0) if group is None else group
+
+
+def group_nice(text: str) -> int | None:
+    """The value in /proc/PID/autogroup, such as "/autogroup-307 nice -10"."""
+    found = re.search(r"nice (-?\d+)$", text.strip())
+    return int(found[1]) if found else None
 
 
 def _text(path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.lab.console import Outcome, parse_console
 from tests.lab.experiment import Experiment, Settings
-from tests.lab.host import read_busy
+from tests.lab.host import niceness, read_busy
 from tests.lab.image import build, programs
 from tests.lab.modules import built
 from tests.lab.packages import (
@@ -93,7 +93,7 @@ class Lab:
             "qemu": self._qemu,
             "date": begun.isoformat(timespec="seconds"),
             "host_load": round(os.getloadavg()[0], 1),  # frequencies may depend on it
-            "host_busy": busy,
+            "host_busy": busy | {"nice": niceness()},
             "host_seconds": round((datetime.datetime.now(datetime.UTC) - begun).total_seconds(), 1),
         }
         if outcome.verdict == "traced":

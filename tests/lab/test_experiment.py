@@ -1,5 +1,6 @@
 """Experiments as files, the matrix that they span, the image and the table: everything of the lab but the boot."""
 
+import gzip
 import json
 import stat
 import subprocess
@@ -9,8 +10,8 @@ import pytest
 from mmmodel.measured import RECORDED, read_predictions
 from tests.lab.__main__ import main
 from tests.lab.experiment import EXPERIMENTS, ExperimentError, Settings, experiments, load_experiment
-from tests.lab.image import Entry, cpio, module_order
-from tests.lab.packages import Unavailable, kernel
+from tests.lab.image import Entry, build, cpio, module_order
+from tests.lab.packages import Kernel, Unavailable, kernel
 from tests.lab.runner import Lab, matrix
 from tests.lab.table import table
 
@@ -51,6 +52,8 @@ def test_a_variant_adds_to_mappings_and_leaves_the_others_alone(tmp_path):
         ("name: try\ntitle: t\nsettings: {nic: rtl8139}\n", "nic"),
         ("name: try\ntitle: t\nsettings: {limits: {stall: 90 s}}\n", "stall \\+ confirm < guest < host"),
         ("name: try\ntitle: t\nsettings: {sysctls: {a.b: 'x y'}}\n", "kernel command line"),
+        ("name: try\ntitle: t\nsettings: {stack: loop}\n", "write server: none"),
+        ("name: try\ntitle: t\nsettings: {stack: nvme-tcp, server: none}\n", "write guest"),
         ("name: try\ntitle: t\nvary: {memory: []}\n", "empty"),
         ("name: try\ntitle: t\nspeed: 3\n", "speed"),
         ("name: [", "try.yaml"),
@@ -81,6 +84,40 @@ def test_the_digest_is_of_what_the_guest_is_told():
     base = Settings()
     assert base.digest == Settings.model_validate({"limits": {"host": "500 s"}}).digest
     assert base.digest != Settings.model_validate({"load": {"processes": 1}}).digest
+    assert len({base.digest, *(Settings.model_validate(one).digest for one in ({"patch": "rebuilt"}, {"stack": "nvme-tcp"}))}) == 3
+
+
+def test_recorded_runs_are_of_the_cells_that_the_files_describe_today():
+    cells = {label: settings.digest for one in experiments() for label, settings in one.cells()}
+    lines = [json.loads(text) for text in (RECORDED / "runs.jsonl").read_text().splitlines()]
+    assert {one["label"] for one in lines} <= set(cells)
+    assert all(one["digest"] == cells[one["label"]] for one in lines)
+
+
+def test_only_the_image_of_a_stack_has_what_it_needs(tmp_path):
+    (tmp_path / "modules.dep").write_text("k/virtio_net.ko:\nk/loop.ko:\n")
+    (tmp_path / "k").mkdir()
+    for name in ("virtio_net", "loop"):
+        (tmp_path / "k" / f"{name}.ko").write_bytes(f"stock {name}".encode())
+    (tmp_path / "busybox").write_bytes(b"box")
+    kernel = Kernel("cloud-6.1", "p", "1", "r", tmp_path, tmp_path)
+    binaries = {"hog": b"the hog", "loop-attach": b"the loop"}
+
+    def image(*rest):
+        return gzip.decompress(build(kernel, tmp_path / "busybox", binaries, tmp_path / "image", *rest).read_bytes())
+
+    plain, loop = image(), image({}, "loop")
+    assert b"stock virtio_net" in plain
+    assert b"the hog" in plain
+    assert b"stock loop" not in plain
+    assert b"the loop" not in plain
+    assert b"stock loop" in loop
+    assert b"the loop" in loop
+    patched = image({"virtio_net": b"changed one"}, "nbd", {"/lib/x/lib.so": b"library"})
+    assert b"changed one" in patched
+    assert b"stock virtio_net" not in patched
+    assert b"library" in patched
+    assert patched.index(b"lib/x\0") < patched.index(b"lib/x/lib.so\0")
 
 
 def test_the_matrix_goes_repeat_by_repeat_and_leaves_out_what_is_done():
