@@ -4,6 +4,7 @@
     Frequency     hangs of runs with the interval of Clopper and Pearson (1934)
     Prediction    what was said of a setting before it was run
     confront      prediction against frequency: agreed, conservative, WRONG or open
+    Counterpart   the recorded settings that stand for a scheme of the catalogue
     Floors        what the rights leave of the guest's free memory, and the cushion between two of them
 
 The rule that the predictions use (design section 4.12, domain section 6.2): a refused refill of the receive ring switches
@@ -163,7 +164,7 @@ def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.
 def is_plain(run: Run) -> bool:
     """Whether nothing but kernel, sysctls and server place differ from the default: 8 processes, virtio-net, server on the host."""
     told = run.settings
-    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory")
+    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory", "patch", "stack")
     boosted = "vm.watermark_boost_factor" not in told.get("sysctls", {})
     return not any(told.get(key) for key in other) and boosted and told.get("server", "host") == "host" and _processes(told) == 8
 
@@ -242,6 +243,53 @@ def confront(predictions: Sequence[Prediction], runs: Iterable[Run]) -> list[Con
         matched = [run for label in prediction.settings for run in groups.get(label, ())]
         made.append(Confrontation(prediction, frequency(matched) if matched else None))
     return made
+
+
+# ---- schemes of the catalogue ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """The recorded settings that stand for a scheme on a stack (`scheme` empty: the stack as it is), and what was done for it.
+
+    `near`: on another path than that stack, so the frequency speaks of the idea, not of the stack's verdict.
+    """
+
+    stack: str
+    scheme: str
+    request: str
+    settings: tuple[str, ...]
+    said: str
+    near: bool = False
+
+    def frequency(self, runs: Iterable[Run]) -> Frequency | None:
+        """How many of these runs of its settings hung; None where there is none."""
+        matched = [run for run in runs if run.label in self.settings and run.verdict in COUNTED]
+        return frequency(matched) if matched else None
+
+    def describe(self, runs: Iterable[Run]) -> str:
+        """The frequency with its interval and what was run, "not run" where nothing was."""
+        found = self.frequency(runs)
+        return "not run" if found is None else f"{found} hung: {self.said}" + (" (another path)" if self.near else "")
+
+
+def counterparts(path: str | Path = RECORDED / "schemes.yaml") -> list[Counterpart]:
+    """All counterparts of a file, stack by stack. Raises ValueError naming what is missing."""
+    made = []
+    for stack, schemes in read_yaml(Path(path)).items():
+        for scheme, one in schemes.items():
+            try:
+                said = " ".join(str(one["said"]).split())
+                made.append(Counterpart(stack, scheme, one["request"], tuple(one["settings"]), said, bool(one.get("near", False))))
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{Path(path).name}: {stack} {scheme}: needs request, settings and said ({error})") from None
+    return made
+
+
+def counterpart(stack: str, scheme: str, request: str) -> Counterpart | None:
+    """What was run for a scheme on one class of a stack; None where nothing stands for it."""
+    wanted = (stack, scheme, request)
+    return next((one for one in counterparts() if (one.stack, one.scheme, one.request) == wanted), None)
 
 
 # ---- rights of the guest --------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from mmmodel.measured import (
     by_setting,
     confront,
     console,
+    counterpart,
+    counterparts,
     draw,
     floors,
     frequency,
@@ -207,11 +209,38 @@ def test_the_prototypes_refusals():
         ({"load": {"processes": 1}}, False),
         ({"crypt": True}, False),
         ({"server": "guest"}, False),
+        ({"patch": "rebuilt"}, False),
+        ({"stack": "nvme-tcp"}, False),
         ({"sysctls": {"vm.watermark_boost_factor": 0}}, False),
     ],
 )
 def test_plain_runs(settings, plain):
     assert is_plain(Run("t", "t", 1, "hang", settings, 1, "k", "p", "q", "d")) == plain
+
+
+def test_counterparts_are_schemes_of_the_catalogue_and_cells_of_the_lab():
+    labels = {run.label for run in recorded_runs()}
+    made = counterparts()
+    assert len(made) >= 12
+    for one in made:
+        stack = mm.load_stack("+".join(filter(None, (one.stack, one.scheme))))
+        assert one.request in stack.requests
+        assert set(one.settings) & labels, one
+
+
+def test_a_counterpart_counts_the_runs_of_its_settings_only():
+    one = counterpart("nbd-swap-virtio", "min-free-2560", "swap-write")
+    mine = [run(one.settings[0], verdict) for verdict in ("hang", "survive", "silent")]
+    assert one.frequency([*mine, run("other", "hang")]) == Frequency(1, 2)
+    assert one.describe(mine) == "1/2 [0.01, 0.99] hung: vm.min_free_kbytes 2560"
+    assert one.describe([]) == "not run"
+    assert counterpart("nbd-swap-virtio", "min-free-2560", "other") is None
+
+
+def test_a_counterpart_without_settings_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text("nbd-tcp: {x: {request: write-4k}}\n")
+    with pytest.raises(ValueError, match="s.yaml: nbd-tcp x: needs request, settings and said"):
+        counterparts(tmp_path / "s.yaml")
 
 
 def test_the_figures_draw_what_they_are_given():
