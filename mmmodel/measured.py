@@ -4,6 +4,7 @@
     Frequency     hangs of runs with the interval of Clopper and Pearson (1934)
     Prediction    what was said of a setting before it was run
     confront      prediction against frequency: agreed, conservative, WRONG or open
+    Survival      the share of runs that still move, over time
     Counterpart   the recorded settings that stand for a scheme of the catalogue
     Floors        what the rights leave of the guest's free memory, and the cushion between two of them
 
@@ -18,6 +19,7 @@ import gzip
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -57,10 +59,18 @@ class Run:
     seconds: float = 0.0
     low_by_zone: dict[str, int] = field(default_factory=dict)
     series: tuple[tuple[float, int, int, int, int], ...] = ()
+    longest_gap: float = 0.0
+    host_load: float | None = None
+    host_busy: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def hung(self) -> bool:
         return self.verdict == "hang"
+
+    @property
+    def last_progress(self) -> float:
+        """Seconds from the load's start to the last page that was dirtied or written: of a hang, when it began."""
+        return max(0.0, self.seconds - self.longest_gap) if self.hung else self.seconds
 
     @property
     def min_free_kbytes(self) -> int | None:
@@ -150,6 +160,44 @@ def frequency(runs: Iterable[Run]) -> Frequency:
     """How many of the runs hung; runs without an outcome are left out. Raises ValueError if none is left."""
     counted = [run for run in runs if run.verdict in COUNTED]
     return Frequency(sum(run.hung for run in counted), len(counted))
+
+
+@dataclass(frozen=True)
+class Survival:
+    """The share of runs that have not hung by `times` (seconds; the first is 0), with a pointwise 95 % interval."""
+
+    times: tuple[float, ...]
+    share: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    hangs: int
+    runs: int
+
+    @property
+    def median(self) -> float:
+        """The first time by which half have hung; inf where fewer did."""
+        return next((time for time, share in zip(self.times, self.share) if share <= 0.5), float("inf"))
+
+
+def survival(runs: Iterable[Run]) -> Survival:
+    """The estimate of Kaplan and Meier (J. Am. Stat. Assoc. 53, 1958) of the time to a hang; a run that ended is censored there.
+
+    Its interval is Greenwood's on the log-log scale. Raises ValueError if no run hung.
+    """
+    from scipy.stats import CensoredData, ecdf
+
+    counted = [run for run in runs if run.verdict in COUNTED and run.recorder == "lab"]
+    hangs = [run.last_progress for run in counted if run.hung]
+    if not hangs:
+        raise ValueError(f"survival: none of {len(counted)} runs hung; their share is 1 as long as they were watched")
+    ended = [run.seconds for run in counted if not run.hung]
+    curve = ecdf(CensoredData(uncensored=hangs, right=ended)).sf
+    with warnings.catch_warnings():  # at a share of 0 or 1 the log-log interval is not defined; there it is (0, 1)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = curve.confidence_interval(method="log-log")
+    low, high = ([bound if bound == bound else float(n) for bound in ends.probabilities] for n, ends in enumerate(interval))
+    start = ((0.0, *map(float, curve.quantiles)), (1.0, *map(float, curve.probabilities)))
+    return Survival(*start, (1.0, *map(float, low)), (1.0, *map(float, high)), len(hangs), len(counted))
 
 
 def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.label) -> dict[Any, list[Run]]:

@@ -97,7 +97,7 @@ class Lab:
             "host_seconds": round((datetime.datetime.now(datetime.UTC) - begun).total_seconds(), 1),
         }
         if outcome.verdict == "traced":
-            data = (self.folder / "disks" / "disk.img").read_bytes().partition(b"\0")[0]
+            data = (self.folder / "disks" / "trace.img").read_bytes().partition(b"\0")[0]
             (self.folder / "traces" / f"{slug}.txt.gz").write_bytes(gzip.compress(data))
         if chosen.note:
             line["note"] = chosen.note
@@ -125,8 +125,10 @@ class Lab:
         if settings.server == "host":
             options = "".join(f",{name}={value}" for name, value in settings.nic_options.items())
             devices += ["-netdev", "user,id=net", "-device", f"{settings.nic},netdev=net,romfile={options}"]
-        if settings.server != "host" or settings.mode == "trace":
+        if settings.server != "host":
             devices += self._disk("disk", settings.stack in ("loop", "loop-direct", "fuse"))
+        if settings.mode == "trace":
+            devices += self._disk("trace")  # the last one: the recording is written to it
         return devices
 
     def _disk(self, name: str, formatted: bool = False) -> list[str]:
