@@ -23,9 +23,10 @@ EXTRA_DRIVERS = {
     "loop-direct": ("ext4", "loop"),
     "fuse": ("ext4", "loop", "fuse"),
     "nvme-tcp": ("nvmet_tcp", "nvme_tcp"),
+    "iscsi": ("iscsi_tcp", "sd_mod"),
 }
 EXTRA_PROGRAMS = {"loop-attach": ("loop", "loop-direct", "fuse")}
-ALSO = {"aes": ("aes_generic", "aesni_intel"), "xts": ("ecb", "xts"), "ext4": ("crc32c_generic", "crc32c_intel", "ext4")}  # a name of ours for several modules
+ALSO = {"aes": ("aes_generic", "aesni_intel"), "xts": ("ecb", "xts"), "ext4": ("crc32c_generic", "crc32c_intel", "ext4"), "sd_mod": ("crct10dif_generic", "sd_mod")}  # a name of ours for several modules
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def busybox(folder: Path) -> Path:
     return binary
 
 
-def user_program(binary: str, packages: Sequence[str], folder: Path) -> dict[str, bytes]:
-    """A program of Debian's `packages` (its own first) with all libraries that it loads, by absolute path. Raises Unavailable."""
+def unpacked_program(binary: str, packages: Sequence[str], folder: Path) -> tuple[Path, dict[str, str]]:
+    """A program of Debian's `packages` (its own first), unpacked only, and the environment to run it in. Raises Unavailable."""
     place = folder / packages[0]
     for package in packages:
         if not (place / f"{package}.done").exists():
@@ -82,10 +82,18 @@ def user_program(binary: str, packages: Sequence[str], folder: Path) -> dict[str
     if len(found) != 1:
         raise Unavailable(f"{packages[0]} holds {len(found)} files {binary}, not one")
     libraries = ":".join(str(path) for part in ("usr/lib", "lib") for path in place.glob(f"{part}/*-linux-gnu"))
-    said = subprocess.run(["ldd", str(found[0])], capture_output=True, text=True, env={**os.environ, "LD_LIBRARY_PATH": libraries})
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    said = subprocess.run(["ldd", str(found[0])], capture_output=True, text=True, env=environment)
     if missing := re.findall(r"(\S+) => not found", said.stdout):
         raise Unavailable(f"{binary}: {', '.join(missing)} are in none of {', '.join(packages)}")
-    files = {f"/bin/{binary}": found[0].read_bytes()}
+    return found[0], environment
+
+
+def user_program(binary: str, packages: Sequence[str], folder: Path) -> dict[str, bytes]:
+    """That program with all libraries that it loads, by absolute path in the guest. Raises Unavailable."""
+    program, environment = unpacked_program(binary, packages, folder)
+    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, env=environment)
+    files = {f"/bin/{binary}": program.read_bytes()}
     for name, path in library_paths(said.stdout):
         files[name] = Path(path).read_bytes()
     return files

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,15 @@ from tests.lab.packages import (
     package_version,
     qemu_version,
     tool,
+    unpacked_program,
     user_program,
 )
 
 SWAP_MIB = 640
-FUSE = ("fuse2fs", ("fuse2fs", "libfuse2"))  # the program and the packages that hold it and what is not everywhere
+# a program, and the packages that hold it and what is not everywhere
+GUEST_PROGRAMS = {"fuse": ("fuse2fs", ("fuse2fs", "libfuse2")), "iscsi": ("iscsistart", ("open-iscsi", "libopeniscsiusr", "libisns0"))}
+TARGET = ("tgt", "libibverbs1", "librdmacm1")  # an iSCSI target in user space
+TARGET_NAME = "iqn.2026-11.lab:disk"
 
 
 class Lab:
@@ -58,7 +63,7 @@ class Lab:
             chosen = kernel(name, packages)
             binaries = programs(self.folder / "programs")
             instead = dict([built(chosen, patch, packages, self.folder / "modules")]) if patch else {}
-            files = user_program(*FUSE, packages) if stack == "fuse" else {}
+            files = user_program(*GUEST_PROGRAMS[stack], packages) if stack in GUEST_PROGRAMS else {}
             slug = "-".join(part for part in (chosen.release, patch, stack) if part not in ("", "nbd"))
             image = build(chosen, busybox(packages), binaries, self.folder / "images" / f"{slug}.cpio.gz", instead, stack, files)
             self._ready[name, patch, stack] = chosen, image
@@ -148,6 +153,9 @@ class Lab:
         elif settings.stack == "nvme-tcp":
             with self._second_guest(settings, chosen, image) as port:
                 yield port
+        elif settings.stack == "iscsi":
+            with self._iscsi_target() as port:
+                yield port
         else:
             with _nbd_server(self.folder, settings) as port:
                 yield port
@@ -166,6 +174,25 @@ class Lab:
                     break
             else:
                 raise Unavailable("the guest that serves did not come up")
+            yield port
+
+
+    @contextlib.contextmanager
+    def _iscsi_target(self) -> Iterator[int]:
+        """tgtd with one disk. It wants to be root (it locks its memory)."""
+        packages, port, disk = self.folder / "packages", _free_port(), self.folder / "disks" / "target.img"
+        daemon, environment = unpacked_program("tgtd", TARGET, packages)
+        administer, _ = unpacked_program("tgtadm", TARGET, packages)
+        environment["TGT_IPC_SOCKET"] = str(self.folder / "tgtd")
+        with disk.open("wb") as file:
+            file.truncate(SWAP_MIB << 20)
+        command = [str(daemon), "-f", "--iscsi", f"portal=127.0.0.1:{port}"]
+        target = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        with _ended(target):
+            for words in ("new --mode target -T " + TARGET_NAME, f"new --mode logicalunit --lun 1 -b {disk}", "bind --mode target -I ALL"):
+                operation = [str(administer), "--lld", "iscsi", "--tid", "1", "--op", *words.split()]
+                if not _tried(operation, environment):
+                    raise Unavailable(f"tgtd did not do: {words}")
             yield port
 
 
@@ -222,15 +249,29 @@ def _nbd_server(folder: Path, settings: Settings) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen) -> Iterator[None]:
-    """No process of a run outlives it; `timeout` passes the signal on to its guest."""
+    """No process of a run outlives it; `timeout` passes the signal on to its guest, tgtd with a target does not listen to it."""
     try:
         yield
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+def _tried(command: list[str], environment: dict[str, str], seconds: float = 5.0) -> bool:
+    """Whether a command succeeds within some seconds; what it asks may still be coming up."""
+    end = time.monotonic() + seconds
+    while subprocess.run(command, env=environment, capture_output=True).returncode:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _free_port() -> int:
