@@ -74,7 +74,7 @@ class Settings(Strict):
     """One cell: everything that decides a run, and nothing else."""
 
     mode: Literal["swap", "trace", "boot", "serve"] = "swap"
-    stack: Literal["nbd", "loop", "loop-direct", "fuse", "nvme-tcp", "iscsi"] = "nbd"  # loop and fuse: a file on the guest's disk
+    stack: Literal["nbd", "loop", "loop-direct", "fuse", "nvme-tcp", "iscsi", "nfs"] = "nbd"  # loop and fuse: a file on the guest's disk
     kernel: str = "cloud-6.1"
     patch: str = ""  # a driver changed as patches.yaml says
     memory: Mib = 192
@@ -104,8 +104,8 @@ class Settings(Strict):
     def _the_disk_is_where_the_stack_wants_it(self) -> Settings:
         if self.stack in ("loop", "loop-direct", "fuse") and self.server != "none":
             raise ValueError(f"server: {self.server!r} with stack {self.stack!r}: its file is on the guest's disk, write server: none")
-        if self.stack == "iscsi" and self.server != "host":
-            raise ValueError(f"server: {self.server!r} with stack 'iscsi': its target runs on the host, write server: host")
+        if self.stack in ("iscsi", "nfs") and self.server != "host":
+            raise ValueError(f"server: {self.server!r} with stack {self.stack!r}: its server runs on the host, write server: host")
         if self.stack == "nvme-tcp" and self.server == "none":
             raise ValueError("server: 'none' with stack 'nvme-tcp': write guest (the same) or host (a second guest stands for it)")
         return self

@@ -81,7 +81,7 @@ def unpacked_program(binary: str, packages: Sequence[str], folder: Path) -> tupl
     found = [path for path in place.rglob(binary) if path.is_file()]
     if len(found) != 1:
         raise Unavailable(f"{packages[0]} holds {len(found)} files {binary}, not one")
-    libraries = ":".join(str(path) for part in ("usr/lib", "lib") for path in place.glob(f"{part}/*-linux-gnu"))
+    libraries = ":".join(str(path) for part in ("usr/lib/*-linux-gnu", "lib/*-linux-gnu", "usr/lib/ganesha") for path in place.glob(part))
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
     said = subprocess.run(["ldd", str(found[0])], capture_output=True, text=True, env=environment)
     if missing := re.findall(r"(\S+) => not found", said.stdout):

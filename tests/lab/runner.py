@@ -41,6 +41,16 @@ SWAP_MIB = 640
 # a program, and the packages that hold it and what is not everywhere
 GUEST_PROGRAMS = {"fuse": ("fuse2fs", ("fuse2fs", "libfuse2")), "iscsi": ("iscsistart", ("open-iscsi", "libopeniscsiusr", "libisns0"))}
 TARGET = ("tgt", "libibverbs1", "librdmacm1")  # an iSCSI target in user space
+# An NFS server in user space. Plug-ins of libnfsidmap1 are looked for where it would be installed.
+NFS = ("nfs-ganesha", "nfs-ganesha-vfs", "libntirpc4.3", "liburcu8", "libwbclient0", "libnfsidmap1", "libtalloc2")
+NFS_PLUGINS = Path("/usr/lib/x86_64-linux-gnu/libnfsidmap")
+GANESHA = """
+NFS_CORE_PARAM {{ Plugins_Dir = "{plugins}"; Bind_addr = 127.0.0.1; NFS_Port = {port}; MNT_Port = {other};
+  Protocols = 4; Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; }}
+NFSv4 {{ RecoveryRoot = "{folder}"; Graceless = true; Minor_Versions = 1, 2; Only_Numeric_Owners = true; idmapconf = "{folder}/idmapd.conf"; }}
+EXPORT {{ Export_Id = 1; Path = "{folder}/export"; Pseudo = "/lab"; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
+  Protocols = 4; Transports = TCP; FSAL {{ Name = VFS; }} }}
+"""
 TARGET_NAME = "iqn.2026-11.lab:disk"
 
 
@@ -153,8 +163,8 @@ class Lab:
         elif settings.stack == "nvme-tcp":
             with self._second_guest(settings, chosen, image) as port:
                 yield port
-        elif settings.stack == "iscsi":
-            with self._iscsi_target() as port:
+        elif settings.stack in ("iscsi", "nfs"):
+            with self._iscsi_target() if settings.stack == "iscsi" else self._nfs_server() as port:
                 yield port
         else:
             with _nbd_server(self.folder, settings) as port:
@@ -193,6 +203,27 @@ class Lab:
                 operation = [str(administer), "--lld", "iscsi", "--tid", "1", "--op", *words.split()]
                 if not _tried(operation, environment):
                     raise Unavailable(f"tgtd did not do: {words}")
+            yield port
+
+
+    @contextlib.contextmanager
+    def _nfs_server(self) -> Iterator[int]:
+        """nfs-ganesha with one file, its blocks allocated. It wants to be root (it opens files by handle)."""
+        if not NFS_PLUGINS.is_dir():
+            raise Unavailable("nfs-ganesha needs libnfsidmap1 where it looks for it; install it with: apt-get install libnfsidmap1")
+        daemon, environment = unpacked_program("ganesha.nfsd", NFS, self.folder / "packages")
+        folder, port = self.folder / "nfs", _free_port()
+        (folder / "export").mkdir(parents=True, exist_ok=True)
+        plugins = next((self.folder / "packages" / NFS[0]).rglob("libfsalvfs.so")).parent
+        (folder / "idmapd.conf").write_text("[General]\nDomain = lab\n[Translation]\nMethod = nsswitch\n")
+        (folder / "ganesha.conf").write_text(GANESHA.format(plugins=plugins, port=port, other=_free_port(), folder=folder))
+        with (folder / "export" / "swap").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, SWAP_MIB << 20)
+        command = [str(daemon), "-F", "-L", str(folder / "log"), "-f", str(folder / "ganesha.conf"), "-p", str(folder / "pid")]
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        with _ended(server):
+            if not _listens(port):
+                raise Unavailable("nfs-ganesha does not listen; its log stands in nfs/log")
             yield port
 
 
@@ -272,6 +303,16 @@ def _tried(command: list[str], environment: dict[str, str], seconds: float = 5.0
             return False
         time.sleep(0.2)
     return True
+
+
+def _listens(port: int, seconds: float = 20.0) -> bool:
+    """Whether something accepts connections on that port of 127.0.0.1 within some seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _free_port() -> int:

@@ -54,6 +54,7 @@ def test_a_variant_adds_to_mappings_and_leaves_the_others_alone(tmp_path):
         ("name: try\ntitle: t\nsettings: {sysctls: {a.b: 'x y'}}\n", "kernel command line"),
         ("name: try\ntitle: t\nsettings: {stack: loop}\n", "write server: none"),
         ("name: try\ntitle: t\nsettings: {stack: nvme-tcp, server: none}\n", "write guest"),
+        ("name: try\ntitle: t\nsettings: {stack: nfs, server: guest}\n", "runs on the host"),
         ("name: try\ntitle: t\nvary: {memory: []}\n", "empty"),
         ("name: try\ntitle: t\nspeed: 3\n", "speed"),
         ("name: [", "try.yaml"),
