@@ -2,8 +2,12 @@
 
 import gzip
 import json
+import os
+import shutil
+import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +16,7 @@ from tests.lab.__main__ import main
 from tests.lab.experiment import EXPERIMENTS, ExperimentError, Settings, experiments, load_experiment
 from tests.lab.image import Entry, build, cpio, module_order
 from tests.lab.packages import Kernel, Unavailable, kernel
-from tests.lab.runner import Lab, matrix
+from tests.lab.runner import Lab, _listens, _tried, matrix
 from tests.lab.table import table
 
 
@@ -136,6 +140,30 @@ def test_results_are_resumed_from_their_file(tmp_path):
     lines = [{"digest": "abc", "repeat": 2, "verdict": "hang"}, {"digest": "abc", "repeat": 3, "verdict": "silent"}]
     lab.results.write_text("".join(json.dumps(one) + "\n\n" for one in lines))
     assert lab.done() == {("abc", 2)}
+
+
+@pytest.mark.skipif(not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"), reason="mkfs.ext4 is not here")
+def test_a_recording_goes_to_the_last_disk_and_a_file_stack_has_a_file_system(tmp_path):
+    lab = Lab(tmp_path)
+    loop = Settings(mode="trace", stack="loop", server="none")
+    drives = [word for word in lab._devices(loop) if word.startswith("file=")]
+    assert [Path(word.partition(",")[0]).name for word in drives] == ["disk.img", "trace.img"]
+    with (tmp_path / "disks" / "disk.img").open("rb") as file:
+        file.seek(1024 + 56)
+        assert file.read(2) == b"\x53\xef"  # the magic of an ext superblock
+    assert not any("disk.img" in word for word in lab._devices(Settings(mode="trace")))
+    assert any("e1000e,netdev=net" in word for word in lab._devices(Settings(nic="e1000e")))
+
+
+def test_what_is_still_coming_up_is_waited_for_and_no_longer():
+    assert _tried(["true"], {})
+    assert not _tried(["false"], {}, seconds=0.1)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+        assert not _listens(port, seconds=0.1)
+        one.listen()
+        assert _listens(port, seconds=5)
 
 
 def test_every_prediction_speaks_of_a_cell_that_exists():
