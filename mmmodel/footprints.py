@@ -71,9 +71,15 @@ class Allocation:
 
     @property
     def category(self) -> str:
-        """Its class, by the functions on its stack (the call site alone where no stack was recorded)."""
-        names = {self.site, *self.symbols}
-        return next((name for name, marks in CLASSES if names & marks), OTHER)
+        """Its class, by the innermost telling function on its stack (the call site alone where no stack was recorded).
+
+        The innermost, because a softirq runs on top of whatever it interrupted: a receive buffer on top of a transmission.
+        """
+        for symbol in (self.site, *self.symbols):
+            for name, marks in CLASSES:
+                if symbol in marks:
+                    return name
+        return OTHER
 
     @property
     def right(self) -> str:

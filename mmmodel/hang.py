@@ -41,6 +41,8 @@ SWAP_OUT = ("__swap_writepage", "swap_writepage", "swap_write_unplug")
 BIO = ("mempool_alloc", "bio_alloc_bioset")
 CALLS = ("vfs_write", "vfs_writev", "tcp_sendmsg", "sock_sendmsg", "__sys_sendto", "io_write", "fuse_dev_do_write")
 DIRTY = ("balance_dirty_pages",)
+LOOP = ("loop_process_work", "lo_rw_aio")
+TARGETS = ("nvmet_", "iscsit_", "iscsi_target_", "target_core_")
 CONGESTION = ("congestion_wait", "blk_congestion_wait", "wait_iff_congested")
 NAMES = ("zoneinfo", "dmesg", "console")
 ENDINGS = (".txt", ".log")
@@ -427,6 +429,62 @@ def _congestion(report: Report, held: bool) -> Iterator[Cycle]:
         )
 
 
+def _stacked(report: Report, held: bool) -> Iterator[Cycle]:
+    """A loop worker wants a bio from the set whose elements the swap bios above it hold (block/bio.c: one bio of a set at a time)."""
+    workers = [task for task in report.blocked if _waits_for_bio(task) and any(symbol in task.symbols for symbol in LOOP)]
+    if not workers:
+        return
+    waiting = [task for task in report.blocked if task not in workers and _waits_for_swap(task)]
+    yield Cycle(
+        "two bios of one set, one above the other (loop)",
+        CERTAIN if waiting and held else LIKELY if waiting else POSSIBLE,
+        "the loop worker and the swap writes wait for bios of the same set" + ("" if held else "; how long is not seen")
+        if waiting
+        else "the loop worker waits for a bio; that it serves swap is not seen",
+        (
+            "swap writes hold the elements of fs_bio_set and wait for the loop device",
+            "the loop worker waits for another bio of fs_bio_set to write to its file",
+        ),
+        tuple(_line(task) for task in (*workers, *waiting)),
+        "no swap on a loop device: no reserve cures it; a bio set of the worker's own would",
+    )
+
+
+def _kernel_target(report: Report, held: bool) -> Iterator[Cycle]:
+    """A storage target of the same kernel is in reclaim: the server in the memory that it is to clean, as a kernel thread."""
+    targets = [t for t in report.blocked if _in_reclaim(t) and any(s.startswith(TARGETS) for s in (*t.symbols, t.work or ""))]
+    if not targets:
+        return
+    waiting = [task for task in report.blocked if _waits_for_swap(task)]
+    own = any(task in waiting for task in targets)
+    yield Cycle(
+        "target in the kernel that it is to clean",
+        CERTAIN if own and held else LIKELY if own else POSSIBLE,
+        "the target itself waits for a swap bio" + ("" if held else "; how long is not seen") if own else "the target is in reclaim",
+        (
+            "the target holds the requests that were sent to it and waits for ordinary memory in direct reclaim",
+            "reclaim waits for bios to the device that the target serves",
+        ),
+        tuple(_line(task) for task in (*targets, *(t for t in waiting if t not in targets))),
+        "serve the device from another machine; a larger vm.min_free_kbytes does not cure it",
+    )
+
+
+def _threads(report: Report, held: bool) -> Iterator[Cycle]:
+    """A workqueue wants a new thread, and the thread that makes threads is in reclaim."""
+    makers = [task for task in report.blocked if task.name == "kthreadd" and _in_reclaim(task)]
+    wanting = [task for task in report.blocked if "create_worker" in task.symbols]
+    if makers and wanting:
+        yield Cycle(
+            "a worker more wants a thread, and threads want memory",
+            POSSIBLE,
+            "a worker is being made; whether a write waits for it is not seen",
+            ("kthreadd waits for memory in direct reclaim", "reclaim waits for writes whose work waits for a new worker"),
+            tuple(_line(task) for task in (*makers, *wanting)),
+            "a workqueue on the way of a write needs a rescuer (WQ_MEM_RECLAIM); the loop device's has none in 6.1",
+        )
+
+
 def _bare(waiting: list[Task]) -> Cycle:
     return Cycle(
         "swap bios do not come back",
@@ -447,6 +505,9 @@ PATTERNS: tuple[Callable[[Report, bool], Iterator[Cycle]], ...] = (
     _fuse,
     _nfs,
     _congestion,
+    _stacked,
+    _kernel_target,
+    _threads,
 )
 
 

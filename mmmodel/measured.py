@@ -4,6 +4,8 @@
     Frequency     hangs of runs with the interval of Clopper and Pearson (1934)
     Prediction    what was said of a setting before it was run
     confront      prediction against frequency: agreed, conservative, WRONG or open
+    Survival      the share of runs that still move, over time
+    Counterpart   the recorded settings that stand for a scheme of the catalogue
     Floors        what the rights leave of the guest's free memory, and the cushion between two of them
 
 The rule that the predictions use (design section 4.12, domain section 6.2): a refused refill of the receive ring switches
@@ -17,6 +19,7 @@ import gzip
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -56,10 +59,18 @@ class Run:
     seconds: float = 0.0
     low_by_zone: dict[str, int] = field(default_factory=dict)
     series: tuple[tuple[float, int, int, int, int], ...] = ()
+    longest_gap: float = 0.0
+    host_load: float | None = None
+    host_busy: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def hung(self) -> bool:
         return self.verdict == "hang"
+
+    @property
+    def last_progress(self) -> float:
+        """Seconds from the load's start to the last page that was dirtied or written: of a hang, when it began."""
+        return max(0.0, self.seconds - self.longest_gap) if self.hung else self.seconds
 
     @property
     def min_free_kbytes(self) -> int | None:
@@ -151,6 +162,44 @@ def frequency(runs: Iterable[Run]) -> Frequency:
     return Frequency(sum(run.hung for run in counted), len(counted))
 
 
+@dataclass(frozen=True)
+class Survival:
+    """The share of runs that have not hung by `times` (seconds; the first is 0), with a pointwise 95 % interval."""
+
+    times: tuple[float, ...]
+    share: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    hangs: int
+    runs: int
+
+    @property
+    def median(self) -> float:
+        """The first time by which half have hung; inf where fewer did."""
+        return next((time for time, share in zip(self.times, self.share) if share <= 0.5), float("inf"))
+
+
+def survival(runs: Iterable[Run]) -> Survival:
+    """The estimate of Kaplan and Meier (J. Am. Stat. Assoc. 53, 1958) of the time to a hang; a run that ended is censored there.
+
+    Its interval is Greenwood's on the log-log scale. Raises ValueError if no run hung.
+    """
+    from scipy.stats import CensoredData, ecdf
+
+    counted = [run for run in runs if run.verdict in COUNTED and run.recorder == "lab"]
+    hangs = [run.last_progress for run in counted if run.hung]
+    if not hangs:
+        raise ValueError(f"survival: none of {len(counted)} runs hung; their share is 1 as long as they were watched")
+    ended = [run.seconds for run in counted if not run.hung]
+    curve = ecdf(CensoredData(uncensored=hangs, right=ended)).sf
+    with warnings.catch_warnings():  # at a share of 0 or 1 the log-log interval is not defined; there it is (0, 1)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = curve.confidence_interval(method="log-log")
+    low, high = ([bound if bound == bound else float(n) for bound in ends.probabilities] for n, ends in enumerate(interval))
+    start = ((0.0, *map(float, curve.quantiles)), (1.0, *map(float, curve.probabilities)))
+    return Survival(*start, (1.0, *map(float, low)), (1.0, *map(float, high)), len(hangs), len(counted))
+
+
 def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.label) -> dict[Any, list[Run]]:
     """The runs that came to an outcome, by `key`, in order of first appearance."""
     groups: dict[Any, list[Run]] = {}
@@ -163,7 +212,7 @@ def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.
 def is_plain(run: Run) -> bool:
     """Whether nothing but kernel, sysctls and server place differ from the default: 8 processes, virtio-net, server on the host."""
     told = run.settings
-    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory")
+    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory", "patch", "stack")
     boosted = "vm.watermark_boost_factor" not in told.get("sysctls", {})
     return not any(told.get(key) for key in other) and boosted and told.get("server", "host") == "host" and _processes(told) == 8
 
@@ -242,6 +291,53 @@ def confront(predictions: Sequence[Prediction], runs: Iterable[Run]) -> list[Con
         matched = [run for label in prediction.settings for run in groups.get(label, ())]
         made.append(Confrontation(prediction, frequency(matched) if matched else None))
     return made
+
+
+# ---- schemes of the catalogue ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """The recorded settings that stand for a scheme on a stack (`scheme` empty: the stack as it is), and what was done for it.
+
+    `near`: on another path than that stack, so the frequency speaks of the idea, not of the stack's verdict.
+    """
+
+    stack: str
+    scheme: str
+    request: str
+    settings: tuple[str, ...]
+    said: str
+    near: bool = False
+
+    def frequency(self, runs: Iterable[Run]) -> Frequency | None:
+        """How many of these runs of its settings hung; None where there is none."""
+        matched = [run for run in runs if run.label in self.settings and run.verdict in COUNTED]
+        return frequency(matched) if matched else None
+
+    def describe(self, runs: Iterable[Run]) -> str:
+        """The frequency with its interval and what was run, "not run" where nothing was."""
+        found = self.frequency(runs)
+        return "not run" if found is None else f"{found} hung: {self.said}" + (" (another path)" if self.near else "")
+
+
+def counterparts(path: str | Path = RECORDED / "schemes.yaml") -> list[Counterpart]:
+    """All counterparts of a file, stack by stack. Raises ValueError naming what is missing."""
+    made = []
+    for stack, schemes in read_yaml(Path(path)).items():
+        for scheme, one in schemes.items():
+            try:
+                said = " ".join(str(one["said"]).split())
+                made.append(Counterpart(stack, scheme, one["request"], tuple(one["settings"]), said, bool(one.get("near", False))))
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{Path(path).name}: {stack} {scheme}: needs request, settings and said ({error})") from None
+    return made
+
+
+def counterpart(stack: str, scheme: str, request: str) -> Counterpart | None:
+    """What was run for a scheme on one class of a stack; None where nothing stands for it."""
+    wanted = (stack, scheme, request)
+    return next((one for one in counterparts() if (one.stack, one.scheme, one.request) == wanted), None)
 
 
 # ---- rights of the guest --------------------------------------------------------------------------------------------

@@ -70,6 +70,21 @@ def course(
     ax.title.set_fontsize(10)
 
 
+def survival(
+    ax: Axes, curves: dict[str, tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]], until: float | None = None
+) -> None:
+    """Shares that have not hung yet as steps over time: (seconds, share, low, high) for each name, with the interval as a band.
+
+    `until`: the last second shown.
+    """
+    for n, (name, (times, share, low, high)) in enumerate(curves.items()):
+        colour = SERIES[n % len(SERIES)]
+        ax.step(times, share, where="post", color=colour, lw=1.8, label=name, marker=MARKERS[n % len(MARKERS)], ms=4)
+        ax.fill_between(times, low, high, step="post", color=colour, alpha=0.12, lw=0)
+    ax.set(xlabel="seconds since the load began", ylabel="share that has not hung", ylim=(-0.03, 1.03), xlim=(0, until))
+    ax.legend(loc="upper right", fontsize=9, frameon=False)
+
+
 def waits(ax: Axes, boxes: Sequence[tuple[str, str]], arrows: Sequence[str]) -> None:
     """A cycle: boxes (name, what is known of it) around a circle; arrow n leads from box n to the next, with its reason."""
     count = len(boxes)

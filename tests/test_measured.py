@@ -1,6 +1,7 @@
 """Frequencies, predictions and their confrontation; the recorded runs that are shipped."""
 
 import json
+import math
 
 import pytest
 
@@ -14,6 +15,8 @@ from mmmodel.measured import (
     by_setting,
     confront,
     console,
+    counterpart,
+    counterparts,
     draw,
     floors,
     frequency,
@@ -28,6 +31,7 @@ from mmmodel.measured import (
     recorded_trace,
     rerun,
     shrunk,
+    survival,
     swap_stack,
 )
 
@@ -207,11 +211,62 @@ def test_the_prototypes_refusals():
         ({"load": {"processes": 1}}, False),
         ({"crypt": True}, False),
         ({"server": "guest"}, False),
+        ({"patch": "rebuilt"}, False),
+        ({"stack": "nvme-tcp"}, False),
         ({"sysctls": {"vm.watermark_boost_factor": 0}}, False),
     ],
 )
 def test_plain_runs(settings, plain):
     assert is_plain(Run("t", "t", 1, "hang", settings, 1, "k", "p", "q", "d")) == plain
+
+
+def timed(verdict, seconds, gap=0.0):
+    return Run("try", "try", 1, verdict, {}, 100, "6.1", "p", "q", "d", seconds=seconds, longest_gap=gap)
+
+
+def test_survival_is_the_product_over_the_hangs():
+    # by hand: 4 at risk, one hangs at 2; one ends at 3; of the 2 left one hangs at 5: 3/4, then 3/4 * 1/2; the last ends at 9
+    made = survival([timed("hang", 12.0, 10.0), timed("survive", 3.0), timed("hang", 15.0, 10.0), timed("survive", 9.0)])
+    assert made.times == (0.0, 2.0, 3.0, 5.0, 9.0)
+    assert made.share == pytest.approx((1, 0.75, 0.75, 0.375, 0.375))
+    assert (made.hangs, made.runs, made.median) == (2, 4, 5.0)
+    # Greenwood at t = 2: var = 1/(4*3); log-log: S^exp(+-1.96 sd/ln S), sd = sqrt(1/12)
+    half = 1.959963985 * (1 / 12) ** 0.5 / math.log(0.75)
+    assert (made.low[1], made.high[1]) == pytest.approx((0.75 ** math.exp(-half), 0.75 ** math.exp(half)), rel=1e-6)
+    assert all(low <= share <= high for low, share, high in zip(made.low, made.share, made.high))
+
+
+def test_survival_of_runs_that_all_hung_ends_at_zero():
+    made = survival([timed("hang", 11.0, 10.0), timed("hang", 13.0, 10.0)])
+    assert made.share == (1.0, 0.5, 0.0)
+    assert (made.low[-1], made.high[-1]) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="none of 1 runs hung"):
+        survival([timed("survive", 3.0)])
+
+
+def test_counterparts_are_schemes_of_the_catalogue_and_cells_of_the_lab():
+    labels = {run.label for run in recorded_runs()}
+    made = counterparts()
+    assert len(made) >= 12
+    for one in made:
+        stack = mm.load_stack("+".join(filter(None, (one.stack, one.scheme))))
+        assert one.request in stack.requests
+        assert set(one.settings) & labels, one
+
+
+def test_a_counterpart_counts_the_runs_of_its_settings_only():
+    one = counterpart("nbd-swap-virtio", "min-free-2560", "swap-write")
+    mine = [run(one.settings[0], verdict) for verdict in ("hang", "survive", "silent")]
+    assert one.frequency([*mine, run("other", "hang")]) == Frequency(1, 2)
+    assert one.describe(mine) == "1/2 [0.01, 0.99] hung: vm.min_free_kbytes 2560"
+    assert one.describe([]) == "not run"
+    assert counterpart("nbd-swap-virtio", "min-free-2560", "other") is None
+
+
+def test_a_counterpart_without_settings_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text("nbd-tcp: {x: {request: write-4k}}\n")
+    with pytest.raises(ValueError, match="s.yaml: nbd-tcp x: needs request, settings and said"):
+        counterparts(tmp_path / "s.yaml")
 
 
 def test_the_figures_draw_what_they_are_given():
@@ -224,6 +279,10 @@ def test_the_figures_draw_what_they_are_given():
     figure, ax = plot.axes()
     plot_lab.frequencies(ax, [("x", 1, 4, 0.01, 0.8, "agreed"), ("y", 0, 4, 0.0, 0.6, "WRONG")])
     assert [text.get_text() for text in ax.texts] == ["1/4", "0/4"]
+    figure, ax = plot.axes()
+    plot_lab.survival(ax, {"a": ((0, 1, 2), (1, 0.5, 0.0), (1, 0.1, 0), (1, 0.9, 1))})
+    assert list(ax.lines[0].get_ydata()) == [1, 0.5, 0.0]
+    assert ax.lines[0].get_drawstyle() == "steps-post"
     figure, ax = plot.axes()
     plot_lab.waits(ax, [("a", "1"), ("b", "2"), ("c", "3")], ["x", "y", "z"])
     assert len([text for text in ax.texts if text.get_text() in "xyz" and text.get_text()]) == 3

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mmmodel import plot, sizing
+from mmmodel import measured, plot, sizing
 from mmmodel.catalogue import load_scheme, load_stack
 from mmmodel.compare import Rung
 from mmmodel.exact import islands, stack_chain
@@ -287,9 +287,9 @@ class Rows:
 def cells_table(
     cells: Mapping[str, Sequence[Cell | None]], throughputs: Mapping[Cell, tuple[float, Rung]], times: Mapping[Cell, Estimate]
 ) -> Rows:
-    """Every cell a line: word, rung, cycle, reserve needed and there, throughput kept, time to the deadlock."""
-    head = ("scheme", "on", "verdict", "evidence", "blocked on", "reserve needed", "there", "throughput kept", "hangs after")
-    rows = []
+    """Every cell a line: word, rung, cycle, reserve needed and there, throughput kept, time to the deadlock, hangs of a real kernel."""
+    head = ("scheme", "on", "verdict", "evidence", "blocked on", "reserve needed", "there", "throughput kept", "hangs after", "measured")
+    rows, runs = [], measured.recorded_runs()
     for across in cells.values():
         for one in filter(None, across):
             rows.append(
@@ -303,9 +303,17 @@ def cells_table(
                     _bytes(one.have),
                     _share(throughputs.get(one)),
                     _time(one, times.get(one)),
+                    _measured(one, runs),
                 )
             )
     return Rows(head, rows)
+
+
+def _measured(one: Cell, runs: Sequence[measured.Run]) -> str:
+    """How often the kernel lab's setting for the scheme hung, where the ground is one class and there is such a setting."""
+    (only,) = one.ground.classes if len(one.ground.classes) == 1 else ("",)
+    found = measured.counterpart(one.ground.stack, one.scheme, only)
+    return found.describe(runs) if found else "-"
 
 
 def paths_table(cells: Mapping[str, Sequence[Cell | None]]) -> Rows:

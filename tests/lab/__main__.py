@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="default: demonstration; all: every file of the folder")
     parser.add_argument("--out", type=Path, default=Path("out/lab"), help="work folder (default: out/lab)")
     parser.add_argument("--repeats", type=int, help="instead of what the files say")
+    parser.add_argument("--only", metavar="TEXT", default="", help="cells whose label contains TEXT")
+    parser.add_argument("--without", metavar="TEXT", help="not the cells whose label contains TEXT")
     parser.add_argument("--list", action="store_true", help="say what there is and stop")
     parser.add_argument("--table", action="store_true", help="only print the table of what has been run")
     given = parser.parse_args(arguments)
@@ -31,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
             if given.repeats:
                 chosen = [one.model_copy(update={"repeats": given.repeats}) for one in chosen]
             for label, settings, repeat in matrix(chosen, lab.done()):
+                if given.only not in label or (given.without and given.without in label):
+                    continue
                 line = lab.run(label, settings, repeat)
                 print(f"{label} #{repeat}: {line['verdict']} ({line['recognised']}), low {line['low_pages']} pages", flush=True)
                 if "note" in line:

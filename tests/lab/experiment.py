@@ -17,6 +17,7 @@ from mmmodel.units import parse_bytes, parse_seconds
 EXPERIMENTS = Path(__file__).resolve().parent / "experiments"
 MIB = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+LATER = {"parameters": {}, "patch": "", "stack": "nbd"}  # fields that came later than the first recorded runs; with their default, digests stay
 VALUE = re.compile(r"[\w.:/+-]+")  # a kernel command line keeps these as they are
 
 
@@ -72,8 +73,10 @@ class Limits(Strict):
 class Settings(Strict):
     """One cell: everything that decides a run, and nothing else."""
 
-    mode: Literal["swap", "trace", "boot"] = "swap"
+    mode: Literal["swap", "trace", "boot", "serve"] = "swap"
+    stack: Literal["nbd", "loop", "loop-direct", "fuse", "nvme-tcp", "iscsi", "nfs"] = "nbd"  # loop and fuse: a file on the guest's disk
     kernel: str = "cloud-6.1"
+    patch: str = ""  # a driver changed as patches.yaml says
     memory: Mib = 192
     nic: Literal["virtio-net-pci", "e1000", "e1000e"] = "virtio-net-pci"
     nic_options: dict[str, str | int] = Field(default_factory=dict)
@@ -97,20 +100,31 @@ class Settings(Strict):
                 raise ValueError(f"{word!r} has characters that a kernel command line does not keep; a colon stands for a space")
         return self
 
+    @model_validator(mode="after")
+    def _the_disk_is_where_the_stack_wants_it(self) -> Settings:
+        if self.stack in ("loop", "loop-direct", "fuse") and self.server != "none":
+            raise ValueError(f"server: {self.server!r} with stack {self.stack!r}: its file is on the guest's disk, write server: none")
+        if self.stack in ("iscsi", "nfs") and self.server != "host":
+            raise ValueError(f"server: {self.server!r} with stack {self.stack!r}: its server runs on the host, write server: host")
+        if self.stack == "nvme-tcp" and self.server == "none":
+            raise ValueError("server: 'none' with stack 'nvme-tcp': write guest (the same) or host (a second guest stands for it)")
+        return self
+
     @property
     def digest(self) -> str:
         """Twelve hex digits of what the guest is told; limits of the host do not count."""
         told = self.model_dump(mode="json")
         told["limits"].pop("host")
-        if not self.parameters:  # came later than the first recorded runs
-            told.pop("parameters")
+        for later, default in LATER.items():
+            if told[later] == default:
+                told.pop(later)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def command_line(self, port: int) -> str:
         """The kernel command line that tells the guest; `port`: of the server on the host."""
         limits, load, writes = self.limits, self.load, self.writes
         driver = {"virtio-net-pci": "virtio_net"}.get(self.nic, self.nic)
-        words: dict[str, Any] = {"mode": self.mode, "server": self.server, "nic": driver, "port": port, "mib": 600}
+        words: dict[str, Any] = {"mode": self.mode, "stack": self.stack, "server": self.server, "nic": driver, "port": port, "mib": 600}
         words |= {"stall": f"{limits.stall:g}", "confirm": f"{limits.confirm:g}", "limit": f"{limits.guest:g}"}
         words |= {"hog": load.size, "hogs": load.processes, "bytes": writes.bytes, "depth": writes.depth, "count": writes.count}
         if self.crypt:

@@ -11,13 +11,23 @@ import stat
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tests.lab.packages import Kernel, Unavailable, tool
 
 GUEST = Path(__file__).resolve().parent / "guest"
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_net", "e1000", "e1000e", "nbd", "dm_crypt", "xts", "aes")
-ALSO = {"aes": ("aes_generic", "aesni_intel"), "xts": ("ecb", "xts")}  # a name of ours for several modules
+# What only one stack needs comes into its image alone: the guest keeps all of it in its memory.
+EXTRA_DRIVERS = {
+    "loop": ("ext4", "loop"),
+    "loop-direct": ("ext4", "loop"),
+    "fuse": ("ext4", "loop", "fuse"),
+    "nvme-tcp": ("nvmet_tcp", "nvme_tcp"),
+    "iscsi": ("iscsi_tcp", "sd_mod"),
+    "nfs": ("nfsv4",),
+}
+EXTRA_PROGRAMS = {"loop-attach": ("loop", "loop-direct", "fuse")}
+ALSO = {"aes": ("aes_generic", "aesni_intel"), "xts": ("ecb", "xts"), "ext4": ("crc32c_generic", "crc32c_intel", "ext4"), "sd_mod": ("crct10dif_generic", "sd_mod")}  # a name of ours for several modules
 
 
 @dataclass(frozen=True)
@@ -74,20 +84,35 @@ def programs(folder: Path) -> dict[str, bytes]:
     return made
 
 
-def build(kernel: Kernel, busybox: Path, binaries: dict[str, bytes], to: Path) -> Path:
-    """Write the initramfs for one kernel to `to`."""
+def build(
+    kernel: Kernel,
+    busybox: Path,
+    binaries: dict[str, bytes],
+    to: Path,
+    instead: dict[str, bytes] | None = None,
+    stack: str = "nbd",
+    files: dict[str, bytes] | None = None,
+) -> Path:
+    """Write the initramfs for one kernel and stack to `to`.
+
+    `instead`: files of modules that take the place of the package's; `files`: more programs and libraries by absolute path.
+    """
     folder, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
+    binaries = {name: content for name, content in binaries.items() if stack in EXTRA_PROGRAMS.get(name, (stack,))}
     entries = [Entry(name, folder) for name in ("bin", "dev", "proc", "sys", "tmp", "modules")]
     entries += [Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)), Entry("init", program, (GUEST / "init").read_bytes())]
     entries.append(Entry("bin/busybox", program, busybox.read_bytes()))
     entries += [Entry(f"bin/{name}", program, content) for name, content in binaries.items()]
     dependencies, packed = (kernel.modules / "modules.dep").read_text(), {}
-    for driver in DRIVERS:
+    for path in sorted({str(parent) for name in files or () for parent in PurePosixPath(name).parents} - {"/", "/bin"}):
+        entries.append(Entry(path.lstrip("/"), folder))
+    entries += [Entry(name.lstrip("/"), program, content) for name, content in (files or {}).items()]
+    for driver in (*DRIVERS, *EXTRA_DRIVERS.get(stack, ())):
         files = [file for name in ALSO.get(driver, (driver,)) for file in module_order(dependencies, name)]
         if not files:
             continue
         for file in files:
-            packed[_module(file)] = _content(kernel.modules / file)
+            packed[_module(file)] = (instead or {}).get(_module(file)) or _content(kernel.modules / file)
         listing = "".join(f"{_module(file)}\n" for file in dict.fromkeys(files))
         entries.append(Entry(f"modules/{driver}.list", stat.S_IFREG | 0o644, listing.encode()))
     entries += [Entry(f"modules/{name}", stat.S_IFREG | 0o644, content) for name, content in packed.items()]

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mmmodel.catalogue import read_yaml
 
 KERNELS = Path(__file__).resolve().parent / "kernels.yaml"
 QEMU = "qemu-system-x86_64"
-TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg"}
+TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg", "make": "make", "strip": "binutils", "mkfs.ext4": "e2fsprogs"}
 
 
 class Unavailable(RuntimeError):
@@ -70,6 +71,41 @@ def busybox(folder: Path) -> Path:
     return binary
 
 
+def unpacked_program(binary: str, packages: Sequence[str], folder: Path) -> tuple[Path, dict[str, str]]:
+    """A program of Debian's `packages` (its own first), unpacked only, and the environment to run it in. Raises Unavailable."""
+    place = folder / packages[0]
+    for package in packages:
+        if not (place / f"{package}.done").exists():
+            _unpack(package, None, place)
+            (place / f"{package}.done").touch()
+    found = [path for path in place.rglob(binary) if path.is_file()]
+    if len(found) != 1:
+        raise Unavailable(f"{packages[0]} holds {len(found)} files {binary}, not one")
+    libraries = ":".join(str(path) for part in ("usr/lib/*-linux-gnu", "lib/*-linux-gnu", "usr/lib/ganesha") for path in place.glob(part))
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    said = subprocess.run(["ldd", str(found[0])], capture_output=True, text=True, env=environment)
+    if missing := re.findall(r"(\S+) => not found", said.stdout):
+        raise Unavailable(f"{binary}: {', '.join(missing)} are in none of {', '.join(packages)}")
+    return found[0], environment
+
+
+def user_program(binary: str, packages: Sequence[str], folder: Path) -> dict[str, bytes]:
+    """That program with all libraries that it loads, by absolute path in the guest. Raises Unavailable."""
+    program, environment = unpacked_program(binary, packages, folder)
+    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, env=environment)
+    files = {f"/bin/{binary}": program.read_bytes()}
+    for name, path in library_paths(said.stdout):
+        files[name] = Path(path).read_bytes()
+    return files
+
+
+def library_paths(said: str) -> list[tuple[str, str]]:
+    """(path in the guest, path here) of the libraries in what ldd says; the loader keeps the path that programs name it by."""
+    named = re.findall(r"^\s*(\S+) => (/\S+)", said, re.MULTILINE)
+    loaders = re.findall(r"^\s*(/\S+) \(0x", said, re.MULTILINE)
+    return [(f"/lib/x86_64-linux-gnu/{name}", path) for name, path in named] + [(path, path) for path in loaders]
+
+
 def kernel(name: str, folder: Path) -> Kernel:
     """The kernel of that name in kernels.yaml, unpacked below `folder`. Raises Unavailable."""
     known = read_yaml(KERNELS)
@@ -94,6 +130,32 @@ def kernel(name: str, folder: Path) -> Kernel:
     if not (modules / "modules.dep").exists():
         _run([tool("depmod"), "-b", str(modules.parents[2]), release], "depmod failed")
     return Kernel(name, package, version, release, image, modules, note)
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What a module is compiled against: the kernel's build folder, the folder common to its flavours, the source archive."""
+
+    build: Path
+    common: Path
+    source: Path
+
+
+def headers(kernel: Kernel, folder: Path) -> Headers:
+    """Debian's headers and source of exactly that kernel, unpacked below `folder`. Raises Unavailable."""
+    known = read_yaml(KERNELS).get(kernel.name, {})
+    if "headers" not in known or kernel.note:
+        raise Unavailable(f"{kernel.name}: no headers are named for {kernel.package} {kernel.version} in {KERNELS.name}")
+    place = folder / f"{kernel.name}-headers"
+    for package in known["headers"]:
+        if not (place / f"{package}.done").exists():
+            _unpack(package, kernel.version, place)
+            (place / f"{package}.done").touch()
+    sources, archives = place / "usr" / "src", sorted((place / "usr" / "src").glob("linux-source-*.tar.xz"))
+    common = sorted(sources.glob("linux-headers-*-common"))
+    if len(archives) != 1 or len(common) != 1:
+        raise Unavailable(f"{kernel.name}: {', '.join(known['headers'])} hold no source archive or no common headers")
+    return Headers(sources / f"linux-headers-{kernel.release}", common[0], archives[0])
 
 
 def newest(meta: str) -> str:

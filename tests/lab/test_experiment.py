@@ -1,17 +1,22 @@
 """Experiments as files, the matrix that they span, the image and the table: everything of the lab but the boot."""
 
+import gzip
 import json
+import os
+import shutil
+import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from mmmodel.measured import RECORDED, read_predictions
 from tests.lab.__main__ import main
 from tests.lab.experiment import EXPERIMENTS, ExperimentError, Settings, experiments, load_experiment
-from tests.lab.image import Entry, cpio, module_order
-from tests.lab.packages import Unavailable, kernel
-from tests.lab.runner import Lab, matrix
+from tests.lab.image import Entry, build, cpio, module_order
+from tests.lab.packages import Kernel, Unavailable, kernel
+from tests.lab.runner import Lab, _listens, _tried, matrix
 from tests.lab.table import table
 
 
@@ -51,6 +56,9 @@ def test_a_variant_adds_to_mappings_and_leaves_the_others_alone(tmp_path):
         ("name: try\ntitle: t\nsettings: {nic: rtl8139}\n", "nic"),
         ("name: try\ntitle: t\nsettings: {limits: {stall: 90 s}}\n", "stall \\+ confirm < guest < host"),
         ("name: try\ntitle: t\nsettings: {sysctls: {a.b: 'x y'}}\n", "kernel command line"),
+        ("name: try\ntitle: t\nsettings: {stack: loop}\n", "write server: none"),
+        ("name: try\ntitle: t\nsettings: {stack: nvme-tcp, server: none}\n", "write guest"),
+        ("name: try\ntitle: t\nsettings: {stack: nfs, server: guest}\n", "runs on the host"),
         ("name: try\ntitle: t\nvary: {memory: []}\n", "empty"),
         ("name: try\ntitle: t\nspeed: 3\n", "speed"),
         ("name: [", "try.yaml"),
@@ -81,6 +89,40 @@ def test_the_digest_is_of_what_the_guest_is_told():
     base = Settings()
     assert base.digest == Settings.model_validate({"limits": {"host": "500 s"}}).digest
     assert base.digest != Settings.model_validate({"load": {"processes": 1}}).digest
+    assert len({base.digest, *(Settings.model_validate(one).digest for one in ({"patch": "rebuilt"}, {"stack": "nvme-tcp"}))}) == 3
+
+
+def test_recorded_runs_are_of_the_cells_that_the_files_describe_today():
+    cells = {label: settings.digest for one in experiments() for label, settings in one.cells()}
+    lines = [json.loads(text) for text in (RECORDED / "runs.jsonl").read_text().splitlines()]
+    assert {one["label"] for one in lines} <= set(cells)
+    assert all(one["digest"] == cells[one["label"]] for one in lines)
+
+
+def test_only_the_image_of_a_stack_has_what_it_needs(tmp_path):
+    (tmp_path / "modules.dep").write_text("k/virtio_net.ko:\nk/loop.ko:\n")
+    (tmp_path / "k").mkdir()
+    for name in ("virtio_net", "loop"):
+        (tmp_path / "k" / f"{name}.ko").write_bytes(f"stock {name}".encode())
+    (tmp_path / "busybox").write_bytes(b"box")
+    kernel = Kernel("cloud-6.1", "p", "1", "r", tmp_path, tmp_path)
+    binaries = {"hog": b"the hog", "loop-attach": b"the loop"}
+
+    def image(*rest):
+        return gzip.decompress(build(kernel, tmp_path / "busybox", binaries, tmp_path / "image", *rest).read_bytes())
+
+    plain, loop = image(), image({}, "loop")
+    assert b"stock virtio_net" in plain
+    assert b"the hog" in plain
+    assert b"stock loop" not in plain
+    assert b"the loop" not in plain
+    assert b"stock loop" in loop
+    assert b"the loop" in loop
+    patched = image({"virtio_net": b"changed one"}, "nbd", {"/lib/x/lib.so": b"library"})
+    assert b"changed one" in patched
+    assert b"stock virtio_net" not in patched
+    assert b"library" in patched
+    assert patched.index(b"lib/x\0") < patched.index(b"lib/x/lib.so\0")
 
 
 def test_the_matrix_goes_repeat_by_repeat_and_leaves_out_what_is_done():
@@ -98,6 +140,30 @@ def test_results_are_resumed_from_their_file(tmp_path):
     lines = [{"digest": "abc", "repeat": 2, "verdict": "hang"}, {"digest": "abc", "repeat": 3, "verdict": "silent"}]
     lab.results.write_text("".join(json.dumps(one) + "\n\n" for one in lines))
     assert lab.done() == {("abc", 2)}
+
+
+@pytest.mark.skipif(not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"), reason="mkfs.ext4 is not here")
+def test_a_recording_goes_to_the_last_disk_and_a_file_stack_has_a_file_system(tmp_path):
+    lab = Lab(tmp_path)
+    loop = Settings(mode="trace", stack="loop", server="none")
+    drives = [word for word in lab._devices(loop) if word.startswith("file=")]
+    assert [Path(word.partition(",")[0]).name for word in drives] == ["disk.img", "trace.img"]
+    with (tmp_path / "disks" / "disk.img").open("rb") as file:
+        file.seek(1024 + 56)
+        assert file.read(2) == b"\x53\xef"  # the magic of an ext superblock
+    assert not any("disk.img" in word for word in lab._devices(Settings(mode="trace")))
+    assert any("e1000e,netdev=net" in word for word in lab._devices(Settings(nic="e1000e")))
+
+
+def test_what_is_still_coming_up_is_waited_for_and_no_longer():
+    assert _tried(["true"], {})
+    assert not _tried(["false"], {}, seconds=0.1)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+        assert not _listens(port, seconds=0.1)
+        one.listen()
+        assert _listens(port, seconds=5)
 
 
 def test_every_prediction_speaks_of_a_cell_that_exists():

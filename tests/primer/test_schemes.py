@@ -112,6 +112,9 @@ def test_tables_and_figure_tell_every_cell():
     rows = schemes.cells_table(cells, {}, {}).rows
     assert len(rows) == 5
     assert {row[2] for row in rows} == {"safe", "unsafe", "unsafe *"}
+    assert [row[-1] == "-" for row in rows] == [False, True, True, True, True]  # Phillips' throttle was run, on another path
+    assert "hung: dm swap_bios 64 and 8" in rows[0][-1]
+    assert rows[0][-1].endswith("(another path)")
     assert len(schemes.paths_table(cells).rows) == 2
     alt = schemes.figure(cells, (WRITE, LOGGED, CRYPT)).alt
     assert "Phillips: write through a daemon safe" in alt

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mmmodel import cli
 from mmmodel.hang import CERTAIN, LIKELY, POSSIBLE, explain_hang
 from mmmodel.linux import HostError
+from mmmodel.measured import console
 from tests.linux.conftest import FULL
 from tests.linux.test_fuzz import damaged
 
@@ -156,3 +157,24 @@ def test_damaged_consoles(seed):
     json.dumps(report.as_dict())
     survivor = explain_hang(damaged(text(SURVIVOR), draw) + "\n")
     assert not survivor.hang
+
+
+# Consoles that the kernel lab recorded, each with the cause that its stack names (data/lab/consoles).
+@pytest.mark.parametrize(
+    ("name", "first", "sure", "seen"),
+    [
+        ("hang-loop-direct-6.1", "two bios of one set, one above the other (loop)", "likely", "loop_rootcg_workfn"),
+        ("hang-nvmet-6.1", "target in the kernel that it is to clean", "likely", "nvmet_tcp_io_work"),
+        ("hang-loop-6.1", "a worker more wants a thread, and threads want memory", "possible", "kthreadd"),
+        ("hang-fuse-6.1", "server in the memory that it is to clean", "possible", "fuse2fs"),
+    ],
+)
+def test_hangs_of_the_lab_are_named(name, first, sure, seen):
+    report = explain_hang(console(name))
+    assert (report.cycles[0].name, report.cycles[0].sure) == (first, sure)
+    assert seen in report.cycles[0].evidence[0]
+
+
+def test_the_refill_hang_has_no_other_name_and_a_survivor_none():
+    assert [cycle.name for cycle in explain_hang(console("hang-6.1")).cycles] == ["receive service off while its refill waits for memory (virtio_net)"]
+    assert not explain_hang(console("survive-6.1")).hang
