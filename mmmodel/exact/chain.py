@@ -152,49 +152,22 @@ def explore_box(
     The states are tuples of ints; `chain.coordinates` is the (n, dimensions) array of them. Raises ValueError for a
     bad rate or start, StateSpaceTooLarge beyond `limit` vectors.
     """
-    if math.prod(shape) > limit:
-        raise _too_large(math.prod(shape), limit, 0)
-    grid = np.indices(tuple(shape), dtype=np.int32).reshape(len(shape), -1)
-    kept = np.arange(grid.shape[1]) if inside is None else np.flatnonzero(np.asarray(inside(*grid), dtype=bool))
-    where = np.full(grid.shape[1], -1, dtype=np.int32)
-    where[kept] = np.arange(len(kept), dtype=np.int32)
-    points = np.ascontiguousarray(grid[:, kept])
+    from mmmodel.exact.box import points_of, rates_of
+
+    box = tuple(int(d) for d in shape)
+    if math.prod(box) > limit:
+        raise _too_large(math.prod(box), limit, 0)
     origin = tuple(int(v) for v in initial)
-    if len(origin) != len(shape) or any(not 0 <= v < s for v, s in zip(origin, shape)):
-        raise ValueError(f"initial: {origin} is not a vector of the box {tuple(shape)}")
-    first = int(where[np.ravel_multi_index(origin, tuple(shape))])
-    if first < 0:
+    if len(origin) != len(box) or any(not 0 <= v < d for v, d in zip(origin, box)):
+        raise ValueError(f"initial: {origin} is not a vector of the box {box}")
+    points, flat = points_of(box, inside)
+    place = np.ravel_multi_index(origin, box)
+    first = int(np.searchsorted(flat, place))
+    if first == len(flat) or flat[first] != place:
         raise ValueError(f"initial: {origin} does not satisfy `inside`")
-    triples = [_box_jump(points, where, tuple(shape), step, rate) for step, rate in jumps]
-    rows, columns, rates = (np.concatenate([t[c] for t in triples]) for c in range(3))
-    alpha = np.zeros(len(kept))
+    alpha = np.zeros(len(flat))
     alpha[first] = 1.0
-    return Chain.from_arrays(rows, columns, rates, alpha, points.T)
-
-
-def _box_jump(
-    points: np.ndarray, where: np.ndarray, shape: tuple[int, ...], step: Sequence[int], rate: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and rates of one kind of jump."""
-    if len(step) != len(shape) or not any(step):
-        raise ValueError(f"jumps: {tuple(step)} must be a nonzero vector of {len(shape)} integers")
-    valid = np.ones(points.shape[1], dtype=bool)
-    for x, s, d in zip(points, step, shape):
-        if s:
-            valid &= (x + s >= 0) & (x + s < d)
-    rows = np.flatnonzero(valid)
-    offset = sum(int(s) * math.prod(shape[d + 1 :]) for d, s in enumerate(step))
-    flat = np.ravel_multi_index(tuple(points[:, rows]), shape)
-    columns = where[flat + offset]
-    stays = columns >= 0
-    rows, columns = rows[stays], columns[stays]
-    value = rate(*points[:, rows].astype(float)) if callable(rate) else rate
-    rates = np.broadcast_to(np.asarray(value, dtype=float), rows.shape)
-    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
-    if len(bad):
-        state = tuple(points[:, rows[bad[0]]].tolist())
-        raise ValueError(f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0")
-    return rows.astype(np.int32), columns.astype(np.int32), rates
+    return Chain(rates_of(points, flat, box, jumps), alpha, points.T)._reachable_part()
 
 
 def _check_rate(state: State, successor: State, rate: Any) -> None:
@@ -889,19 +862,9 @@ def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
 
 def _reach(rates: sparse.csr_array, sources: np.ndarray) -> np.ndarray:
     """(n,) mask of what the sources can reach (themselves included)."""
-    n = rates.shape[0]
-    if not len(sources):
-        return np.zeros(n, dtype=bool)
-    if len(sources) == 1:
-        graph, root = rates, int(sources[0])
-    else:  # one more state, joined to every source
-        extra = sparse.csr_array((np.ones(len(sources)), (np.zeros(len(sources), dtype=int), sources)), shape=(1, n))
-        graph = sparse.csr_array(sparse.block_array([[rates, sparse.csr_array((n, 1))], [extra, None]]))
-        root = n
-    order = csgraph.breadth_first_order(graph, root, directed=True, return_predecessors=False)
-    mask = np.zeros(n + 1, dtype=bool)
-    mask[order] = True
-    return mask[:n]
+    from mmmodel.exact.box import reached
+
+    return reached(rates.indptr, rates.indices, np.asarray(sources, dtype=np.int64))
 
 
 def _place(members: np.ndarray, initial: np.ndarray) -> int:
