@@ -38,6 +38,7 @@ DEFECT = 1e-13  # relative defect of detailed balance up to which a chain is tak
 FAR = 900  # binary exponents below the largest weight at which a state is never followed
 FORGET = 128  # steps of uniformization by which a start that is too unlikely for the symmetric matrix is forgotten
 FORGOTTEN = 8  # times that this is tried
+MOST = 2000  # steps of conjugate gradients
 PIECE = 256.0  # z of the first piece of a long time; each of the next ones is 16 times as long
 U = 2.0**-53
 
@@ -260,6 +261,70 @@ def _chebyshev(indptr, indices, data, stay, y, coefficients):
             total[r] += c * x
         before, here = here, before
     return total
+
+
+# --- systems x A = a --------------------------------------------------------------------------------------------------
+
+
+class Symmetric:
+    """x A = a on the states other than `o`, as (d - S) u = a D^(-1/2), x = u D^(1/2), by conjugate gradients.
+
+    Good to about the relative error asked for in a norm that hardly sees rare states: a start for an iteration that does.
+    """
+
+    def __init__(self, rates: sparse.csr_array, out: np.ndarray, pi: np.ndarray, o: int):
+        kept = np.delete(np.arange(len(out), dtype=np.int32), o)
+        place = np.arange(len(out), dtype=np.int32)
+        place[o + 1 :] -= 1
+        place[o] = -1
+        self.matrix = _symmetric(rates.indptr, rates.indices, rates.data, kept, place)[:3]
+        self.out, self.root = out[kept], np.sqrt(pi[kept])
+
+    def solve(self, a: np.ndarray, tolerance: float, x: np.ndarray | None = None) -> np.ndarray:
+        """x > 0 with x A = a >= 0, about."""
+        u = np.zeros(len(a)) if x is None else x / self.root
+        _conjugate(*self.matrix, self.out, a / self.root, u, tolerance, MOST)
+        u /= self.root
+        least = u[u > 0].min(initial=math.inf)
+        u[u <= 0] = least if math.isfinite(least) else 1.0
+        u *= self.root
+        u *= self.root
+        return u
+
+
+@njit(cache=True)
+def _conjugate(indptr, indices, data, out, b, u, tolerance, most):
+    """(diag(out) - S) u = b in place, conjugate gradients preconditioned by the diagonal."""
+    n = len(b)
+    r, p, q = np.empty(n), np.empty(n), np.empty(n)
+    first, rho = 0.0, 0.0
+    for i in range(n):
+        x = b[i] - out[i] * u[i]
+        for s in range(indptr[i], indptr[i + 1]):
+            x += data[s] * u[indices[s]]
+        r[i], p[i] = x, x / out[i]
+        rho += x * p[i]
+        first += b[i] * b[i] / out[i]
+    for _ in range(most):
+        if not rho > tolerance * tolerance * first:
+            return
+        curve = 0.0
+        for i in range(n):
+            x = out[i] * p[i]
+            for s in range(indptr[i], indptr[i + 1]):
+                x -= data[s] * p[indices[s]]
+            q[i] = x
+            curve += x * p[i]
+        if not curve > 0.0:
+            return
+        step, new = rho / curve, 0.0
+        for i in range(n):
+            u[i] += step * p[i]
+            r[i] -= step * q[i]
+            new += r[i] * r[i] / out[i]
+        for i in range(n):
+            p[i] = r[i] / out[i] + new / rho * p[i]
+        rho = new
 
 
 # --- law at a time ----------------------------------------------------------------------------------------------------
