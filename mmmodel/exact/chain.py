@@ -49,7 +49,10 @@ LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python obj
 BYTES_PER_STATE = 600
 ELIMINATED = 30_000  # states up to which a chain is always solved by elimination
 ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
+HASTY = 1e-5  # the same for what hardly counts in the answer
+SETTLED = 1e-10  # relative error at which an answer that used a hasty part is taken
 CERTIFIED = 1e-9  # relative error up to which its certified result is taken
+TINIEST = 1e-290  # a measure of a wider range is not iterated
 U = 2.0**-53
 
 
@@ -152,49 +155,22 @@ def explore_box(
     The states are tuples of ints; `chain.coordinates` is the (n, dimensions) array of them. Raises ValueError for a
     bad rate or start, StateSpaceTooLarge beyond `limit` vectors.
     """
-    if math.prod(shape) > limit:
-        raise _too_large(math.prod(shape), limit, 0)
-    grid = np.indices(tuple(shape), dtype=np.int32).reshape(len(shape), -1)
-    kept = np.arange(grid.shape[1]) if inside is None else np.flatnonzero(np.asarray(inside(*grid), dtype=bool))
-    where = np.full(grid.shape[1], -1, dtype=np.int32)
-    where[kept] = np.arange(len(kept), dtype=np.int32)
-    points = np.ascontiguousarray(grid[:, kept])
+    from mmmodel.exact.box import points_of, rates_of
+
+    box = tuple(int(d) for d in shape)
+    if math.prod(box) > limit:
+        raise _too_large(math.prod(box), limit, 0)
     origin = tuple(int(v) for v in initial)
-    if len(origin) != len(shape) or any(not 0 <= v < s for v, s in zip(origin, shape)):
-        raise ValueError(f"initial: {origin} is not a vector of the box {tuple(shape)}")
-    first = int(where[np.ravel_multi_index(origin, tuple(shape))])
-    if first < 0:
+    if len(origin) != len(box) or any(not 0 <= v < d for v, d in zip(origin, box)):
+        raise ValueError(f"initial: {origin} is not a vector of the box {box}")
+    points, flat = points_of(box, inside)
+    place = np.ravel_multi_index(origin, box)
+    first = int(np.searchsorted(flat, place))
+    if first == len(flat) or flat[first] != place:
         raise ValueError(f"initial: {origin} does not satisfy `inside`")
-    triples = [_box_jump(points, where, tuple(shape), step, rate) for step, rate in jumps]
-    rows, columns, rates = (np.concatenate([t[c] for t in triples]) for c in range(3))
-    alpha = np.zeros(len(kept))
+    alpha = np.zeros(len(flat))
     alpha[first] = 1.0
-    return Chain.from_arrays(rows, columns, rates, alpha, points.T)
-
-
-def _box_jump(
-    points: np.ndarray, where: np.ndarray, shape: tuple[int, ...], step: Sequence[int], rate: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and rates of one kind of jump."""
-    if len(step) != len(shape) or not any(step):
-        raise ValueError(f"jumps: {tuple(step)} must be a nonzero vector of {len(shape)} integers")
-    valid = np.ones(points.shape[1], dtype=bool)
-    for x, s, d in zip(points, step, shape):
-        if s:
-            valid &= (x + s >= 0) & (x + s < d)
-    rows = np.flatnonzero(valid)
-    offset = sum(int(s) * math.prod(shape[d + 1 :]) for d, s in enumerate(step))
-    flat = np.ravel_multi_index(tuple(points[:, rows]), shape)
-    columns = where[flat + offset]
-    stays = columns >= 0
-    rows, columns = rows[stays], columns[stays]
-    value = rate(*points[:, rows].astype(float)) if callable(rate) else rate
-    rates = np.broadcast_to(np.asarray(value, dtype=float), rows.shape)
-    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
-    if len(bad):
-        state = tuple(points[:, rows[bad[0]]].tolist())
-        raise ValueError(f"jumps: the rate of step {tuple(step)} from {state} is {rates[bad[0]]}; it must be finite and >= 0")
-    return rows.astype(np.int32), columns.astype(np.int32), rates
+    return Chain(rates_of(points, flat, box, jumps), alpha, points.T)._reachable_part()
 
 
 def _check_rate(state: State, successor: State, rate: Any) -> None:
@@ -602,6 +578,7 @@ class AbsorptionProblem:
         self.dead = np.asarray(rates[self.members] @ lost.astype(float)).ravel()
         self.out = np.asarray(self.rates.sum(axis=1)).ravel() + self.exits + self.dead
         self.last = _typical_state(self.rates, int(np.argmax(self.alpha))) if self.size else 0
+        self._visits: dict[float, tuple[np.ndarray, np.ndarray, str]] = {}
 
     @property
     def factors(self) -> Any:
@@ -616,7 +593,7 @@ class AbsorptionProblem:
         return self.factors.solve(np.ones(self.size))
 
     def occupancy(self) -> np.ndarray:
-        return self.visits[0]
+        return self.visits()[0]
 
     def accumulated(self, reward: np.ndarray) -> Certified:
         """x . reward, the mean of what is collected before the event."""
@@ -628,22 +605,36 @@ class AbsorptionProblem:
         """x . reward, with x the mean time spent in each state; a probability if the reward is a rate of leaving."""
         if not self.size or not reward.any():
             return Certified(0.0, 0.0, 0.0, "nothing to collect")
-        x, error, method = self.visits
-        value = float(x @ reward)
-        slack = float(error @ reward) + (self.size.bit_length() + 60) * U * value
+        rare = self.measure.multilevel is not None and float(self.returns[0] @ (self.exits + self.dead)) < HASTY
+        for tolerance in (HASTY, ITERATED) if rare else (ITERATED,):
+            x, error, method = self.visits(tolerance)
+            value = float(x @ reward)
+            slack = float(error @ reward) + (self.size.bit_length() + 60) * U * value
+            if slack <= SETTLED * value:
+                break
         return Certified(value, max(0.0, value - slack), value + slack, method)
 
-    @cached_property
-    def visits(self) -> tuple[np.ndarray, np.ndarray, str]:
+    def visits(self, tolerance: float = ITERATED) -> tuple[np.ndarray, np.ndarray, str]:
         """x with x A = alpha, a bound on the absolute error of each entry, and what gave it.
+
+        tolerance: that of w below, where it is iterated; in rare regimes it hardly counts.
+        """
+        key = ITERATED if self.measure.multilevel is None else tolerance
+        if key not in self._visits:
+            self._visits = {key: self._visited(key)}
+        return self._visits[key]
+
+    def _visited(self, tolerance: float) -> tuple[np.ndarray, np.ndarray, str]:
+        """See `visits`.
 
         Through a typical state o: y (y_o = 1, y A = 0 off o) is the stationary measure of what happens between visits
         to o, w (w A = alpha off o, w_o = 0) what happens before the first. Flow in equals flow out, so
         x_o = (alpha_o + sum_i w_i q_io) / sum_i y_i e_i and x = w + x_o y: sums, products and quotients of positive
-        numbers.
+        numbers. What does not leave before the first visit comes to o: where little does, alpha_o + sum_i w_i q_io is
+        taken as sum alpha - sum_i w_i e_i.
         """
         o, ends = self.last, self.exits + self.dead
-        y, y_error, method = self.measure.from_state()
+        y, y_error, method = self.returns
         loss = float(y @ ends)
         relative = float(y_error @ ends) / loss
         if self.alpha[o] == self.alpha.sum():
@@ -651,15 +642,23 @@ class AbsorptionProblem:
         else:
             start = self.alpha.copy()
             start[o] = 0.0
-            w, w_error, _ = self.measure.from_law(start)
+            w, w_error, _ = self.measure.from_law(start, tolerance)
             into = self.rates[:, [o]].toarray().ravel()
             back, back_error = float(self.alpha[o] + w @ into), float(w_error @ into)
+            astray, astray_error = float(w @ ends), float(w_error @ ends) + (self.size.bit_length() + 60) * U
+            if astray < 0.1 * self.alpha.sum() and astray_error < back_error:
+                back, back_error = float(self.alpha.sum()) - astray, astray_error
         x_o = back / loss
         rounding = (2 * self.size.bit_length() + 120) * U  # two dot products, summed pairwise or in blocks of 128
         spread = x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding) if relative < 1 else math.inf
         x = w + x_o * y
         error = w_error + (x_o + spread) * y_error + spread * y + 4 * U * x
         return x, np.where(x > 0, error, 0.0), method
+
+    @cached_property
+    def returns(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """y of `visits`."""
+        return self.measure.from_state()
 
     @cached_property
     def measure(self) -> Measure:
@@ -768,25 +767,59 @@ class Measure:
     def from_state(self) -> tuple[np.ndarray, np.ndarray, str]:
         """y with y_o = 1 and y A = 0 off o; bounds on its absolute errors; the method."""
         row = self.rates[[self.o]].toarray().ravel()
-        y, error, method = self.from_law(row)
+        y, error, method = self.from_law(row, guess=self.balanced)
         y[self.o] = 1.0
         return y, error, method
 
-    def from_law(self, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-        """w with w A = a off o and w_o = 0, for a >= 0 with a_o = 0; bounds on its absolute errors; the method."""
+    def from_law(
+        self, a: np.ndarray, tolerance: float = ITERATED, guess: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, str]:
+        """w with w A = a off o and w_o = 0, for a >= 0 with a_o = 0; bounds on its absolute errors; the method.
+
+        tolerance and guess are for the iteration.
+        """
         if self.multilevel is not None:
-            w, _ = self.multilevel.solve(self._without(a), ITERATED)
-            s, _ = self.multilevel.solve(self._without(self.out) * w, 0.25, w, of_source=True)
+            begin = None if guess is None else self._without(guess)
+            w = self._iterated(self._without(a), tolerance, begin)
+            s = self._iterated(self._without(self.out) * w, 0.25, w, of_source=True)
+            balanced = begin is not None and np.array_equal(w, begin)
             w, s = self._with(w), self._with(s)
             error = self._lemma(w, s, a)
-            if np.isfinite(error).all() and error.sum() <= CERTIFIED * w.sum():
-                return w, error, "multilevel aggregation, residual bound"
+            enough = CERTIFIED * max(1.0, tolerance / ITERATED)
+            if np.isfinite(error).all() and error.sum() <= enough * w.sum():
+                return w, error, "detailed balance, residual bound" if balanced else "multilevel aggregation, residual bound"
         w = self.factors.solve_left(a, 0.0)
         s = self.factors.solve_left(self.out * w, 0.0)
         error, prior = self._lemma(w, s, a), self.factors.relative_error
         if float(error.max()) <= prior * float(w.max()):
             return w, np.minimum(error, prior * w), "elimination, residual bound"
         return w, np.minimum(error, prior * w), "elimination, entrywise bound"
+
+    def _iterated(self, a: np.ndarray, tolerance: float, begin: np.ndarray | None, of_source: bool = False) -> np.ndarray:
+        """x with x A = a off o; a reversible chain gets its start from conjugate gradients."""
+        solver = self.multilevel
+        if self.symmetric is not None and (begin is None or solver.defect(a, begin, of_source) > tolerance):
+            begin = self.symmetric.solve(a, min(tolerance, 1e-2), begin)
+        return solver.solve(a, tolerance, begin, of_source)[0]
+
+    @cached_property
+    def balanced(self) -> np.ndarray | None:
+        """The stationary measure by detailed balance, 1 at o: exact for a reversible chain that nothing leaves, and otherwise
+        a start. None if there is none, if it is not wanted, or has too wide a range."""
+        if self.multilevel is None:
+            return None
+        from mmmodel.exact.reversible import potential
+
+        found = potential(self.rates, self.o)
+        law = found.law() if found is not None else np.zeros(1)
+        return law / law[self.o] if law.min() > TINIEST else None
+
+    @cached_property
+    def symmetric(self) -> Any:
+        """Conjugate gradients on the states other than o; None unless the chain is reversible."""
+        from mmmodel.exact.reversible import Symmetric
+
+        return None if self.balanced is None else Symmetric(self.rates, self.out, self.balanced, self.o)
 
     def _lemma(self, x: np.ndarray, s: np.ndarray, a: np.ndarray) -> np.ndarray:
         """The lemma's bound on |error|, roundoff of the check included; infinite where it does not apply.
@@ -889,19 +922,9 @@ def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
 
 def _reach(rates: sparse.csr_array, sources: np.ndarray) -> np.ndarray:
     """(n,) mask of what the sources can reach (themselves included)."""
-    n = rates.shape[0]
-    if not len(sources):
-        return np.zeros(n, dtype=bool)
-    if len(sources) == 1:
-        graph, root = rates, int(sources[0])
-    else:  # one more state, joined to every source
-        extra = sparse.csr_array((np.ones(len(sources)), (np.zeros(len(sources), dtype=int), sources)), shape=(1, n))
-        graph = sparse.csr_array(sparse.block_array([[rates, sparse.csr_array((n, 1))], [extra, None]]))
-        root = n
-    order = csgraph.breadth_first_order(graph, root, directed=True, return_predecessors=False)
-    mask = np.zeros(n + 1, dtype=bool)
-    mask[order] = True
-    return mask[:n]
+    from mmmodel.exact.box import reached
+
+    return reached(rates.indptr, rates.indices, np.asarray(sources, dtype=np.int64))
 
 
 def _place(members: np.ndarray, initial: np.ndarray) -> int:

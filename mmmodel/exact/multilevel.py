@@ -98,6 +98,11 @@ class Multilevel:
         factors = Elimination(_with_sink(level), np.zeros(n + 1), n, ordering=level.ordering)
         return factors.solve_left(np.append(a, 0.0), 0.0)[:n]
 
+    def defect(self, a: np.ndarray, x: np.ndarray, of_source: bool = False) -> float:
+        """The largest |x A - a| / d x, or (of_source) / a."""
+        top = self.levels[0]
+        return _defect(top.indptr, top.source, top.rate, top.out, a, x, of_source)
+
     def solve(
         self, a: np.ndarray, tolerance: float, x: np.ndarray | None = None, of_source: bool = False, most: int = 200
     ) -> tuple[np.ndarray, float]:
@@ -106,11 +111,15 @@ class Multilevel:
         Cycles until the defect is at most `tolerance`, no longer falls, or `most` cycles are done.
         """
         top = self.levels[0]
+        if x is not None:  # a guess may do as it is
+            defect = self.defect(a, x, of_source)
+            if defect <= tolerance:
+                return x.copy(), defect
         x = np.ones(len(top.out)) if x is None else x.copy()
         best, stalled = np.inf, 0
         for _ in range(most):
             x = self.cycle(x, a)
-            defect = _defect(top.indptr, top.source, top.rate, top.out, a, x, of_source)
+            defect = self.defect(a, x, of_source)
             if defect <= tolerance or not np.isfinite(defect):
                 break
             stalled = stalled + 1 if defect > 0.9 * best else 0

@@ -12,8 +12,8 @@ Only states that hold mass are visited: a region that is renewed every few steps
 is added up, never estimated, and is part of the error. Where the answer itself is smaller than that, the sum is done
 again with nothing dropped.
 
-Three certificates end a long sum early. P >= 0 keeps order, entry by entry:
-  stationary    if v_n lies between a and b times a law pi that P keeps, then so does every later v_k;
+Three certificates end a long sum early. P does not stretch |.|_1 and, being >= 0, keeps order, entry by entry:
+  stationary    if |v_n - pi|_1 is small for a law pi that P keeps, then so it is for every later v_k;
   geometric     if v_{n+1} lies between a and b times v_n, then v_{n+k} lies between a^k and b^k times v_n. Its decay 1 - a
                 is known to about 1e-15 a step, which is too little where fewer than 1e-15 leave in a step;
   slowest law   if z (1 - b) <= z P <= z (1 - a) for a law z of the slowest class and what follows it, and v_n lies
@@ -32,6 +32,8 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
+from mmmodel.exact.reversible import law_at
+
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
 RENEW = 4  # steps between two looks at which states hold mass; the region reaches as many hops around them
@@ -39,6 +41,7 @@ SMALL = 5000  # states below which nothing is dropped
 CHECK = 256  # steps between two looks at the certificates
 LOOSE = 1e-9  # relative width at which a geometric decay ends a sum that would otherwise go on for LONG steps
 LONG = 100_000
+FEW = 100  # steps up to which a law is always found by uniformization
 U = 2.0**-53
 
 
@@ -74,15 +77,36 @@ def transient(
 ) -> tuple[np.ndarray, float, str]:
     """(law at time t, bound on the sum of absolute errors, method).
 
-    stationary() -> (law, bound on its relative error) is asked for only if t is long; a chain whose law has come within
-    `tolerance` of it, entry by entry, stays there. Raises ValueError beyond LONGEST steps, if that does not happen.
+    A reversible chain goes by Chebyshev polynomials (`reversible`), unless it takes few steps. stationary() -> (law, bound on
+    its relative error) is asked for only if t is long; a chain whose law has come within `tolerance` of it stays there.
+    Raises ValueError beyond LONGEST steps, if that does not happen.
     """
     out = np.asarray(rates.sum(axis=1)).ravel()
     if t == 0 or not out.any():
         return initial.copy(), 0.0, "initial law"
+    if float(out.max()) * t > FEW:
+
+        def short(law: np.ndarray, t: float, tolerance: float) -> tuple[np.ndarray, float]:
+            return uniformized(rates, out, law, t, tolerance)[:2]
+
+        found = law_at(rates, out, initial, t, tolerance, short, stationary)
+        if found is not None:
+            return found
+    return uniformized(rates, out, initial, t, tolerance, stationary)
+
+
+def uniformized(
+    rates: sparse.csr_array,
+    out: np.ndarray,
+    initial: np.ndarray,
+    t: float,
+    tolerance: float,
+    stationary: Callable[[], tuple[np.ndarray, float]] | None = None,
+) -> tuple[np.ndarray, float, str]:
+    """As `transient`, by uniformization. out: (n,) total rates out, 1/s."""
     rate = SLACK * float(out.max())
     mean = rate * t
-    first, weights, cut = poisson_weights(mean, min(1e-18, tolerance * 1e-4)) if mean <= LONGEST else _endless()
+    first, weights, cut = poisson_weights(mean, max(1e-18, tolerance * 1e-3)) if mean <= LONGEST else _endless()
     steps = first + len(weights)
     pi, uncertain = stationary() if stationary is not None and first > 20 * CHECK else (None, 0.0)
     if mean > LONGEST and (pi is None or not pi.all()):
@@ -90,7 +114,7 @@ def transient(
     for drop in (tolerance * 1e-4 / steps, tolerance * 1e-7 / steps, 0.0):
         walk = Walk(rates, None, out, rate, initial, drop)
         for k in range(0, steps, CHECK):
-            spread = _spread(walk.v, pi) if pi is not None else math.inf
+            spread = float(np.abs(walk.v - pi).sum()) if pi is not None else math.inf
             if spread <= tolerance:
                 rest = float(weights[max(0, k - first) :].sum()) if len(weights) else 1.0
                 error = spread + uncertain + cut + walk.lost + k * walk.roundoff
@@ -105,15 +129,6 @@ def transient(
         if walk.lost <= 0.5 * tolerance:
             break
     return walk.total, cut + walk.lost + (steps * walk.roundoff + 2 * len(weights) * U), "uniformization"
-
-
-def _spread(v: np.ndarray, pi: np.ndarray) -> float:
-    """Least s with (1 - s) pi <= v <= (1 + s) pi; infinite if v puts mass where pi has none."""
-    inner = pi > 0
-    if v[~inner].any():
-        return math.inf
-    ratio = v[inner] / pi[inner]
-    return float(max(ratio.max() - 1, 1 - ratio.min()))
 
 
 # --- probability of an event by a time --------------------------------------------------------------------------------
