@@ -606,7 +606,7 @@ def following(e, slot, k):
 
 @_jit(hot=True)
 def complete(e, slot, k, leaf):
-    """A service ends: the server turns to the next in its queue, the request gives back and goes on."""
+    """A service ends: the server turns to the next in its queue, the request gives back. (Where it goes, did it give any.)"""
     q = STATION_ * e.L[k * L_ROW + STATION]
     e.K[PLACE_ * k + N_SERVED] -= 1
     if e.weighed:
@@ -630,11 +630,12 @@ def complete(e, slot, k, leaf):
     gave = give(e, k)
     if e.recorded:
         record(e, DONE, slot, e.L[k * L_ROW + KIND], k)
-    go(e, slot, following(e, slot, k), gave)
+    return following(e, slot, k), gave
 
 
-@_jit
-def retry(e, slot, k):
+@_jit(hot=True)
+def retry(e, k):
+    """A request is about to try again at place k."""
     e.K[PLACE_ * k + N_RETRYING] -= 1
     if e.weighed:
         e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
@@ -642,11 +643,11 @@ def retry(e, slot, k):
         hold(e, k, -1)
     if e.measured:
         count_waiting(e, k, -1)
-    go(e, slot, k, False)
 
 
-@_jit
+@_jit(hot=True)
 def arrive(e, klass):
+    """A request of an open class comes: (request, its first place), or place -1 if it is lost."""
     c = CLASS_ * klass
     schedule_arrival(e, klass)
     e.C[c + ARRIVED] += 1
@@ -654,10 +655,9 @@ def arrive(e, klass):
         e.C[c + REFUSED] += 1
         if e.recorded:
             record(e, LOST, -1, klass, e.C[c + FIRST])
-        return
+        return -1, -1
     e.S[ROOM] -= 1
-    slot = e.R[REQUEST * e.S[ROOM] + SPARE] if e.named else 0
-    go(e, slot, e.C[c + FIRST], False)
+    return e.R[REQUEST * e.S[ROOM] + SPARE] if e.named else 0, e.C[c + FIRST]
 
 
 # ---- deadlock and safety ------------------------------------------------------------------------------------------------
@@ -825,15 +825,15 @@ def run(e, until, budget, low, high):
             return GROW
         T[NOW] = time
         S[EVENTS] += 1
+        slot, gave = e.H[CLOCK * leaf + WHO], False
         if arrives:
-            arrive(e, S[COMING])
-            continue
-        slot = e.H[CLOCK * leaf + WHO]
-        if what < places:
-            complete(e, slot, what, leaf)
+            slot, k = arrive(e, S[COMING])
+        elif what < places:
+            k, gave = complete(e, slot, what, leaf)
         else:
-            S[HOLE] = leaf
-            retry(e, slot, what - places)
+            S[HOLE], k = leaf, what - places
+            retry(e, k)
+        go(e, slot, k, gave)
         close_hole(e)
 
 
