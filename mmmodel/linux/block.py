@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mmmodel.linux.loop import LoopFile, read_loop
+from mmmodel.linux.loop import LoopFile, parse_flag, read_loop
 from mmmodel.linux.md import Array, read_array
 from mmmodel.linux.text import DEVICE_NUMBER, HostError, Tree, whole
 from mmmodel.linux.zram import Zram, read_zram
@@ -30,6 +30,7 @@ class BlockDevice:
     name: str
     number: str | None = None  # "major:minor"
     size: int | None = None  # bytes
+    readonly: bool | None = None  # nothing can be written to it
     queue: Mapping[str, int] = field(default_factory=dict)
     scheduler: str | None = None  # the chosen one, "none" included
     tags: tuple[int, ...] = ()  # driver tags of each hardware queue; empty for drivers without blk-mq
@@ -107,6 +108,7 @@ def _device(tree: Tree, name: str) -> BlockDevice:
         name=name,
         number=number,
         size=size,
+        readonly=tree.attempt(f"{name}: ro", lambda: parse_flag(tree.text(f"{base}/ro"), f"{base}/ro")) if tree.exists(f"{base}/ro") else None,
         queue=_queue(tree, name),
         scheduler=tree.attempt(f"{name}: scheduler", lambda: _scheduler(tree, f"{base}/queue/scheduler")),
         tags=tags,

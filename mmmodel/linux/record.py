@@ -160,6 +160,8 @@ def _disk(disk: BlockDevice, disks: dict[str, str]) -> dict[str, str]:
         files |= {f"sys/class/bdi/{disk.number}/{key}": f"{value}\n" for key, value in disk.bdi.items()}
     if disk.size is not None:
         files[f"{base}/size"] = f"{disk.size // 512}\n"
+    if disk.readonly is not None:
+        files[f"{base}/ro"] = f"{disk.readonly:d}\n"
     if disk.transport is not None:
         files[f"{base}/device/transport"] = f"{disk.transport}\n"
     if disk.queue_depth is not None:

@@ -76,13 +76,13 @@ def _zram(host: Host, name: str, zram: Zram) -> Iterator[str]:
     elif zram.stored == 0:
         yield f"{name} stores nothing yet{algorithm}{limit}"
     if zram.backing is not None:
-        yield f"{name} can write back to {zram.backing}, which sets memory free only when somebody asks for it (sysfs); that path is listed apart"
+        yield f"{name} can write back to {zram.backing}, when it is told to (its file `writeback`), and not by reclaim; that path is listed apart"
 
 
 def _array(host: Host, name: str, array: Array) -> Iterator[str]:
     if array.stripes is not None and array.disks is not None:
         size = format_bytes(array.stripes * array.disks * host.page_size)
-        yield f"{name} keeps a cache of {array.stripes:,} stripes of {array.disks} members, {size} that are taken when it starts"
+        yield f"{name} keeps a cache of at least {array.stripes:,} stripes of {array.disks} members, {size}"
 
 
 def _loop(name: str, loop: LoopFile) -> Iterator[str]:

@@ -16,6 +16,7 @@ from mmmodel.linux.loop import LoopFile
 from mmmodel.survey.answer import Path
 
 Chain = tuple[tuple[str, str], ...]
+UNUSED = "in use by no swap and no mount"
 MOST_WAYS = 64  # down from one device; a host with more is a damaged tree, or is told so
 LAYERED = {"snapshot-origin": "snapshot", "snapshot-merge": "snapshot", "striped": "linear", "thin-pool": "linear"}
 ELSEWHERE = re.compile(r"nfs[0-9]?|ceph|cifs|smb3|9p|glusterfs|virtiofs|gfs2|ocfs2|zfs|bcachefs|lustre|afs")
@@ -28,7 +29,10 @@ DISKS = (
 
 
 def paths(host: Host) -> Iterator[Path]:
-    """Swap areas, mounts (one a file system), devices that zram writes back to, then devices that are neither, nor under another."""
+    """Swap areas, mounts (one a file system), devices that zram writes back to, then devices that are neither, nor under another.
+
+    Mounts that are read-only and devices that cannot be written to are none.
+    """
     seen: set[str] = set()
     for swap in host.swaps:
         yield from _seen(seen, _swap_paths(host, swap))
@@ -38,9 +42,10 @@ def paths(host: Host) -> Iterator[Path]:
             yield from _seen(seen, _device_paths(host, f"written back to by {disk.name}", disk.zram.backing))
     under = {slave for disk in host.disks for slave in disk.slaves}
     under |= {disk.name for disk in host.disks if under & disk.partitions.keys()}
-    rest = [disk for disk in host.disks if disk.name not in seen | under and disk.size]
+    rest = [disk for disk in host.disks if disk.name not in seen | under and disk.size and not disk.readonly]
     for disk in sorted(rest, key=lambda disk: kind(host, disk) in ("local", "nvme")):
-        yield from _device_paths(host, "in use by no swap and no mount", f"/dev/{disk.name}")
+        use = "mounted read-only" if any(host.disk_of(mount.device, mount.number) is disk for mount in host.mounts) else UNUSED
+        yield from _device_paths(host, use, f"/dev/{disk.name}")
 
 
 def _seen(seen: set[str], found: Iterable[Path]) -> Iterator[Path]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from mmmodel.survey.answer import MEANING, SAFE, SAFE_IF, UNSAFE, WORST_FIRST, Judgement, Path, Survey
+from mmmodel.survey.answer import MEANING, SAFE_IF, UNSAFE, WORST_FIRST, Judgement, Path, Survey
 from mmmodel.survey.judging import size_text
 from mmmodel.units import format_bytes
 
@@ -55,7 +55,7 @@ def _judgement_text(judgement: Judgement, doubt: int) -> Iterator[str]:
         yield f"  ordinary floor {format_bytes(ordinary)}, atomic floor {format_bytes(atomic)}: a cushion of {format_bytes(ordinary - atomic)}"
     else:
         yield from _sizes_text(judgement)
-    if judgement.state in (SAFE, SAFE_IF) and judgement.right == "memalloc":
+    if judgement.right == "memalloc" and math.isfinite(judgement.margin):
         yield f"  margin {_signed(judgement.margin + doubt)}, the other paths and rings taken off" + (
             f"; {_signed(judgement.margin)} if high-order atomic blocks hold all that they may" if doubt else ""
         )

@@ -103,6 +103,46 @@ def test_high_order_atomic_blocks_that_cannot_be_read(host):
     assert "high-order atomic" in judgement.conditions[0]
 
 
+def test_what_only_root_can_read_does_not_take_the_advice_away(host):
+    """The settings go by the reserve as computed and say what they do not reckon with; the margin is told both ways."""
+    files = {name: text for name, text in READ.items() if name != "proc/pagetypeinfo"}
+    answer = host(files, nbd(128), advice=True)
+    doubt = answer.reserve - answer.reserve_at_least
+    judgement = answer.paths[0].judgements[0]
+    depth = next(advice for advice in judgement.advice if "in flight" in advice.goal)
+    most = mm.safe_depth(judgement.stack, answer.reserve)
+    assert f'"{most}"' in depth.lines[0]
+    assert all("not known here and not reckoned with" in a.caveat for a in judgement.advice if "requests of at most" not in a.inequality)
+    short = host(files, nbd(64))
+    (line,) = [line for line in str(short).splitlines() if "margin" in line]
+    assert "if high-order atomic blocks hold all that they may" in line
+    assert short.paths[0].judgements[0].margin == short.reserve - doubt - short.paths[0].judgements[0].safe
+
+
+def test_two_mappings_of_one_device_need_twice(host):
+    """Two dm-crypt devices on one NBD have a limit of their own each: both needs are taken off, not one."""
+    table = {"dmsetup-table": "a: 0 8 crypt aes-xts-plain64 - 0 43:0 0\nb: 0 8 crypt aes-xts-plain64 - 0 43:0 9\n"}
+    both = disk("dm-0", **{"dm/name": "a", "slaves/nbd0": ""}) | disk("dm-1", **{"dm/name": "b", "slaves/nbd0": ""})
+    answer = host(READ, nbd(16), both, table, {"proc/swaps": swaps("/dev/dm-0", "/dev/dm-1")})
+    first, second = (path.judgements[0] for path in answer.paths[:2])
+    assert (first.devices, second.devices) == (("dm-0", "nbd0"), ("dm-1", "nbd0"))
+    assert first.margin == second.margin == answer.reserve_at_least - first.safe - second.safe
+
+
+def test_what_is_counted_since_boot_and_what_sockets_hold_is_told(host):
+    files = {
+        "proc/vmstat": READ["proc/vmstat"] + "pgscan_direct_throttle 7\n",
+        "proc/sys/net/ipv4/tcp_mem": "100\t200\t300\n",
+    }
+    notes = host(READ, nbd(8), files).notes
+    assert any("pgscan_direct_throttle is 7" in note for note in notes)
+    # 7 pages held, pressed from 200 pages on, at most 300; tcp_wmem's last number is 4 MiB
+    assert any("TCP holds 28 KiB" in note and "from 800 KiB" in note and "1,228,800 B" in note for note in notes)
+    assert any("at most 4 MiB of what is sent" in note for note in notes)
+    local = host(READ, disk("sda", **ATA), files, {"proc/swaps": swaps()}).notes
+    assert not any("TCP" in note for note in local)
+
+
 def survey_reserves(answer):
     return answer.reserve, answer.reserve_at_least
 
