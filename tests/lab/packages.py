@@ -77,7 +77,7 @@ def unpacked_program(binary: str, packages: Sequence[str], folder: Path) -> tupl
     for package in packages:
         if not (place / f"{package}.done").exists():
             _unpack(package, None, place)
-            (place / f"{package}.done").touch()
+            (place / f"{package}.done").write_text((place / "version").read_text())
     found = [path for path in place.rglob(binary) if path.is_file()]
     if len(found) != 1:
         raise Unavailable(f"{packages[0]} holds {len(found)} files {binary}, not one")
@@ -87,6 +87,11 @@ def unpacked_program(binary: str, packages: Sequence[str], folder: Path) -> tupl
     if missing := re.findall(r"(\S+) => not found", said.stdout):
         raise Unavailable(f"{binary}: {', '.join(missing)} are in none of {', '.join(packages)}")
     return found[0], environment
+
+
+def unpacked_versions(folder: Path) -> dict[str, str]:
+    """The versions of the packages that were unpacked into one folder for a program, by name."""
+    return {path.stem: path.read_text() for path in sorted(folder.glob("*.done")) if path.stem == folder.name}
 
 
 def user_program(binary: str, packages: Sequence[str], folder: Path) -> dict[str, bytes]:

@@ -34,6 +34,7 @@ from tests.lab.packages import (
     qemu_version,
     tool,
     unpacked_program,
+    unpacked_versions,
     user_program,
 )
 
@@ -51,6 +52,7 @@ NFSv4 {{ RecoveryRoot = "{folder}"; Graceless = true; Minor_Versions = 1, 2; Onl
 EXPORT {{ Export_Id = 1; Path = "{folder}/export"; Pseudo = "/lab"; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
   Protocols = 4; Transports = TCP; FSAL {{ Name = VFS; }} }}
 """
+STACK_PACKAGES = {"fuse": ("fuse2fs",), "iscsi": ("open-iscsi", "tgt"), "nfs": ("nfs-ganesha",)}
 TARGET_NAME = "iqn.2026-11.lab:disk"
 
 
@@ -114,6 +116,8 @@ class Lab:
         if outcome.verdict == "traced":
             data = (self.folder / "disks" / "trace.img").read_bytes().partition(b"\0")[0]
             (self.folder / "traces" / f"{slug}.txt.gz").write_bytes(gzip.compress(data))
+        for package in STACK_PACKAGES.get(settings.stack, ()):
+            line.setdefault("programs", {}).update(unpacked_versions(self.folder / "packages" / package))
         if chosen.note:
             line["note"] = chosen.note
         with self.results.open("a") as file:

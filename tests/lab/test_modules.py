@@ -5,7 +5,7 @@ import pytest
 from tests.lab.host import Busy, group_nice, niceness, stolen_ticks, waited_seconds
 from tests.lab.image import module_order
 from tests.lab.modules import PATCHES, Change, changed, extent, patch, read_yaml
-from tests.lab.packages import Kernel, Unavailable, headers, library_paths
+from tests.lab.packages import Kernel, Unavailable, headers, library_paths, unpacked_versions
 
 SOURCE = """\
 static bool fill(struct queue *q, gfp_t gfp);
@@ -99,6 +99,14 @@ def test_libraries_keep_the_names_that_programs_look_for():
         ("/lib64/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
     ]
     assert library_paths("\tnot a dynamic executable\n") == []
+
+
+def test_the_version_of_a_program_is_that_of_its_own_package(tmp_path):
+    (tmp_path / "tgt").mkdir()
+    for name, version in (("tgt", "1:1.0.85-1"), ("librdmacm1", "44.0-2")):
+        (tmp_path / "tgt" / f"{name}.done").write_text(version)
+    assert unpacked_versions(tmp_path / "tgt") == {"tgt": "1:1.0.85-1"}
+    assert unpacked_versions(tmp_path / "none") == {}
 
 
 def test_a_stack_brings_its_own_drivers():

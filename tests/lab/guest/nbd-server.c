@@ -1,12 +1,13 @@
 /* nbd-server: the transmission phase of the NBD protocol (old style, no handshake) on 127.0.0.1, for one client.
  *
- *   nbd-server [-p PORT] [-s MIB] [-f FILE [-D]] [-n] [-d MS] [-l] [-M]
+ *   nbd-server [-p PORT] [-s MIB] [-f FILE [-D]] [-n] [-d MS] [-w MS] [-l] [-M]
  *
  *   -p  port; 0 (default): any free one. The port is printed as "PORT n"
  *   -s  size of the export in MiB (default 600); kept in memory unless -f or -n
  *   -f  keep it in FILE (buffered); -D: with O_DIRECT
  *   -n  keep nothing: writes are thrown away, reads give zeroes
  *   -d  answer every write MS milliseconds later, without slowing the others down: holds a known number in flight
+ *   -w  wait MS milliseconds before each request is read: what was sent meanwhile stays in the client's memory
  *   -l  mlockall()        -M  PR_SET_IO_FLUSHER (PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE)
  *
  * The same source serves from the host and from inside the guest.
@@ -55,7 +56,7 @@ struct late {
 };
 
 static char *memory, *buffer;
-static int file = -1, discard, delay_ms, client;
+static int file = -1, discard, delay_ms, wait_ms, client;
 static uint64_t size = 600ull << 20;
 static struct late queue[HELD];
 static unsigned head, tail;
@@ -163,6 +164,8 @@ static uint32_t look_up(char *data, uint64_t from, uint32_t length)
 static int one_request(void)
 {
 	struct request request;
+	if (wait_ms)
+		usleep(wait_ms * 1000);
 	if (receive(&request, sizeof request))
 		return -1;
 	uint32_t type = be32toh(request.type) & 0xffff, length = be32toh(request.length);
@@ -191,10 +194,12 @@ static int one_request(void)
 
 static int listen_on(int port)
 {
-	int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), yes = 1, small = 65536;
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof at;
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+	if (wait_ms) /* so that what waits does not wait here */
+		setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
 	if (bind(listener, (void *)&at, sizeof at) || listen(listener, 1) || getsockname(listener, (void *)&at, &length))
 		fail("listen on 127.0.0.1");
 	printf("PORT %d\n", ntohs(at.sin_port));
@@ -206,7 +211,7 @@ int main(int argc, char **argv)
 {
 	int option, port = 0, lock = 0, flusher = 0, direct = 0, yes = 1;
 	const char *path = NULL;
-	while ((option = getopt(argc, argv, "p:s:f:Dnd:lM")) != -1)
+	while ((option = getopt(argc, argv, "p:s:f:Dnd:w:lM")) != -1)
 		switch (option) {
 		case 'p': port = atoi(optarg); break;
 		case 's': size = strtoull(optarg, NULL, 10) << 20; break;
@@ -214,6 +219,7 @@ int main(int argc, char **argv)
 		case 'D': direct = O_DIRECT; break;
 		case 'n': discard = 1; break;
 		case 'd': delay_ms = atoi(optarg); break;
+		case 'w': wait_ms = atoi(optarg); break;
 		case 'l': lock = 1; break;
 		case 'M': flusher = 1; break;
 		default: return 2;
