@@ -30,13 +30,14 @@ def test_depths_of_their_own_are_drawn_up_to_all_that_can_be_in_flight():
     assert answer.sizes[0].safe_reserve == sizing.safe_reserve("nas", 208) == 783360
 
 
-def test_a_map_with_too_many_pieces_is_drawn_at_smaller_depths():
-    """Where z3 finds 2047 islands one by one: 896 apart, 192 wide."""
-    answer = report.size("dm-crypt-swap", "16 MiB", 512, classes=("write-4k",))
+def test_a_map_with_too_many_pieces_is_drawn_at_smaller_depths(monkeypatch):
+    """Where z3 finds the islands one by one: 896 apart, 192 wide, one fewer than the depth."""
+    monkeypatch.setattr(report, "PIECES", 20)
+    answer = report.size("dm-crypt-swap", "16 MiB", 64, classes=("write-4k",))
     alt = report.map_figure(answer).alt
-    assert "The asked depth, 512, has too many to be drawn" in alt
-    assert "up to 80 the reserves" in alt
-    assert "At depth 80 they are 79 separate intervals" in alt
+    assert "The asked depth, 64, has too many to be drawn" in alt
+    assert "up to 10 the reserves" in alt
+    assert "At depth 10 they are 9 separate intervals" in alt
     with pytest.raises(islands.TooManyPieces, match="more than 5 pieces"):
         sizing.unsafe_reserves("dm-crypt-swap", 40, most=5)
 
