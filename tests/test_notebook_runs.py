@@ -4,7 +4,6 @@ import functools
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,9 +22,9 @@ QUICK = [run for run in RUNS if run.get("quick")]
 
 def found(results, path):
     """The value at `a.0.b`. The last name may be absent: None."""
-    *steps, last = [int(step) if re.fullmatch(r"-?[0-9]+", step) else step for step in path.split(".")]
-    inside = functools.reduce(lambda value, step: value[step], steps, results)
-    return inside.get(last) if isinstance(inside, dict) else inside[last]
+    *steps, last = path.split(".")
+    inside = functools.reduce(lambda value, step: value[int(step) if isinstance(value, list) else step], steps, results)
+    return inside.get(last) if isinstance(inside, dict) else inside[int(last)]
 
 
 def agrees(expected, got):
