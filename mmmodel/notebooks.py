@@ -6,6 +6,7 @@ import base64
 import contextlib
 import difflib
 import json
+import math
 import os
 import shutil
 import sys
@@ -150,15 +151,27 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def save_results(stem: str, results: dict[str, Any]) -> Path | None:
-    """Called by a notebook: its results as JSON beside its executed copy. Without a runner there is no such folder: None."""
+    """Called by a notebook: its results as JSON beside its executed copy; infinity is the text "inf", which JSON has no number for.
+
+    Without a runner there is no such folder: None.
+    """
     folder = os.environ.get(RESULTS)
     if not folder:
         return None
     path = Path(folder) / f"{stem}.json"
     beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(results, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    text = json.dumps(_plain(results), indent=2, ensure_ascii=False, default=str, allow_nan=False)
+    beside.write_text(text + "\n", encoding="utf-8")
     os.replace(beside, path)
     return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inside) for inside in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _value(text: str, kind: str) -> Any:

@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from mmmodel import cli, rerun
+from mmmodel.site import broken_links
 from mmmodel.stack import QuestionError
 
 SAVE = "from mmmodel import notebooks\nnotebooks.save_results({stem!r}, {{'headline': f'depth was {{depth}}', 'depth': depth}})"
@@ -41,6 +42,7 @@ def test_dated_folder_index_and_only_what_changed(tmp_path, counted):
     index = (out / "2026-01-01/index.html").read_text()
     assert "depth was 5" in index
     assert all(f'href="{name}"' in index for name in first.rows[0].files)
+    assert "<img" not in index, "there is no figure to show"
 
     again = rerun.rerun(["depth=5"], out, [good], date="2026-01-02")
     assert counted == ["good"]
@@ -54,6 +56,19 @@ def test_dated_folder_index_and_only_what_changed(tmp_path, counted):
     tiny(tmp_path, "good", SAVE.format(stem="good") + "\n# changed")
     assert rerun.rerun(["depth=5"], out, [good], date="2026-01-03").rows[0].state == "ran"
     assert counted == ["good"] * 3
+
+
+def test_index_shows_the_first_figure_with_its_words(tmp_path):
+    code = """from mmmodel import plot
+figure, ax = plot.axes(1, 1)
+plot.Shown(figure, "an \\"empty\\" picture")"""
+    drawn = rerun.rerun([], tmp_path / "out", [tiny(tmp_path, "drawn", code)], date="2026-01-01")
+    assert drawn.rows[0].alt == 'an "empty" picture'
+    index = (tmp_path / "out/2026-01-01/index.html").read_text()
+    assert '<img src="drawn-figure-1.png" alt="an &quot;empty&quot; picture">' in index
+    assert '<a href="drawn-figure-1.png">figure 1</a>' in index
+    assert '<a href="drawn.ipynb">drawn</a>' in index
+    assert broken_links(tmp_path / "out/2026-01-01") == []
 
 
 def test_what_makes_a_run(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """The static site in a real browser, from files and without a network: nothing missing, nothing logged, readable, searchable."""
 
+from dataclasses import replace
 from urllib.parse import unquote
 
 import pytest
 
+from mmmodel import plot, rerun
 from mmmodel.notebooks import notebook_names
 from mmmodel.site import CONTENTS, broken_links
 from tests.browser.conftest import SCREENSHOTS
@@ -59,6 +61,26 @@ def test_page(driver, site, name):
     assert driver.execute_script(WIDER) <= 0, "the page is wider than the window"
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     assert driver.save_screenshot(str(SCREENSHOTS / f"page-{name}.png"))
+
+
+def test_index_of_a_rerun(driver, tmp_path):
+    """With a run that went well, one that was copied and one that failed."""
+    (tmp_path / "good.ipynb").write_text("{}")
+    (tmp_path / "good-figure-1.png").write_bytes(plot.Shown(plot.axes(2, 1)[0], "an empty picture").png)
+    files = ("good.ipynb", "good-figure-1.png")
+    good = rerun.Row("good", {"depth": 64}, "d", files, "SAFE: good at depth 64", None, 3.2, alt="an empty picture")
+    bad = rerun.Row("bad", {}, "d", (), "", "cell 3: ValueError: depth: 0 is too small", 2.5)
+    rerun._write(tmp_path, [good, replace(good, notebook="old", unchanged="2026-01-01"), bad])
+    logged(driver)
+    driver.get((tmp_path / "index.html").as_uri())
+    assert broken_links(tmp_path) == []
+    assert driver.execute_script(MISSING) == []
+    assert logged(driver) == []
+    assert driver.execute_script(CONTRAST) == []
+    assert driver.execute_script(WIDER) <= 0, "the page is wider than the window"
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    assert "3 notebooks, 1 failed" in driver.find_element("tag name", "body").text
+    assert driver.save_screenshot(str(SCREENSHOTS / "rerun-index.png"))
 
 
 def test_the_checks_can_fail(driver, tmp_path):

@@ -90,3 +90,18 @@ def test_cost_of_depth():
     assert cost.lost == pytest.approx(1 - cost.safe_x / cost.best_x)
     assert cost.lost > 0.3
     assert f"{100 * cost.lost:.1f} %" in curves.costs_table([cost])
+
+
+def test_no_policies_where_nobody_waits():
+    assert "no depth is safe at which somebody waits" in repr(curves.policies_figure({}, {12: 24_000.0}))
+
+
+def test_a_reserve_that_is_too_small_names_the_one_that_is_enough():
+    with pytest.raises(QuestionError, match="give 6 B or more"):
+        curves.throughput_curve(PATH, 5, 8)
+    with pytest.raises(QuestionError, match="no reserve is"):
+        curves.throughput_curve("zram", "64 KiB", 8, "page-3to1")
+
+
+def test_marks_at_one_place_share_a_label():
+    assert curves._together([(3, "a"), (1, "b"), (3, "c")]) == [(1, "b"), (3, "a = c")]
