@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from mmmodel import pictures
+from mmmodel.primer import pictures
 
 
 def width_over_height(shown):
