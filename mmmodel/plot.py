@@ -108,10 +108,11 @@ def three_reserves(
     if asked is not None:
         ax.plot(*[asked[0], asked[1] / size], marker="X", ms=11, color=VERMILION, mec="white", ls="", label="asked", zorder=5)
         right = asked[0] > (depths.min() + depths.max()) / 2
+        own, its = scale_bytes(asked[1]) if unit == "byte" and asked[1] < size / 100 else (size, name)
         ax.annotate(
-            f"asked: K = {asked[0]:,.0f}, R = {asked[1] / size:,.4g} {name}",
+            f"asked: K = {asked[0]:,.0f}, R = {asked[1] / own:,.4g} {its}",
             (asked[0], asked[1] / size),
-            xytext=(-10 if right else 10, -14),
+            xytext=(-10 if right else 10, -14 if asked[1] > 0.08 * top else 8),
             ha="right" if right else "left",
             textcoords="offset points",
             fontsize=9,

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from mmmodel.contents import Contents, without_marks
 from mmmodel.notebooks import (
     RESULTS,
     SUITE,
@@ -242,3 +243,10 @@ def test_a_kernel_finds_this_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", "sub"]))
     assert kernel_path().split(os.pathsep) == [str(SUITE.parent), str(tmp_path), str(tmp_path / "sub")]
+
+
+def test_contents_show_formulas_as_words():
+    text = "**Safe** when $R \\ge K(F - c_m) + c_m$, *or* `not`_at_\nall?"
+    assert without_marks(text) == "Safe when R ≥ K(F - c_m) + c_m, or notat all?"
+    assert without_marks("$a \\leq b \\left. c$") == "a ≤ b \\left. c"
+    assert not [one.question for one in Contents().lines if re.search(r"\\(ge|le|cdot|times)\b", one.question)]

@@ -14,6 +14,7 @@ from typing import Any
 from mmmodel.notebooks import SUITE, notebook_names
 
 WIDTH = 220  # pixels of a thumbnail
+SIGNS = {"ge": "≥", "geq": "≥", "le": "≤", "leq": "≤", "cdot": "·", "times": "×", "infty": "∞", "to": "→"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,20 @@ def line(path: Path) -> Line:
     pages = ["".join(o.get("data", {}).get("text/html", ())) for cell in cells for o in cell.get("outputs", ())]
     found = next(re.finditer(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', "".join(pages)), None)
     picture = thumbnail(base64.b64decode(found[2])) if found else b""
-    words = re.sub(r"[*_`$]", "", " ".join(question[1].split()))
-    return Line(path.name, title[1], words, picture, html.unescape(found[1]) if found else "")
+    return Line(path.name, title[1], without_marks(question[1]), picture, html.unescape(found[1]) if found else "")
+
+
+def without_marks(markdown: str) -> str:
+    """Markdown as plain words: no stars and backticks; of a formula the letters, with signs for the commonest commands."""
+    parts = " ".join(markdown.split()).split("$")
+    for n, part in enumerate(parts):
+        if n % 2:
+            for command, sign in SIGNS.items():
+                part = re.sub(rf"\\{command}(?![a-zA-Z])", sign, part)
+            parts[n] = part
+        else:
+            parts[n] = re.sub(r"[*_`]", "", part)
+    return "".join(parts)
 
 
 def thumbnail(png: bytes) -> bytes:

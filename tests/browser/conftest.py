@@ -58,6 +58,10 @@ def lab(tmp_path_factory):
                "--KernelManager.transport_encryption=auto"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment |= {"JUPYTER_CONFIG_DIR": str(folder / ".config"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces")}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings")}
+    asked = folder / ".settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    asked.parent.mkdir(parents=True)
+    asked.write_text('{"fetchNews": "false"}')  # else a question about news lies over the screenshots
     log = (folder / ".log").open("w")
     server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:

@@ -98,13 +98,13 @@ def test_the_checks_can_fail(driver, tmp_path):
 
 def test_search(driver, site):
     from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
 
     driver.get((site / "index.html").as_uri())
     field = driver.find_element(By.ID, "q")
     field.send_keys("throttle Phillips")
     field.submit()
-    found = driver.find_elements(By.CSS_SELECTOR, "#results li")
-    assert found
+    found = WebDriverWait(driver, 30).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#results li"))
     assert all("throttle" in item.text.lower() or "phillips" in item.text.lower() for item in found[:1])
     link = found[0].find_element(By.TAG_NAME, "a")
     target = unquote(link.get_attribute("href"))
