@@ -595,7 +595,7 @@ BADGE = "display:inline-block;padding:0 .5em;margin-right:.4em;border-radius:.6e
 COLOURS = {
     "derived": "#31688e",
     "proved": "#1f7a4d",
-    "lemmas": "#5b8f6e",
+    "lemmas": "#3f7255",
     "exhausted": "#7a5195",
     "tight": "#8a6d00",
     "conjecture": "#b03a2e",
