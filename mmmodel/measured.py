@@ -250,6 +250,7 @@ class Prediction:
     settings: tuple[str, ...]
     written: str
     known: bool = False
+    amended: str = ""  # said later of one that failed: what the rule had left out
 
 
 def read_predictions(path: str | Path = RECORDED / "predictions.yaml") -> list[Prediction]:
@@ -265,6 +266,7 @@ def read_predictions(path: str | Path = RECORDED / "predictions.yaml") -> list[P
                 tuple(one["settings"]),
                 str(one.get("written", written)),
                 bool(one.get("known", False)),
+                " ".join(str(one.get("amended", "")).split()),
             )
             for name, one in data["predictions"].items()
         ]
@@ -455,6 +457,19 @@ def least_safe(pages: int, zones: Sequence[Zone] | None = None) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if floors(middle, zones).cushion >= pages else (middle + 1, high)
     return low
+
+
+def amended_safe(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None) -> bool:
+    """The rule as it was amended after it had failed: with the lock, draw and per-cpu lists together stay within the cushion.
+
+    `fraction`: vm.percpu_pagelist_high_fraction. The draw is that of `swap_stack`.
+    """
+    return _swap_draw() + percpu_limit(min_free_kbytes, fraction, zones) + 1 <= floors(min_free_kbytes, zones).cushion
+
+
+@cache
+def _swap_draw() -> int:
+    return draw(swap_stack())
 
 
 def shrunk(stack: Stack, cushion: int, depth: int = 4, atomic: int = 12) -> Stack:
