@@ -39,7 +39,11 @@ Agreement = Literal["agreed", "conservative", "WRONG", "open"]
 
 @dataclass(frozen=True)
 class Run:
-    """One run. Pages; `refused` counts refusals by kind as far as the console shows them, None where it was not kept."""
+    """One run. Pages; `refused` counts refusals by kind as far as the console shows them, None where it was not kept.
+
+    `percpu_pages`, `high_pages`: what per-cpu lists held, and what was free in HIGHATOMIC blocks alone, when the kernel first printed
+    its memory (at a refusal, or when the watcher asked in a stall); None where it did not.
+    """
 
     experiment: str
     label: str
@@ -60,6 +64,8 @@ class Run:
     low_by_zone: dict[str, int] = field(default_factory=dict)
     series: tuple[tuple[float, int, int, int, int], ...] = ()
     longest_gap: float = 0.0
+    percpu_pages: int | None = None
+    high_pages: int | None = None
     host_load: float | None = None
     host_busy: dict[str, float | None] = field(default_factory=dict)
 
@@ -212,7 +218,7 @@ def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.
 def is_plain(run: Run) -> bool:
     """Whether nothing but kernel, sysctls and server place differ from the default: 8 processes, virtio-net, server on the host."""
     told = run.settings
-    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory", "patch", "stack")
+    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory", "patch", "stack", "options")
     boosted = "vm.watermark_boost_factor" not in told.get("sysctls", {})
     return not any(told.get(key) for key in other) and boosted and told.get("server", "host") == "host" and _processes(told) == 8
 
@@ -244,6 +250,7 @@ class Prediction:
     settings: tuple[str, ...]
     written: str
     known: bool = False
+    amended: str = ""  # said later of one that failed: what the rule had left out
 
 
 def read_predictions(path: str | Path = RECORDED / "predictions.yaml") -> list[Prediction]:
@@ -259,6 +266,7 @@ def read_predictions(path: str | Path = RECORDED / "predictions.yaml") -> list[P
                 tuple(one["settings"]),
                 str(one.get("written", written)),
                 bool(one.get("known", False)),
+                " ".join(str(one.get("amended", "")).split()),
             )
             for name, one in data["predictions"].items()
         ]
@@ -400,6 +408,26 @@ def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
     return Floors(min_free_kbytes, ordinary, atomic)
 
 
+def percpu_limit(
+    min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1
+) -> int:
+    """The most pages that one CPU's lists may hold, over all zones, when reclaim is not active (`zone_highsize`, `zone_batchsize`).
+
+    mm/page_alloc.c, 6.1.192, lines 7048-7135: the low watermark, or the managed pages by vm.percpu_pagelist_high_fraction
+    where that is set, shared out over the CPUs; at least four batches. Pages of these lists are free to nobody else and
+    count in no watermark.
+    """
+    zones = tuple(zones or guest_zones())
+    limit = 0
+    for zone, mark in zip(zones, zone_marks(zones, min_free_kbytes), strict=True):
+        if not zone.managed:
+            continue
+        quarter = max(1, min(zone.managed >> 10, 256) // 4)
+        batch = max(1, (1 << ((quarter + quarter // 2).bit_length() - 1)) - 1)
+        limit += max((zone.managed // fraction if fraction else mark.low) // cpus, 4 * batch)
+    return limit
+
+
 def swap_stack() -> Stack:
     """The stack that the predictions speak of: swap on NBD across virtio-net, 128 writes of one page in flight."""
     return load_stack(RECORDED / "nbd-swap-virtio-128.yaml")
@@ -431,6 +459,19 @@ def least_safe(pages: int, zones: Sequence[Zone] | None = None) -> int:
     return low
 
 
+def amended_safe(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None) -> bool:
+    """The rule as it was amended after it had failed: with the lock, draw and per-cpu lists together stay within the cushion.
+
+    `fraction`: vm.percpu_pagelist_high_fraction. The draw is that of `swap_stack`.
+    """
+    return _swap_draw() + percpu_limit(min_free_kbytes, fraction, zones) + 1 <= floors(min_free_kbytes, zones).cushion
+
+
+@cache
+def _swap_draw() -> int:
+    return draw(swap_stack())
+
+
 def shrunk(stack: Stack, cushion: int, depth: int = 4, atomic: int = 12) -> Stack:
     """`nbd-swap-virtio`, or a scheme of it, small enough for every state to be searched: pages in place of bytes.
 
@@ -450,6 +491,22 @@ def shrunk(stack: Stack, cushion: int, depth: int = 4, atomic: int = 12) -> Stac
         step["floor"] = dict.fromkeys(step["floor"], heights.get(step["right"], 0))
     _balance(write["steps"])
     data["pools"]["reserve"] |= {"unit": "page", "capacity": atomic + cushion + depth}
+    return Stack.model_validate(data)
+
+
+def with_stock(stack: Stack, pages: int) -> Stack:
+    """The stack with `pages` more that privileged allocations and frees have moved into per-cpu lists, where no floor counts them.
+
+    They come back when somebody returns from direct reclaim and drains the lists (`__alloc_pages_direct_reclaim`,
+    mm/page_alloc.c, 6.1), that is with a swap bio, that is after receive service. A class of `pages` requests of one page each.
+    """
+    if not pages:
+        return stack
+    data = stack.model_dump(mode="json")
+    source = {"context": "kthread", "source": next(iter(data["sources"]))}
+    park = {"name": "park", "take": {"reserve": 1}, "right": "memalloc", **source}
+    drain = {"name": "drain", "take": {"napi": 1}, "give": {"napi": 1, "reserve": 1}, **source}
+    data["requests"]["parked"] = {"title": "page of a per-cpu list", "depth": pages, "steps": [park, drain], "source": source["source"]}
     return Stack.model_validate(data)
 
 

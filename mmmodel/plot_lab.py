@@ -40,7 +40,7 @@ def threshold(
     ax.axvspan(-0.5, line, color=VERMILION, alpha=0.08, lw=0)
     ax.set_xticks(range(len(values)), [f"{value:,.0f}" for value in values])
     ax.set(xlabel=xlabel, ylabel="share of runs that hung (95 %)", ylim=(-0.04, 1.04), xlim=(-0.5, len(values) - 0.5))
-    ax.legend(loc="upper right", fontsize=9, frameon=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)  # above: a mark may stand anywhere
 
 
 def course(

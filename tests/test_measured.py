@@ -6,12 +6,13 @@ import math
 import pytest
 
 import mmmodel as mm
-from mmmodel import plot, plot_lab
+from mmmodel import evidence, plot, plot_lab
 from mmmodel.measured import (
     RECORDED,
     Frequency,
     Prediction,
     Run,
+    amended_safe,
     by_setting,
     confront,
     console,
@@ -24,6 +25,7 @@ from mmmodel.measured import (
     hang_report,
     is_plain,
     least_safe,
+    percpu_limit,
     prototype_refusals,
     read_predictions,
     read_runs,
@@ -33,6 +35,7 @@ from mmmodel.measured import (
     shrunk,
     survival,
     swap_stack,
+    with_stock,
 )
 
 
@@ -213,6 +216,7 @@ def test_the_prototypes_refusals():
         ({"server": "guest"}, False),
         ({"patch": "rebuilt"}, False),
         ({"stack": "nvme-tcp"}, False),
+        ({"options": {"nbd/nbds_max": 2}}, False),
         ({"sysctls": {"vm.watermark_boost_factor": 0}}, False),
     ],
 )
@@ -242,6 +246,41 @@ def test_survival_of_runs_that_all_hung_ends_at_zero():
     assert (made.low[-1], made.high[-1]) == (0.0, 1.0)
     with pytest.raises(ValueError, match="none of 1 runs hung"):
         survival([timed("survive", 3.0)])
+
+
+def test_per_cpu_lists_may_hold_the_low_watermark_or_a_fraction_of_the_zone():
+    # the guest at 3072: DMA32 min 691, low 691 + 172 = 863; DMA min 75, low 75 + 18 = 93 (Mem-Info: 864 + 93 with other rounding)
+    assert percpu_limit(3072) == pytest.approx(864 + 93, abs=2)
+    # fraction 1000: DMA32 35431 // 1000 = 35 >= 4 * 7; DMA 3840 // 1000 = 3, so four batches of 1
+    assert percpu_limit(3072, 1000) == 35 + 4
+    assert percpu_limit(3072, 1000, cpus=4) == 28 + 4
+
+
+def test_the_amended_rule_calls_no_reserve_safe_unless_the_lists_are_cut_short():
+    assert not any(amended_safe(value) for value in (1519, 2432, 3072, 16384, 200_000))  # 5/4 of min against 5/8 of it
+    assert [amended_safe(value, 1000) for value in (1519, 2048, 2560, 2608, 3072)] == [False, False, False, True, True]
+
+
+def test_what_failed_says_what_was_left_out():
+    made = confront(read_predictions(), [run for run in recorded_runs() if run.recorder == "lab"])
+    wrong = [one.prediction for one in made if one.agreement == "WRONG"]
+    assert all("per-cpu" in prediction.amended for prediction in wrong)
+    assert all(prediction.safe for prediction in read_predictions() if prediction.amended)
+
+
+def test_the_evidence_shows_what_failed_against_the_rule_that_replaced_it():
+    table = evidence.measured_table()
+    assert table.ok
+    wrong = [one for one in confront(read_predictions(), recorded_runs()) if one.agreement == "WRONG"]
+    assert sum("WRONG" in str(row) for row in table.rows) == len(wrong)
+
+
+def test_the_stock_moves_the_threshold_by_its_own_size():
+    base = mm.load_stack("nbd-swap-virtio")
+    least = draw(shrunk(base, 0), page=1) + 1
+    for pages in (0, 1, 2):
+        assert not mm.verdict(with_stock(shrunk(base, least + pages - 1), pages)).safe
+        assert mm.verdict(with_stock(shrunk(base, least + pages), pages)).safe
 
 
 def test_counterparts_are_schemes_of_the_catalogue_and_cells_of_the_lab():

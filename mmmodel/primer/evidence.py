@@ -181,6 +181,12 @@ def measured_table() -> compare.Table:
             continue
         said = "survives" if one.prediction.safe else "can hang"
         seen = f"{one.runs.hangs} of {one.runs.runs} hung"
+        if one.agreement == "WRONG" and one.prediction.amended:  # shown as what it is, held against the rule that replaced its own
+            values = [int(label.rpartition("=")[2]) for label in one.prediction.settings]
+            word = "safe" if any(map(measured.amended_safe, values)) else "not shown safe"
+            name = f"{one.prediction.name}: survives, WRONG; by the amended rule"
+            table.add(name, "not shown safe", word, "measured", f"{seen}; {one.prediction.amended}")
+            continue
         table.add(f"{one.prediction.name}: {said}", True, one.agreement != "WRONG", "measured", f"{seen}: {one.agreement}")
     return table
 

@@ -21,6 +21,9 @@ from mmmodel.linux.sysrq import FAILURE, FRAME, STAMP, Report
 
 WORD = re.compile(r"([a-z_]\w*|[\w.]+)=(\S+)")
 LINE = re.compile(r"LAB (?P<kind>[a-z]+)(?P<words>(?: [\w.]+=\S*)*) ;")
+PERCPU = re.compile(r"^(?:\[[ .0-9]+\])?\s+free:\d+ free_pcp:(\d+)", re.MULTILINE)
+BUDDY = re.compile(r"Node \d+ (\w+): ((?:\d+\*\d+kB(?: \(\w+\))? )+)= \d+kB")
+BLOCKS = re.compile(r"(\d+)\*(\d+)kB(?: \((\w+)\))?")
 TRACE = 60  # lines after a refusal in which its stack stands
 EMPTY = Report((), (), ())
 
@@ -81,6 +84,8 @@ class Outcome:
     series: tuple[tuple[float, int, int, int, int], ...] = ()
     torn: int = 0
     digest: str = ""
+    percpu: int | None = None  # pages of per-cpu lists and of blocks kept for high orders, where the kernel first printed its memory
+    high_free: int | None = None
 
     @property
     def refused(self) -> dict[str, int]:
@@ -115,6 +120,8 @@ def parse_console(text: str) -> Outcome:
         waiting=tuple(dict.fromkeys(_who(task) for task in report.blocked)),
         series=_series(said),
         torn=torn,
+        percpu=percpu_pages(text),
+        high_free=high_free_pages(text),
         digest=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
     )
 
@@ -176,6 +183,21 @@ def _refusals(text: str) -> tuple[Refusal, ...]:
                 symbols.append(frame["symbol"].split(".")[0])
         found.append(Refusal(match["name"], int(match["order"]), tuple(match["mode"].split("|")), tuple(symbols)))
     return tuple(found)
+
+
+def percpu_pages(text: str) -> int | None:
+    """Pages of the per-cpu lists in the first memory report: free to nobody but that cpu and type, and in no watermark."""
+    found = PERCPU.search(text)
+    return int(found[1]) if found else None
+
+
+def high_free_pages(text: str) -> int | None:
+    """Free pages of the first memory report that stand in HIGHATOMIC blocks alone, (H): an order-0 allocation cannot take them."""
+    lines = BUDDY.findall(text)
+    if not lines:
+        return None
+    first = lines[: len({zone for zone, _ in lines})]
+    return sum(int(count) * int(size) // 4 for _, blocks in first for count, size, kinds in BLOCKS.findall(blocks) if kinds == "H")
 
 
 def _series(said: list[Said]) -> tuple[tuple[float, int, int, int, int], ...]:

@@ -17,7 +17,7 @@ from mmmodel.units import parse_bytes, parse_seconds
 EXPERIMENTS = Path(__file__).resolve().parent / "experiments"
 MIB = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-LATER = {"parameters": {}, "patch": "", "stack": "nbd"}  # fields that came later than the first recorded runs; with their default, digests stay
+LATER = {"parameters": {}, "options": {}, "patch": "", "stack": "nbd"}  # fields that came later than the first recorded runs; with their default, digests stay
 VALUE = re.compile(r"[\w.:/+-]+")  # a kernel command line keeps these as they are
 
 
@@ -85,14 +85,15 @@ class Settings(Strict):
     crypt: bool | str = False
     queue: dict[str, int] = Field(default_factory=dict)
     sysctls: dict[str, str | int] = Field(default_factory=dict)
-    parameters: dict[str, int] = Field(default_factory=dict)  # of modules: dm_mod/swap_bios
+    parameters: dict[str, int] = Field(default_factory=dict)  # of modules, written when they are loaded: dm_mod/swap_bios
+    options: dict[str, int] = Field(default_factory=dict)  # of modules, given when they are loaded: nbd/nbds_max
     load: Load = Load()
     writes: Writes = Writes()
     limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _fit_for_a_command_line(self) -> Settings:
-        words = [*self.server_options, *(str(value) for value in self.sysctls.values()), *self.sysctls, *self.queue, *self.parameters]
+        words = [*self.server_options, *(str(value) for value in self.sysctls.values()), *self.sysctls, *self.queue, *self.parameters, *self.options]
         if isinstance(self.crypt, str):
             words.append(self.crypt)
         for word in words:
@@ -129,7 +130,7 @@ class Settings(Strict):
         words |= {"hog": load.size, "hogs": load.processes, "bytes": writes.bytes, "depth": writes.depth, "count": writes.count}
         if self.crypt:
             words["crypt"] = self.crypt if isinstance(self.crypt, str) else "yes"
-        for key in ("queue", "sysctls", "parameters"):
+        for key in ("queue", "sysctls", "parameters", "options"):
             if pairs := getattr(self, key):
                 words[key] = ",".join(f"{name}={value}" for name, value in pairs.items())
         if self.server_options:

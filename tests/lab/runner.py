@@ -245,6 +245,8 @@ def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
         "pages_dirtied": outcome.dirtied,
         "longest_gap": outcome.gap,
         "refused": outcome.refused,
+        "percpu_pages": outcome.percpu,
+        "high_pages": outcome.high_free,
         "waiting": list(outcome.waiting),
         "console": outcome.digest,
         "series": [list(row) for row in _thin(outcome.series)],

@@ -31,6 +31,14 @@ def test_a_hang_is_read_with_all_that_recognises_it():
     assert outcome.torn == 0
 
 
+def test_pages_that_no_floor_counts_are_read_from_the_first_report():
+    assert (parse_console(HANG).percpu, parse_console(SURVIVE).percpu) == (323, None)
+    report = "[ 1.2]  free:402 free_pcp:523 free_cma:0\n[ 1.3] Node 0 DMA: 6*4kB (M) 0*8kB = 24kB\n"
+    report += "[ 1.4] Node 0 DMA32: 3*4kB (UH) 1*16kB (H) 0*32kB 1*1024kB (H) = 1052kB\n"
+    report += "[ 9.2]  free:1 free_pcp:2 free_cma:0\n[ 9.3] Node 0 DMA: 1*4kB (H) = 4kB\n[ 9.4] Node 0 DMA32: 0*4kB = 0kB\n"
+    assert (parse_console(report).percpu, parse_console(report).high_free) == (523, 4 + 256)
+
+
 def test_a_survivor_is_read():
     outcome = parse_console(SURVIVE)
     assert (outcome.verdict, outcome.recognised) == ("survive", "the load finished")

@@ -76,12 +76,13 @@ def test_an_unknown_experiment_is_named():
 
 def test_the_command_line_tells_the_guest_everything():
     settings = Settings.model_validate(
-        {"sysctls": {"vm.min_free_kbytes": 2048, "net.ipv4.tcp_wmem": "4096:16384:8192"}, "queue": {"nr_requests": 4}}
+        {"sysctls": {"vm.min_free_kbytes": 2048, "net.ipv4.tcp_wmem": "4096:16384:8192"}, "queue": {"nr_requests": 4}, "options": {"nbd/nbds_max": 2}}
     )
     line = settings.command_line(4711)
     assert "lab.sysctls=vm.min_free_kbytes=2048,net.ipv4.tcp_wmem=4096:16384:8192" in line
     assert "lab.queue=nr_requests=4 lab" in line + " lab"
     assert "lab.port=4711" in line
+    assert "lab.options=nbd/nbds_max=2" in line
     assert len(line) < 2048  # COMMAND_LINE_SIZE of x86
 
 
