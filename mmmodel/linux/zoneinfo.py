@@ -23,6 +23,7 @@ REQUIRED = ("free", "min", "low", "high", "spanned", "present", "managed")
 HEADER = re.compile(r"Node\s+([0-9]+),\s+zone\s+(\S+)\s*")
 PAIR = re.compile(r"\s*(\S+)\s+(\S+)\s*")
 COUNT = re.compile(r"\s+count:\s+(\S+)\s*")
+LIMIT = re.compile(r"\s+high(?:_max)?:\s+(\S+)\s*")
 PROTECTION = re.compile(r"\s+protection:\s*\((.*)\)\s*")
 
 
@@ -47,6 +48,7 @@ class Zone:
     free_cma: int | None = None
     free_highatomic: int | None = None
     pcp: tuple[int, ...] = ()  # pages on the per-cpu lists, one number a CPU; they are not in `free`
+    pcp_limit: tuple[int, ...] = ()  # the most that those lists may come to: `high`, or `high_max` where the kernel tunes it (6.7)
 
     @property
     def min_unboosted(self) -> int:
@@ -104,6 +106,7 @@ def _block(lines: list[tuple[int, str]], file: str) -> dict:
         raise HostError(f"{file}:{number}: zone {name[:40]!r} is none of {', '.join(ZONE_ORDER)}")
     found: dict = {"node": whole(node, f"{file}:{number}", "node", 2**16), "name": name}
     pcp: list[int] = []
+    limits: list[int] = []  # -1 where the lists of a CPU have no limit in the text
     marks = False  # between 'pages free' and 'protection:'; elsewhere the same words mean other things
     for number, line in rest:
         where = f"{file}:{number}"
@@ -116,6 +119,9 @@ def _block(lines: list[tuple[int, str]], file: str) -> dict:
             marks = False
         elif match := COUNT.fullmatch(line):
             pcp.append(whole(match[1], where, "count"))
+            limits.append(-1)
+        elif (match := LIMIT.fullmatch(line)) and limits:
+            limits[-1] = max(limits[-1], whole(match[1], where, "high of a per-cpu list"))
         elif match := PAIR.fullmatch(line):
             if marks and match[1] in MARKS:
                 _put(found, match[1], match[2], where)
@@ -126,7 +132,7 @@ def _block(lines: list[tuple[int, str]], file: str) -> dict:
     for field in (*REQUIRED, "protection"):
         if field not in found:
             raise HostError(f"{file}:{lines[0][0]}: node {node}, zone {name} has no '{field}'")
-    return found | {"pcp": tuple(pcp)}
+    return found | {"pcp": tuple(pcp), "pcp_limit": tuple(limits) if min(limits, default=-1) >= 0 else ()}
 
 
 def _put(found: dict, field: str, value: str | tuple[int, ...], where: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from mmmodel import sizing
 from mmmodel.catalogue import fitted_stack
 from mmmodel.linux import Host, Zone, exclusive_reserve, total_floor
+from mmmodel.measured import draw
 from mmmodel.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Fact, Judgement, Path, Survey
 from mmmodel.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
@@ -146,13 +147,23 @@ def _judge_ladder(survey: Survey, devices: tuple[str, ...]) -> Judgement:
     capacity = stack.pools[RESERVE].capacity or 0
     verdict = verdict_of(stack, capacity)
     one, safe, free = _three(stack)
-    state = SAFE_IF if verdict.safe else UNSAFE if verdict.certain and verdict.path else NOT_SHOWN
+    lists, spare = percpu_pages(survey.host.zones), spare_pages(ordinary, atomic, survey.host.page_size)
+    state = UNSAFE if not verdict.safe and verdict.certain and verdict.path else NOT_SHOWN
+    if verdict.safe and lists is not None and lists <= spare:
+        state = SAFE_IF
     conditions = [f"as assumed: {text}" for text in _assumed(stack)]
     conditions.insert(
         0,
         f"the requests in flight never draw the whole cushion between the ordinary and the atomic floor, "
         f"{format_bytes(ordinary - atomic)} (draws of 1.3 to 1.4 MiB were measured on a 192 MiB guest)",
     )
+    if verdict.safe:
+        may = "an unknown number" if lists is None else f"up to {lists:,} by proc/zoneinfo"
+        conditions.insert(
+            1,
+            f"per-cpu lists keep at most {spare:,} pages from the refill, beside what the requests draw; they may keep {may}, and 471 to 523 "
+            f"were there when a guest hung whose cushion was larger than its requests' draw",
+        )
     if verdict.safe and not _at_most(survey.host.kernel, (6, 12)):
         conditions.append("the driver of this kernel does as that of Linux 6.1 and 6.12, which were read")
     conditions += [f"the floors are as computed: {doubt}" for doubt in survey.doubts]
@@ -160,6 +171,20 @@ def _judge_ladder(survey: Survey, devices: tuple[str, ...]) -> Judgement:
     return Judgement(
         stack, devices, state, "all", facts, 12, capacity, one, safe, free, capacity - safe, verdict, tuple(conditions), notes
     )
+
+
+def percpu_pages(zones: Iterable[Zone]) -> int | None:
+    """The most pages that per-cpu lists may keep from everybody else, by the limits that zoneinfo prints; None where it prints none.
+
+    No watermark counts them: a request with a better right can move free memory there from below the ordinary floor.
+    """
+    limits = [zone.pcp_limit for zone in zones if zone.managed]
+    return sum(map(sum, limits)) if limits and all(limits) else None
+
+
+def spare_pages(ordinary: int, atomic: int, page: int) -> int:
+    """Pages of the cushion that the largest draw of nbd-swap-virtio leaves, beside the one that the refill asks for."""
+    return max(0, (ordinary - atomic) // page - draw(ladder(ordinary, atomic), page=page) - 1)
 
 
 def floors(zones: Iterable[Zone], host: Host) -> tuple[int, int]:

@@ -10,10 +10,13 @@ from dataclasses import replace
 from mmmodel import sizing
 from mmmodel.advice import MOST_MIN_FREE, Advice, advise, shrink_rings
 from mmmodel.linux import Host, HostError, exclusive_reserve
+from mmmodel.measured import percpu_limit
 from mmmodel.stack import StackError
-from mmmodel.survey.answer import Judgement, Path, Survey
-from mmmodel.survey.judging import floors, ladder, size_text
+from mmmodel.survey.answer import SAFE_IF, Judgement, Path, Survey
+from mmmodel.survey.judging import floors, ladder, size_text, spare_pages
 from mmmodel.units import format_bytes
+
+SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction as it was tried in the kernel lab
 
 
 def advised(survey: Survey, path: Path) -> Path:
@@ -85,36 +88,45 @@ def _min_free(survey: Survey, needed: int) -> Iterator[Advice]:
 
 
 def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
-    """The least vm.min_free_kbytes whose floors lie far enough apart for the draw of the stack's file, found by bisection."""
+    """Floors far enough apart, by bisection, for the draw of the stack's file and for per-cpu lists that are cut short.
+
+    As they are the lists may come to the low watermark, which is twice the cushion: no vm.min_free_kbytes alone is enough.
+    """
     now = host.sysctls.get("vm.min_free_kbytes")
-    if judgement.verdict.safe or not isinstance(now, int) or not 0 < now < 1 << 32:
+    if judgement.state == SAFE_IF or not isinstance(now, int) or not 0 < now < 1 << 32:
         return
+    cpus = max((len(zone.pcp) for zone in host.zones), default=0) or 1
 
     def floors_at(kbytes: int) -> tuple[int, int]:
         return floors(host.zones_with(kbytes), host)
 
+    def room(kbytes: int) -> int:
+        """Pages that short lists leave of the cushion; negative where they do not fit."""
+        return spare_pages(*floors_at(kbytes), host.page_size) - cpus * percpu_limit(kbytes, SHORT_LISTS, host.zones, cpus)
+
+    def enough(kbytes: int) -> bool:
+        return room(kbytes) >= 0 and sizing.verdict(ladder(*floors_at(kbytes))).safe
+
     low, high = now, 2 * now
     try:
-        while not sizing.verdict(ladder(*floors_at(high))).safe:
+        while not enough(high):
             low, high = high, 2 * high
             if high > 64 * now + (1 << 16):
                 return
         while high - low > max(1, now // 64):
             middle = (low + high) // 2
-            low, high = (low, middle) if sizing.verdict(ladder(*floors_at(middle))).safe else (middle, high)
+            low, high = (low, middle) if enough(middle) else (middle, high)
     except (HostError, StackError):
         return
-    ordinary, atomic = floors_at(high)
-    old_ordinary, old_atomic = floors(host.zones, host)
+    (ordinary, atomic), (old_ordinary, old_atomic) = floors_at(high), floors(host.zones, host)
+    lists = cpus * percpu_limit(high, SHORT_LISTS, host.zones, cpus)
     yield Advice(
-        f"Set the floors apart, so that the refill is not refused: vm.min_free_kbytes of at least {high:,}",
+        f"Set the floors apart and cut the per-cpu lists short, so that the refill is not refused: vm.min_free_kbytes of at least {high:,}",
         "/etc/sysctl.d/90-writeout-reserve.conf",
-        (f"vm.min_free_kbytes = {high}",),
+        (f"vm.min_free_kbytes = {high}", f"vm.percpu_pagelist_high_fraction = {SHORT_LISTS}"),
         f"the cushion between the ordinary and the atomic floor becomes {format_bytes(ordinary - atomic)} (now "
-        f"{format_bytes(old_ordinary - old_atomic)}), and the draw reckoned with fits into it",
-        ordinary - atomic - (old_ordinary - old_atomic),
-        f"delete the file; sysctl vm.min_free_kbytes={now}",
-        "the draw is that of one measured machine; a server in the same machine is not cured by it",
+        f"{format_bytes(old_ordinary - old_atomic)}), and the draw reckoned with and {lists:,} pages of per-cpu lists fit into it",
+        room(high) * host.page_size,
+        f"delete the file; sysctl vm.min_free_kbytes={now} vm.percpu_pagelist_high_fraction={host.sysctls.get('vm.percpu_pagelist_high_fraction', 0)}",
+        "the draw is that of one measured machine, the limit of the lists that of Linux 6.1; a server in the same machine is not cured by it",
     )
-
-

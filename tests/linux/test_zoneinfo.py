@@ -53,8 +53,16 @@ def test_every_field():
     assert dma.min_unboosted == 51
     assert (dma.spanned, dma.present, dma.managed, dma.cma, dma.free_cma) == (4095, 3998, 3840, 16, 7)
     assert dma.protection == (0, 3019, 4939, 4939)
-    assert dma.pcp == (11, 2)
+    assert (dma.pcp, dma.pcp_limit) == ((11, 2), (240, 240))
     assert (other.node, other.index, other.promo, other.boost, other.cma, other.pcp) == (1, 1, None, None, None, ())
+
+
+def test_the_limit_of_percpu_lists_is_the_largest_that_the_kernel_may_tune_to():
+    tuned = TEXT.replace("batch:    60\n", "batch:    60\n              high_min: 240\n              high_max: 4000\n", 1)
+    assert parse_zoneinfo(tuned)[0].pcp_limit == (4000, 240)
+    partly = TEXT.replace("              high:     240\n", "", 1)
+    assert parse_zoneinfo(partly)[0].pcp_limit == ()
+
 
 
 @pytest.mark.parametrize(
