@@ -26,6 +26,11 @@ from mmmodel.units import format_bytes
 PAGE = 4096
 VIRTIO = "nbd-swap-virtio"
 SETTINGS = {1519: "", 2048: "min-free-2048", 2304: "min-free-2304", 2560: "min-free-2560", 3072: "min-free-3072"}
+LISTS = {
+    "min-free-3072": "prototype,min-free=3072",
+    "min-free-3072-lists": "nbd-devices,vm.min_free_kbytes=3072",
+    "min-free-3072-short-lists": "percpu,vm.min_free_kbytes=3072",
+}
 CURES = {
     "virtio-no-lock": "",
     "virtio-work-atomic": "refill_work GFP_ATOMIC",
@@ -267,6 +272,11 @@ def cures() -> list[tuple[str, str, Frequency | None]]:
         (name, load_stack(f"{VIRTIO}+{name}").title.split("; ")[-1], _hangs(f"prototype,module: {label}") if label else None)
         for name, label in CURES.items()
     ]
+
+
+def lists() -> list[tuple[str, str, Frequency | None]]:
+    """One setting without per-cpu lists, with those that were seen, and with short ones: scheme, title, frequency of hangs."""
+    return [(name, load_stack(f"{VIRTIO}+{name}").title.split("; ")[-1], _hangs(label)) for name, label in LISTS.items()]
 
 
 def _hangs(label: str) -> Frequency | None:
