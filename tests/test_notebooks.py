@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from mmmodel.contents import Contents, without_marks
 from mmmodel.notebooks import (
     RESULTS,
     SUITE,
@@ -18,6 +17,7 @@ from mmmodel.notebooks import (
     parse_parameters,
     save_results,
 )
+from mmmodel.primer.contents import Contents, without_marks
 from mmmodel.stack import QuestionError
 
 NOTEBOOKS = notebook_names()
