@@ -6,7 +6,7 @@ import math
 import pytest
 
 import mmmodel as mm
-from mmmodel import evidence, plot, plot_lab
+from mmmodel import plot, plot_lab
 from mmmodel.measured import (
     RECORDED,
     Frequency,
@@ -37,6 +37,7 @@ from mmmodel.measured import (
     swap_stack,
     with_stock,
 )
+from mmmodel.primer import evidence
 
 
 def run(label, verdict):
