@@ -132,7 +132,7 @@ class Run(NamedTuple):
     H: Any
     N: Any
     W: Any
-    I: Any  # noqa: E741
+    I: Any
     pools: int
     leaves: int
     wide: int
