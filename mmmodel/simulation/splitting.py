@@ -330,8 +330,7 @@ def _replication(job: tuple[_Plan, int]) -> float:
     if not entries:
         return direct
     if plan.method == "restart":
-        factors = [1, *(max(1, round(1 / p)) for p in plan.passed[: len(levels) - 1])]
-        return direct + flux * s.restart(bank, entries, levels, factors)
+        return direct + flux * s.restart(bank, entries, levels, [1, *_factors(plan.passed[: len(levels) - 1])])
     rate, reach = direct, flux
     for high in levels[1:]:
         bank, hits, died = s.stage(bank, entries, plan.trials, levels[0], high)
@@ -344,6 +343,16 @@ def _replication(job: tuple[_Plan, int]) -> float:
         return reach * s.stay(bank, entries, plan.trials, levels[0], levels[-1])
     _, _, died = s.stage(bank, entries, plan.trials, levels[0], math.inf)
     return rate + reach * died / plan.trials
+
+
+def _factors(passed: Sequence[float]) -> list[int]:
+    """How many runs one becomes at each level: their product follows 1 / Π passed, so that runs neither die out nor explode."""
+    factors, product, wanted = [], 1, 1.0
+    for part in passed:
+        wanted /= part
+        factors.append(max(1, round(wanted / product)))
+        product *= factors[-1]
+    return factors
 
 
 def _estimate(plan: _Plan, replications: int, relative: float | None, executor: Executor | None) -> Rare:
@@ -539,12 +548,8 @@ def _fixed(chain: _Chain, trials: int) -> np.ndarray:
 
 
 def _restarted(chain: _Chain, cycles: int) -> np.ndarray:
-    factors = np.ones(chain.target, np.int64)
-    product, wanted = 1, 1.0  # rounded so that the number of runs neither dies out nor explodes
-    for i in range(2, chain.target):
-        wanted /= chain.pilot[i - 1]
-        factors[i] = max(1, round(wanted / product))
-        product *= int(factors[i])
+    factors = np.array([1, 1, *_factors(chain.pilot[1 : chain.target - 1])])
+    product = math.prod(factors.tolist())
     runs = _at(1, 1, cycles, (BATCHES, chain.target, chain.target))
     return _walks(chain.rng, chain.up, runs, chain.target, factors)[0] / product / cycles
 
