@@ -135,7 +135,9 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
             [float(importance(name, phase, dict(zip(pools, map(int, row))))) for name, row in zip(program.names, held)]
         )
 
-    return weights("waiting", L.held), weights("served", L.held + L.take)
+    waiting, served = weights("waiting", L.held), weights("served", L.held + L.take)
+    step = 2.0 ** (math.frexp(max(abs(waiting).max(), abs(served).max()))[1] - 30)  # so that sums are exact, in any order
+    return np.rint(waiting / step) * step, np.rint(served / step) * step
 
 
 def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
