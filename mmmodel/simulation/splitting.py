@@ -191,7 +191,7 @@ class _Splitter:
         """Runs a compiled stage to its end; blocks of times are filled as it asks."""
         k = kernel()
         while True:
-            why = function(k.addresses(*self.engine.arrays), *arguments)
+            why = function(self.engine.given, *arguments)
             if why == k.REFILL:
                 self.engine.refill()
             elif why == k.ENDLESS:
@@ -202,7 +202,7 @@ class _Splitter:
     def begin(self) -> None:
         k = kernel()
         self.engine.restart()
-        k.begin_empty(k.addresses(*self.engine.arrays))
+        k.begin_empty(self.engine.given)
 
     def base(self, seconds: float, level: float, kept: int, warmup: float = 0.0):
         """The process for `seconds`: (crossings of the level, deadlocks straight from below it, bank, states in it)."""
