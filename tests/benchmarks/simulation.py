@@ -157,7 +157,7 @@ def in_python(code: str, name: str, events: int) -> Result | str:
     return int(done), rate, cpu
 
 
-def compare(own: str, runs: dict[str, Callable[[], Result | str]], exact: float, rounds: int = 5) -> None:
+def compare(own: str, runs: dict[str, Callable[[], Result | str]], exact: float, rounds: int = 3) -> None:
     """Prints speeds, answers and ratios; `own` is one of the runs."""
     found: dict[str, list[Result]] = {name: [] for name in runs}
     for _ in range(rounds):
@@ -188,7 +188,7 @@ def rare() -> None:
         splitting.birth_death(births[:6], deaths[:6], 5, seed=1, quantity="tail", method=method, relative=0.1)
         for quantity, value in exact.items():
             runs = [
-                splitting.birth_death(births, deaths, 40, seed=i, quantity=quantity, method=method, relative=0.01) for i in range(5)
+                splitting.birth_death(births, deaths, 40, seed=i, quantity=quantity, method=method, relative=0.01) for i in range(3)
             ]
             cpu, errors = [run.cpu_seconds for run in runs], [run.mean / value - 1 for run in runs]
             print(
