@@ -82,6 +82,7 @@ class Engine:
         self.flags = (int(dead), int(unsafe) * (1 if program.exact_banker else 2), int(measured), int(recorded > 0))
         self.recorded, self.weigh = recorded, weigh
         self.undecided = 0
+        self._given: tuple[tuple[np.ndarray, ...], np.ndarray] = (), np.empty(0, np.int64)
         self.table = layout_table(self.layout)
         self.streams = Streams(program.services, seed, self.slots)
         self.restart()
@@ -116,23 +117,28 @@ class Engine:
         state = self.state.S, self.state.T
         return self.table, self.place_times, *state, s.values, s.position, self.measure, self.rows, self.scratch
 
+    @property
+    def given(self) -> np.ndarray:
+        """The addresses of the arrays, found anew only where one of them is another: that takes as long as a hundred events."""
+        arrays = self.arrays
+        if any(a is not b for a, b in zip(arrays, self._given[0])) or not len(self._given[0]):
+            self._given = arrays, kernel().addresses(*arrays)
+        return self._given[1]
+
     # ---- running ----
 
     def advance(self, until: float = math.inf, budget: int = NO_BUDGET) -> str:
         """Runs until a time, or a number of events since the restart, or what it watches for. Raises EndlessError."""
         k = kernel()
         if not self.begun:
-            k.begin_empty(k.addresses(*self.arrays))
+            k.begin_empty(self.given)
             self.begun = True
-        given = k.addresses(*self.arrays)
         while True:
-            why = k.advance(given, float(until), budget)
+            why = k.advance(self.given, float(until), budget)
             if why == k.REFILL:
                 self.refill()
-                given = k.addresses(*self.arrays)
             elif why == k.GROW:
                 self._grow()
-                given = k.addresses(*self.arrays)
             elif why == k.ENDLESS:
                 raise EndlessError(f"serve: requests of {self.program.system.stack.name} go round without time passing")
             elif why == k.ASK:
@@ -189,7 +195,7 @@ class Engine:
         return self.state.classes[:, kernel().ARRIVED], self.state.classes[:, kernel().REFUSED]
 
     def deadlocked(self) -> bool:
-        return bool(kernel().is_deadlocked(kernel().addresses(*self.arrays)))
+        return bool(kernel().is_deadlocked(self.given))
 
     def used(self) -> np.ndarray:
         """Amount of each pool that is taken."""

@@ -219,80 +219,19 @@ def weight(factors, r):
 
 
 @jit
-def climb(up, state, start, target, trials):
-    """Of `trials` walks from `start`, how many reach `target` before 0; `up` is the probability of a step up by state."""
-    hits = 0
-    for _ in range(trials):
-        at = start
-        while 0 < at < target:
-            if uniform(state, 0) < up[at]:
-                at += 1
-            else:
-                at -= 1
-        if at == target:
-            hits += 1
-    return hits
-
-
-@jit
-def climb_restart(up, state, factors, target, cycles, values):
-    """RESTART on the integers: values[i] is the weight that reaches `target` in cycle i, which begins at 1 and ends at 0."""
-    regions, births, copies = np.zeros(target + 1, np.int64), np.zeros(target + 1, np.int64), np.zeros(target + 1, np.int64)
-    products = np.ones(target + 1)
-    for i in range(1, target):
-        products[i] = products[i - 1] * factors[i]
-    for cycle in range(cycles):
-        depth, total, at, birth = 0, 0.0, 1, 1
-        while True:
-            while at >= birth:
-                if uniform(state, 0) >= up[at]:
-                    at -= 1
-                    continue
-                at += 1
-                if at == target:
-                    total += 1.0 / products[target - 1]
-                    break
-                if factors[at] > 1:
-                    regions[depth], births[depth], copies[depth] = at, birth, factors[at] - 2
-                    birth = at
-                    depth += 1
-            if depth == 0:
-                break
-            at = regions[depth - 1]
-            if copies[depth - 1]:
-                copies[depth - 1] -= 1
-                birth = at
-            else:
-                birth = births[depth - 1]
-                depth -= 1
-        values[cycle] = total
-
-
-@jit
-def climb_tilted(up, tilted, state, target, cycles, values):
+def climb_tilted(up, tilted, state, target, cycles, means):
     """Importance sampling: walks from 1 with step-up probabilities `tilted`, weighted by the likelihood ratio."""
-    for cycle in range(cycles):
-        at, ratio = 1, 1.0
-        while 0 < at < target:
-            if uniform(state, 0) < tilted[at]:
-                ratio *= up[at] / tilted[at]
-                at += 1
-            else:
-                ratio *= (1 - up[at]) / (1 - tilted[at])
-                at -= 1
-        values[cycle] = ratio if at == target else 0.0
-
-
-@jit
-def sojourn(up, rates, state, start, above, end, trials, values):
-    """values[i]: time spent at or above `above` by a walk from `start` until it is at 0 or at `end`."""
-    for i in range(trials):
-        at, total = start, 0.0
-        while 0 < at < end:
-            if at >= above:
-                total -= np.log1p(-uniform(state, 0)) / rates[at]
-            if uniform(state, 0) < up[at]:
-                at += 1
-            else:
-                at -= 1
-        values[i] = total
+    for i in range(len(means)):
+        total = 0.0
+        for _ in range(cycles):
+            at, ratio = 1, 1.0
+            while 0 < at < target:
+                if uniform(state, 0) < tilted[at]:
+                    ratio *= up[at] / tilted[at]
+                    at += 1
+                else:
+                    ratio *= (1 - up[at]) / (1 - tilted[at])
+                    at -= 1
+            if at == target:
+                total += ratio
+        means[i] = total / cycles

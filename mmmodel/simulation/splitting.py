@@ -23,6 +23,7 @@ not wait yet), in parts of the pools. In a stuck state all that is held is held 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -134,7 +135,9 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
             [float(importance(name, phase, dict(zip(pools, map(int, row))))) for name, row in zip(program.names, held)]
         )
 
-    return weights("waiting", L.held), weights("served", L.held + L.take)
+    waiting, served = weights("waiting", L.held), weights("served", L.held + L.take)
+    step = 2.0 ** (math.frexp(max(abs(waiting).max(), abs(served).max()))[1] - 30)  # so that sums are exact, in any order
+    return np.rint(waiting / step) * step, np.rint(served / step) * step
 
 
 def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
@@ -188,7 +191,7 @@ class _Splitter:
         """Runs a compiled stage to its end; blocks of times are filled as it asks."""
         k = kernel()
         while True:
-            why = function(k.addresses(*self.engine.arrays), *arguments)
+            why = function(self.engine.given, *arguments)
             if why == k.REFILL:
                 self.engine.refill()
             elif why == k.ENDLESS:
@@ -199,7 +202,7 @@ class _Splitter:
     def begin(self) -> None:
         k = kernel()
         self.engine.restart()
-        k.begin_empty(k.addresses(*self.engine.arrays))
+        k.begin_empty(self.engine.given)
 
     def base(self, seconds: float, level: float, kept: int, warmup: float = 0.0):
         """The process for `seconds`: (crossings of the level, deadlocks straight from below it, bank, states in it)."""
@@ -329,8 +332,7 @@ def _replication(job: tuple[_Plan, int]) -> float:
     if not entries:
         return direct
     if plan.method == "restart":
-        factors = [1, *(max(1, round(1 / p)) for p in plan.passed[: len(levels) - 1])]
-        return direct + flux * s.restart(bank, entries, levels, factors)
+        return direct + flux * s.restart(bank, entries, levels, [1, *_factors(plan.passed[: len(levels) - 1])])
     rate, reach = direct, flux
     for high in levels[1:]:
         bank, hits, died = s.stage(bank, entries, plan.trials, levels[0], high)
@@ -343,6 +345,16 @@ def _replication(job: tuple[_Plan, int]) -> float:
         return reach * s.stay(bank, entries, plan.trials, levels[0], levels[-1])
     _, _, died = s.stage(bank, entries, plan.trials, levels[0], math.inf)
     return rate + reach * died / plan.trials
+
+
+def _factors(passed: Sequence[float]) -> list[int]:
+    """How many runs one becomes at each level: their product follows 1 / Π passed, so that runs neither die out nor explode."""
+    factors, product, wanted = [], 1, 1.0
+    for part in passed:
+        wanted /= part
+        factors.append(max(1, round(wanted / product)))
+        product *= factors[-1]
+    return factors
 
 
 def _estimate(plan: _Plan, replications: int, relative: float | None, executor: Executor | None) -> Rare:
@@ -377,8 +389,6 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
     )
 
 
-
-
 # ---- birth-death chains -------------------------------------------------------------------------------------------------------
 
 
@@ -401,6 +411,8 @@ def birth_death(
 
     A cycle waits at 0 for 1/births[0] and then walks from 1 until it is back or at the target. So the time is the mean cycle
     over the probability to reach (renewal reward), and the tail is reach · E[time at or above, from target to 0] / E[cycle].
+    Walks that stand at one state are alike: all of a batch take their next step together, binomially many of them upwards.
+    So a thousand times as many cost hardly more. ("measure" walks one by one, for each has its likelihood ratio.)
     Raises ValueError.
     """
     rates = _rates(births, deaths, target)
@@ -410,10 +422,10 @@ def birth_death(
         raise ValueError(f"method: {method!r} is not known; write one of {', '.join(CHAIN_METHODS)}")
     if not 0 < relative < 1:
         raise ValueError(f"relative: {relative!r} is not a relative half-width; write a number between 0 and 1, such as 0.01")
-    if kernel() is None:
-        raise RuntimeError("splitting needs numba; install it, or sum the chain exactly")
+    if method == "measure" and kernel() is None:
+        raise RuntimeError("method: 'measure' needs numba; install it, or write restart or fixed")
     began = time.process_time()
-    chain = _Chain(*rates, target, child(seed, 0).generate_state(1, np.uint64).view(np.int64))
+    chain = _Chain(*rates, target, np.random.Generator(np.random.SFC64(child(seed, 0))))
     parts = [_reach(chain, method, relative * (1 if quantity == "reach" else 0.8))]
     if quantity != "reach":
         cycle = _sojourn(chain, 1, 0, target if quantity == "time" else len(chain.up), relative * 0.4)
@@ -458,27 +470,64 @@ class _Chain:
     up: np.ndarray
     rates: np.ndarray
     target: int
-    state: np.ndarray  # of the random numbers
+    rng: np.random.Generator
 
     def __post_init__(self) -> None:
-        from mmmodel.simulation import rare
-
         self.pilot = np.ones(self.target)  # by state: P(the next before 0)
         for i in range(1, self.target):
-            self.pilot[i] = max(1, rare.climb(self.up, self.state, i, i + 1, 1000)) / 1000
+            self.pilot[i] = max(1, self.climb(i, i + 1, 1000, batches=1)[0]) / 1000
+
+    def climb(self, start: int, end: int, trials: int, batches: int) -> np.ndarray:
+        """How many of each batch of walks from `start` reach `end` before 0."""
+        return _walks(self.rng, self.up, _at(start, start, trials, (batches, 1, end)), end)[0]
+
+
+def _at(birth: int, state: int, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    runs = np.zeros(shape, np.int64)
+    runs[:, min(birth, shape[1] - 1), state] = count
+    return runs
+
+
+def _walks(rng, up: np.ndarray, runs: np.ndarray, end: int, factors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(batches,) walks that reach `end`, (batches, states) visits, of walks `runs` (batches, births, states) until all have ended.
+
+    One ends at 0, or below the state where it was born as a copy. With `factors` a walk that comes up to state i becomes
+    factors[i] walks, all but one of which are born there.
+    """
+    batches, births, states = runs.shape
+    lowest = np.maximum(1, np.arange(births))[:, None] if births > 1 else 1
+    alive = np.arange(states) >= lowest
+    arrived, visits = np.zeros(batches, np.int64), np.zeros((batches, states), np.int64)
+    while (here := runs.nonzero())[0].size:
+        visits += runs.sum(axis=1)
+        rise = np.zeros_like(runs)
+        rise[here] = rng.binomial(runs[here], up[here[2]])
+        fall = runs - rise
+        if end <= states:
+            arrived += rise[:, :, end - 1].sum(axis=1)
+        runs = np.zeros_like(runs)
+        runs[:, :, 1:] = rise[:, :, :-1]
+        if factors is not None:
+            copies = runs.sum(axis=1) * (factors[:states] - 1)
+            runs[:, np.arange(births), np.arange(births)] += copies
+        runs[:, :, :-1] += fall[:, :, 1:]
+        runs *= alive
+    return arrived, visits
+
+
+BATCHES = 32
 
 
 def _reach(chain: _Chain, method: str, relative: float) -> Estimate:
-    if method == "fixed":
-        return _until(lambda n: _fixed(chain, n), relative, 2000)
-    return _until(lambda n: _cycles(chain, method, n), relative, 2000)
+    way, first = {"fixed": (_fixed, 100_000), "restart": (_restarted, 100_000), "measure": (_tilted, 2000)}[method]
+    return _until(functools.partial(way, chain), relative, first)
 
 
-def _until(more: Callable[[int], float], relative: float, size: int) -> Estimate:
-    """Means of 32 batches, to each of which more is added until they agree well enough. `more(n)` is the mean of n trials."""
-    totals, done = np.zeros(32), 0
+def _until(more: Callable[[int], np.ndarray], relative: float, size: int) -> Estimate:
+    """Means of batches, to each of which more is added until they agree well enough. `more(n)`: each batch's mean of n trials."""
+    totals, done = np.zeros(BATCHES), 0
     while True:
-        totals += [more(size) * size for _ in totals]
+        totals += more(size) * size
         done += size
         estimate = student("", "", totals / done)
         if (estimate.mean > 0 and estimate.half_width <= relative * estimate.mean) or done > 10**8:
@@ -487,45 +536,41 @@ def _until(more: Callable[[int], float], relative: float, size: int) -> Estimate
         size = max(500, int(done * min(8.0, 1.1 * worse - 1)))
 
 
-def _fixed(chain: _Chain, trials: int) -> float:
+def _fixed(chain: _Chain, trials: int) -> np.ndarray:
     """Product over levels at which about half of the trials fall back to 0."""
-    from mmmodel.simulation import rare
-
-    reach, at = 1.0, 1
+    reach, at = np.ones(BATCHES), 1
     while at < chain.target:
         nxt, share = at + 1, chain.pilot[at]
         while nxt < chain.target and share * chain.pilot[nxt] > 0.4:
             share *= chain.pilot[nxt]
             nxt += 1
-        reach *= rare.climb(chain.up, chain.state, at, nxt, trials) / trials
+        reach *= chain.climb(at, nxt, trials, BATCHES) / trials
         at = nxt
     return reach
 
 
-def _cycles(chain: _Chain, method: str, cycles: int) -> float:
+def _restarted(chain: _Chain, cycles: int) -> np.ndarray:
+    factors = np.array([1, 1, *_factors(chain.pilot[1 : chain.target - 1])])
+    product = math.prod(factors.tolist())
+    runs = _at(1, 1, cycles, (BATCHES, chain.target, chain.target))
+    return _walks(chain.rng, chain.up, runs, chain.target, factors)[0] / product / cycles
+
+
+def _tilted(chain: _Chain, cycles: int) -> np.ndarray:
     from mmmodel.simulation import rare
 
-    values = np.zeros(cycles)
-    if method == "restart":
-        factors = np.ones(chain.target + 1, np.int64)
-        product, wanted = 1, 1.0  # rounded so that the number of runs neither dies out nor explodes
-        for i in range(2, chain.target):
-            wanted /= chain.pilot[i - 1]
-            factors[i] = max(1, round(wanted / product))
-            product *= int(factors[i])
-        rare.climb_restart(chain.up, chain.state, factors, chain.target, cycles, values)
-    else:
-        tilted = np.clip(np.maximum(chain.up, 1 - chain.up), 0.5, 0.95)
-        rare.climb_tilted(chain.up, tilted, chain.state, chain.target, cycles, values)
-    return float(values.mean())
+    tilted, means = np.clip(np.maximum(chain.up, 1 - chain.up), 0.5, 0.95), np.zeros(BATCHES)
+    rare.climb_tilted(chain.up, tilted, chain.rng.integers(2**63, size=1), chain.target, cycles, means)
+    return means
 
 
 def _sojourn(chain: _Chain, start: int, above: int, end: int, relative: float) -> Estimate:
-    from mmmodel.simulation import rare
+    """Time spent at or above `above` by a walk from `start` until it is at 0 or at `end`: visits, each exponential."""
+    states = slice(above, min(end, len(chain.up)))
 
-    def more(n: int) -> float:
-        values = np.zeros(n)
-        rare.sojourn(chain.up, chain.rates, chain.state, start, above, end, n, values)
-        return float(values.mean())
+    def more(n: int) -> np.ndarray:
+        runs = _at(start, start, n, (BATCHES, 1, states.stop))
+        visits = _walks(chain.rng, chain.up, runs, end)[1][:, states]
+        return (chain.rng.standard_gamma(visits) / chain.rates[states]).sum(axis=1) / n
 
-    return _until(more, relative, 500)
+    return _until(more, relative, 20_000)

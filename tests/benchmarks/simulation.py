@@ -1,24 +1,36 @@
-"""Events per CPU second of a closed tandem, 4 stations and 64 customers, exponential services, against peers in the same run.
+"""Events per CPU second of two models, against peers in the same run; and what rare events cost.
 
-    python -m tests.benchmarks.simulation
+    python -m tests.benchmarks simulation
 
-Peers: a C program of the same algorithm (`tandem.c`, compiled here), SimPy and Ciw (in the environment that MMMODEL_PEERS names, a
-Python with both, or in this one), cimba (never found on a package registry: skipped). An event is an end of service everywhere.
+    tandem   closed, 4 stations, 64 customers, exponential services. An event is an end of service everywhere
+    loss     32 units, Poisson arrivals at rate 28, lognormal services (s = 1) of mean 1. An event is an arrival or a departure
+
+Peers: a C program of the same algorithm (`tandem.c`, compiled here); SimPy and Ciw, in the environment whose Python MMMODEL_PEERS
+names, or in this one (`pip install simpy ciw` in one of its own); cimba, in the prefix that CIMBA names: get ambonvik/cimba from
+GitHub, version 3.0, then `meson setup build --buildtype=release --default-library=static --prefix=PREFIX`, `meson install -C build`
+(needs meson, ninja and nasm; before GCC 13 also `-Dc_args="-include stdbool.h -include assert.h"`). `cimba.c` has the models in all
+the ways that cimba offers. What is absent is skipped, and it is said.
+
+Every round runs all of them in turn; the ratio is the median of the rounds' ratios, the speed the best of the rounds.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 STATIONS, CUSTOMERS = 4, 64
+UNITS, RATE = 32, 28.0
 
 SIMPY = """
 import random, simpy, sys, time
@@ -62,34 +74,81 @@ print(done, done / 4 / until, spent)
 """
 
 
-def ours(seconds: float = 2.0e6) -> tuple[int, float, float]:
-    """(events, throughput, CPU seconds) of the compiled loop; compiled and warm before the clock starts."""
-    from mmmodel.simulation.events import Engine, program_for
+Result = tuple[int, float, float]  # events, throughput or part lost, CPU seconds
+
+
+def _advance(program, warm: float, until: float) -> tuple[Any, int, float]:
+    """(engine, events, CPU seconds); compiled and warm before the clock starts."""
+    from mmmodel.simulation.events import Engine
+
+    engine = Engine(program, np.random.SeedSequence(1))
+    engine.advance(warm)
+    before, begin = engine.events, time.process_time()
+    engine.advance(until)
+    return engine, engine.events - before, time.process_time() - begin
+
+
+def tandem(seconds: float = 2.0e6) -> Result:
+    from mmmodel.simulation.events import program_for
     from mmmodel.stack import Stack
 
     steps = [{"serve": {"mean": 1.0, "servers": 1}} for _ in range(STATIONS)]
-    tandem = Stack.model_validate({"pools": {"unused": 1}, "requests": {"customer": {"depth": CUSTOMERS, "steps": steps}}})
-    engine = Engine(program_for(tandem), np.random.SeedSequence(1))
-    engine.advance(1e4)
-    before, begin = engine.events, time.process_time()
-    engine.advance(seconds)
-    return engine.events - before, float(engine.departures.sum() / engine.now), time.process_time() - begin
+    stack = Stack.model_validate({"pools": {"unused": 1}, "requests": {"customer": {"depth": CUSTOMERS, "steps": steps}}})
+    engine, events, cpu = _advance(program_for(stack), 1e4, seconds)
+    return events, float(engine.departures.sum() / engine.now), cpu
 
 
-def in_c(events: int = 20_000_000) -> tuple[int, float, float] | str:
+def loss(seconds: float = 1.0e5) -> Result:
+    from mmmodel.simulation import Open
+    from mmmodel.simulation.events import program_for
+    from mmmodel.stack import Stack
+
+    step = {"take": {"unit": 1}, "serve": {"mean": 1.0, "dist": "lognorm", "s": 1.0}}
+    stack = Stack.model_validate({"pools": {"unit": UNITS}, "requests": {"call": [step]}})
+    engine, events, cpu = _advance(program_for(stack, source=Open(RATE, blocked="lost")), 1e3, seconds)
+    arrived, lost = engine.arrivals
+    return events, float(lost[0] / arrived[0]), cpu
+
+
+@functools.cache
+def compiled(source: str, *options: str) -> Path | str:
+    """A C program of this folder, or why there is none."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return "no C compiler"
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "tandem"
-        source = Path(__file__).with_name("tandem.c")
-        subprocess.run([compiler, "-O3", "-march=native", "-o", program, source, "-lm"], check=True)
-        out = subprocess.run([program, str(STATIONS), str(CUSTOMERS), str(events), "1"], check=True, capture_output=True, text=True)
+    program = Path(tempfile.mkdtemp()) / source.removesuffix(".c")
+    path = Path(__file__).with_name(source)
+    done = subprocess.run([compiler, "-O3", "-march=native", "-o", program, path, *options, "-lm"], capture_output=True, text=True)
+    return program if done.returncode == 0 else f"does not compile: {done.stderr.strip().splitlines()[0]}"
+
+
+def in_c(events: int = 20_000_000) -> Result | str:
+    program = compiled("tandem.c")
+    if isinstance(program, str):
+        return program
+    out = subprocess.run([program, str(STATIONS), str(CUSTOMERS), str(events), "1"], check=True, capture_output=True, text=True)
     done, departures, now, cpu = map(float, out.stdout.split())
     return int(done), departures / now, cpu
 
 
-def in_python(code: str, name: str, events: int) -> tuple[int, float, float] | str:
+def in_cimba(model: str, events: int = 4_000_000) -> Result | str:
+    prefix = os.environ.get("CIMBA")
+    if prefix is None:
+        return "CIMBA names no prefix"
+    libraries = sorted(Path(prefix).rglob("libcimba.*"))
+    if not libraries:
+        return f"no libcimba below {prefix}"
+    where = libraries[0].parent
+    options = ("-std=gnu2x", "-include", "assert.h", f"-I{prefix}/include", f"-L{where}", f"-Wl,-rpath,{where}", "-lcimba", "-pthread")
+    program = compiled("cimba.c", *options)
+    if isinstance(program, str):
+        return program
+    out = subprocess.run([program, model, str(events), "1"], check=True, capture_output=True, text=True)
+    done, value, cpu = map(float, out.stdout.split())
+    return int(done), value, cpu
+
+
+def in_python(code: str, name: str, events: int) -> Result | str:
     python = os.environ.get("MMMODEL_PEERS", sys.executable)
     found = subprocess.run([python, "-c", code, str(events), "1"], capture_output=True, text=True, check=False)
     if found.returncode:
@@ -98,39 +157,79 @@ def in_python(code: str, name: str, events: int) -> tuple[int, float, float] | s
     return int(done), rate, cpu
 
 
+def compare(own: str, runs: dict[str, Callable[[], Result | str]], exact: float, rounds: int = 3) -> None:
+    """Prints speeds, answers and ratios; `own` is one of the runs."""
+    found: dict[str, list[Result]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in list(runs.items()):
+            result = run()
+            if isinstance(result, str):
+                print(f"{name:28} skipped: {result}")
+                del runs[name]
+            else:
+                found[name].append(result)
+    speed = {name: np.array([events / cpu for events, _, cpu in results]) for name, results in found.items() if results}
+    for name, values in speed.items():
+        ratios = speed[own] / values
+        between = f"(from {ratios.min():.3g} to {ratios.max():.3g})" if name != own else ""
+        print(
+            f"{name:28} {values.max() / 1e6:9.3f} M events/CPU s, found {found[name][0][1]:.4f} (exact {exact:.4f}), "
+            f"mmmodel is {np.median(ratios):.3g} × {between}"
+        )
+
+
 def rare() -> None:
-    """P about 1e-12: a birth-death chain at load 0.5, 40 units, to 1 % (standard error) by splitting."""
+    """P about 1e-12: a birth-death chain at load 0.5, 40 units, until the 95 % half-width is 1 %."""
     from mmmodel.simulation import splitting
 
     births, deaths = [1.0] * 60, [2.0] * 60
+    exact = {"reach": 1 / (2.0**40 - 1), "tail": 2.0**-40 * (1 - 2.0**-21) / (1 - 2.0**-61)}
     for method in splitting.CHAIN_METHODS:
-        splitting.birth_death(births[:6], deaths[:6], 5, seed=1, quantity="reach", method=method)
-        found = splitting.birth_death(births, deaths, 40, seed=1, quantity="reach", method=method, relative=0.02)
-        error = found.mean * (2.0**40 - 1) - 1
-        print(f"birth-death {method:8} P = {found.mean:.4e}, {error:+.2%} from exact, {found.cpu_seconds:.2f} CPU s")
+        splitting.birth_death(births[:6], deaths[:6], 5, seed=1, quantity="tail", method=method, relative=0.1)
+        for quantity, value in exact.items():
+            runs = [
+                splitting.birth_death(births, deaths, 40, seed=i, quantity=quantity, method=method, relative=0.01) for i in range(3)
+            ]
+            cpu, errors = [run.cpu_seconds for run in runs], [run.mean / value - 1 for run in runs]
+            print(
+                f"birth-death {method:8} {quantity:6} P = {runs[0].mean:.4e} ± {runs[0].half_width / runs[0].mean:.2%}; {len(runs)} runs: "
+                f"{np.median(cpu):.2f} CPU s (from {min(cpu):.2f} to {max(cpu):.2f}), errors {min(errors):+.2%} to {max(errors):+.2%}"
+            )
+
+
+def blocking(units: int, load: float) -> float:
+    """Erlang's loss formula."""
+    value = 1.0
+    for n in range(1, units + 1):
+        value = load * value / (n + load * value)
+    return value
 
 
 def main() -> None:
-    exact = CUSTOMERS / (CUSTOMERS + STATIONS - 1)
-    rounds = 3  # the best of some, taken in turn: others may be using the machine
-    runs = {"mmmodel (numba)": ours, "C, the same algorithm": in_c}
-    found: dict[str, tuple[int, float, float] | str] = {}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            result = run()
-            if isinstance(result, str) or name not in found or result[0] / result[2] > found[name][0] / found[name][2]:
-                found[name] = result
-    found["SimPy"] = in_python(SIMPY, "SimPy", 200_000)
-    found["Ciw"] = in_python(CIW, "Ciw", 60_000)
-    found["cimba"] = "not on the package registry"
-    own = found["mmmodel (numba)"]
-    for name, result in found.items():
-        if isinstance(result, str):
-            print(f"{name:22} skipped: {result}")
-            continue
-        events, rate, cpu = result
-        ratio = own[0] / own[2] / (events / cpu)
-        print(f"{name:22} {events / cpu / 1e6:9.3f} M events/CPU s, throughput {rate:.4f} (exact {exact:.4f}), mmmodel is {ratio:.3g} ×")
+    print("closed tandem, 4 stations, 64 customers")
+    compare(
+        "mmmodel (numba)",
+        {
+            "mmmodel (numba)": tandem,
+            "C, the same algorithm": in_c,
+            "cimba, a process a customer": lambda: in_cimba("tandem-customers"),
+            "cimba, a process a station": lambda: in_cimba("tandem-servers"),
+            "cimba, events alone": lambda: in_cimba("tandem-events"),
+            "SimPy": lambda: in_python(SIMPY, "SimPy", 100_000),
+            "Ciw": lambda: in_python(CIW, "Ciw", 30_000),
+        },
+        CUSTOMERS / (CUSTOMERS + STATIONS - 1),
+    )
+    print("loss system, 32 units, lognormal service")
+    compare(
+        "mmmodel (numba)",
+        {
+            "mmmodel (numba)": loss,
+            "cimba, a process that sends": lambda: in_cimba("loss-process"),
+            "cimba, events alone": lambda: in_cimba("loss-events"),
+        },
+        blocking(UNITS, RATE),
+    )
     rare()
 
 

@@ -1,21 +1,23 @@
 /* Closed tandem of single exponential servers: the same algorithm as the compiled event loop, written by hand for this one model.
  *
- * Requests are in first-come queues (linked lists); the next end of service comes from a binary heap by (time, number) whose top
- * is a hole that the next start of service fills. Times are -mean log(1 - u), u from xoshiro256++.
+ * Customers at a station are counted. The next end of service comes from a tournament of the stations' clocks by (time, order),
+ * whose matches are played again on the way up from a clock that is set. Times are exponential by the ziggurat of Marsaglia and
+ * Tsang (2000) on 256 layers, the bits from xoshiro256++.
  * usage: tandem stations customers events seed; prints events, departures, simulated seconds and CPU seconds.
  */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static uint64_t s[4];
 static uint64_t rotate(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
-static double uniform(void) {
+static uint64_t bits(void) {
     uint64_t result = rotate(s[0] + s[3], 23) + s[0], t = s[1] << 17;
     s[2] ^= s[0]; s[3] ^= s[1]; s[1] ^= s[2]; s[0] ^= s[3]; s[2] ^= t; s[3] = rotate(s[3], 45);
-    return (result >> 11) * 0x1p-53;
+    return result;
 }
 static void seed(uint64_t x) {
     for (int i = 0; i < 4; i++) {
@@ -26,42 +28,45 @@ static void seed(uint64_t x) {
     }
 }
 
-typedef struct { double time; uint64_t number; int customer; } entry;
-typedef struct { int first, last, queued, busy; double mean; } station;
-static entry *heap;
-static int size, hole, *place, *next;
-static uint64_t number;
-static double now;
-static station *stations;
-
-static int earlier(entry a, entry b) { return a.time < b.time || (a.time == b.time && a.number < b.number); }
-static void sink(entry e) {
-    int at = 0;
+/* Layer i of the ziggurat is as wide as edge[i] and as high as from exp(-edge[i]) to exp(-edge[i + 1]); layer 0 has the tail. */
+static const double LAST = 7.69711747013104972, AREA = 3.949659822581572e-3;
+static double edge[257], height[257];
+static void layers(void) {
+    edge[0] = AREA / exp(-LAST);
+    edge[1] = LAST;
+    for (int i = 2; i < 256; i++) edge[i] = -log(AREA / edge[i - 1] + exp(-edge[i - 1]));
+    edge[256] = 0;
+    for (int i = 0; i <= 256; i++) height[i] = exp(-edge[i]);
+}
+static double uniform(void) { return (bits() >> 11) * 0x1p-53; }
+static double exponential(void) {
     for (;;) {
-        int down = 2 * at + 1;
-        if (down >= size) break;
-        if (down + 1 < size && earlier(heap[down + 1], heap[down])) down++;
-        if (earlier(e, heap[down])) break;
-        heap[at] = heap[down];
-        at = down;
+        uint64_t u = bits();
+        int i = u & 255;
+        double x = (u >> 11) * 0x1p-53 * edge[i];
+        if (x < edge[i + 1]) return x;
+        if (i == 0) return LAST + exponential();
+        if (height[i] + uniform() * (height[i + 1] - height[i]) < exp(-x)) return x;
     }
-    heap[at] = e;
 }
-static void schedule(double time, int customer) {
-    entry e = {time, ++number, customer};
-    if (hole) { hole = 0; sink(e); return; }
-    int at = size++;
-    while (at > 0 && !(heap[(at - 1) / 2].time <= time)) { heap[at] = heap[(at - 1) / 2]; at = (at - 1) / 2; }
-    heap[at] = e;
-}
-static void start(station *q, int customer) { schedule(now - q->mean * log1p(-uniform()), customer); }
-static void enter(int at, int customer) {
-    station *q = &stations[at];
-    place[customer] = at;
-    if (!q->busy) { q->busy = 1; start(q, customer); return; }
-    next[customer] = -1;
-    if (q->queued++) next[q->last] = customer; else q->first = customer;
-    q->last = customer;
+
+typedef struct { int64_t time, order, clock; } node; /* the bits of a time that is not negative are ordered as it is */
+static node *tree;
+static int64_t leaves, order;
+static void set(int64_t clock, double time) {
+    int64_t at = leaves + clock;
+    node best = {0, ++order, clock};
+    memcpy(&best.time, &time, sizeof time);
+    tree[at] = best;
+    while (at > 1) {
+        node rival = tree[at ^ 1];
+        int lost = (rival.time < best.time) | ((rival.time == best.time) & (rival.order < best.order));
+        int64_t mask = -(int64_t)lost;
+        best.time ^= (best.time ^ rival.time) & mask;
+        best.order ^= (best.order ^ rival.order) & mask;
+        best.clock ^= (best.clock ^ rival.clock) & mask;
+        tree[at >>= 1] = best;
+    }
 }
 
 int main(int argc, char **argv) {
@@ -69,21 +74,22 @@ int main(int argc, char **argv) {
     int n = atoi(argv[1]), customers = atoi(argv[2]);
     long events = atol(argv[3]), departures = 0;
     seed(strtoull(argv[4], 0, 10));
-    stations = calloc(n, sizeof *stations);
-    heap = calloc(n + 1, sizeof *heap);
-    place = calloc(customers, sizeof *place);
-    next = calloc(customers, sizeof *next);
-    for (int i = 0; i < n; i++) stations[i].mean = 1;
-    for (int i = 0; i < customers; i++) enter(0, i);
+    layers();
+    for (leaves = 1; leaves < n; leaves *= 2) {}
+    tree = calloc(2 * leaves, sizeof *tree);
+    int64_t *present = calloc(n, sizeof *present);
+    double *mean = malloc(n * sizeof *mean), now = 0;
+    for (int i = 0; i < n; i++) mean[i] = 1;
+    for (int64_t i = 0; i < leaves; i++) tree[leaves + i].clock = i, set(i, INFINITY);
+    present[0] = customers;
+    set(0, mean[0] * exponential());
     clock_t begin = clock();
     for (long i = 0; i < events; i++) {
-        now = heap[0].time;
-        hole = 1;
-        int customer = heap[0].customer, at = place[customer];
-        station *q = &stations[at];
-        if (q->queued) { q->queued--; int other = q->first; q->first = next[other]; start(q, other); } else q->busy = 0;
-        if (at + 1 == n) { departures++; enter(0, customer); } else enter(at + 1, customer);
-        if (hole) { hole = 0; if (--size) sink(heap[size]); }
+        int64_t at = tree[1].clock, to = at + 1;
+        memcpy(&now, &tree[1].time, sizeof now);
+        if (to == n) { to = 0; departures++; }
+        set(at, --present[at] ? now + mean[at] * exponential() : INFINITY);
+        if (!present[to]++) set(to, now + mean[to] * exponential());
     }
     printf("%ld %ld %.9g %.6f\n", events, departures, now, (double)(clock() - begin) / CLOCKS_PER_SEC);
     return 0;

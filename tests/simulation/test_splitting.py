@@ -67,7 +67,7 @@ def test_birth_death_mistakes():
 @pytest.mark.parametrize("method", splitting.METHODS)
 @pytest.mark.parametrize(("reserve", "exact"), [(24, 131 / 51), (30, 785297 / 190944)])
 def test_time_to_deadlock_vectors(method, reserve, exact):
-    found = splitting.time_to_deadlock(THREE, 4, reserve, seed=4, method=method, trials=60)
+    found = splitting.time_to_deadlock(THREE, 4, reserve, seed=4, method=method, trials=90)
     assert near(found, exact)
     assert found.half_width < 0.1 * exact
 
@@ -95,13 +95,19 @@ def test_time_to_a_rare_deadlock(method, reserve):
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("reserve", [5, 12, 24, 38])
-def test_time_to_a_rare_deadlock_to_two_percent(reserve):
-    stack, exact = filling(reserve)
-    found = splitting.time_to_deadlock(stack, reserve=reserve, seed=7, trials=4000, replications=32, relative=0.04)
-    print(f"\nreserve {reserve}: exact {exact:.6g}, found {found}, {found.cpu_seconds:.1f} CPU s")
-    assert found.half_width <= 0.04 * found.mean
-    assert found.covers(exact)
+def test_exact_against_splitting_to_two_percent():
+    """From 1e2 to 1e13 seconds. Seven intervals of 95 %: two or more of them miss once in 23 such tables."""
+    missed = 0
+    print(f"\n{'R':>3} {'exact, s':>12} {'splitting':>12} {'± 95 %':>7} {'error':>7} {'CPU s':>6}")
+    for reserve in (6, 11, 18, 25, 31, 38, 42):
+        stack, exact = filling(reserve)
+        found = splitting.time_to_deadlock(stack, reserve=reserve, seed=7, method="restart", trials=4000, relative=0.02)
+        part, error = found.half_width / found.mean, found.mean / exact - 1
+        print(f"{reserve:3} {exact:12.5e} {found.mean:12.5e} {part:7.2%} {error:+7.2%} {found.cpu_seconds:6.1f}", flush=True)
+        assert part <= 0.0201  # the rate is within 2 %; the time is its inverse
+        assert near(found, exact)
+        missed += not found.covers(exact)
+    assert missed <= 1
 
 
 @pytest.mark.parametrize("method", splitting.METHODS)
@@ -122,6 +128,16 @@ def test_importance_can_be_given():
     )
     assert near(found, exact)
     assert all(level == int(level) for level in found.levels)
+
+
+def test_a_given_importance_adds_up_exactly():
+    """0.1 + 0.1 + 0.1 is not 0.3: a level could be passed without being reached."""
+    program = splitting.program_for(filling(6)[0], reserve=6)
+    _, served = splitting._given(program, lambda step, phase, holding: 0.1 * holding["reserve"])
+    weight = float(served.max())
+    assert weight == pytest.approx(0.2, rel=1e-8)
+    assert Fraction(sum([weight] * 7)) == 7 * Fraction(weight)
+    assert Fraction(sum([0.2] * 7)) != 7 * Fraction(0.2)
 
 
 def test_no_way_to_a_deadlock():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmmodel.simulation.events import EndlessError, Engine, program_for
+from mmmodel.simulation.events import EndlessError, Engine, clocks, program_for
 from mmmodel.simulation.plain import Plain
 from mmmodel.simulation.program import GRANTS, Open
 from mmmodel.stack import Request, Stack
@@ -53,12 +53,18 @@ NEVER = stack(
     packet={"depth": 4, "steps": [{"take": {"reserve": 1}, "serve": 1}, {"take": {"reserve": 1}, "serve": "never"}]},
     write={"depth": 2, "steps": [{"take": {"reserve": 1}, "serve": 1}, {"take": {"reserve": 1}, "serve": 1}]},
 )
+TIES = stack(  # many services end at one instant: the order in which they began decides
+    {"reserve": 9},
+    a={"depth": 6, "steps": [{"serve": {"mean": 1, "dist": "deterministic"}}, {"take": {"reserve": 1}, "serve": {"mean": 2, "dist": "deterministic"}}]},
+    b={"depth": 4, "steps": [{"take": {"reserve": 2}, "serve": {"mean": 1, "dist": "deterministic", "servers": 3}}, {"serve": 1}]},
+)
 SOURCE = {"small": Open(4.0, "gamma", {"a": 3.0}, "wait"), "large": {"rate": 1.0, "blocked": "lost"}}
 CASES = {
     "two pools": (TWO_POOLS, None, None, None),
     "refused": (REFUSED, None, None, None),
     "loss": (LOSS, None, None, SOURCE),
     "never": (NEVER, None, None, None),
+    "ties": (TIES, None, None, None),
     "three chunks": (Request([4, 4, 3], [1, 2, 3], [None, 1, 1]), 4, 24, None),
     "slow and deep": (Request([5, 1], [2, 1]), 5, 26, None),
     "free tandem": (Request([1] * 4, [1] * 4, [1] * 4), 9, 36, None),
@@ -119,6 +125,16 @@ def test_same_first_deadlock_and_unsafe_state(name, watch):
             times.append((run.advance(budget=300), run.now))
         found.append(times)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("free tandem", 4), ("loss", 8), ("refused", 8), ("slow and deep", 8)],  # 4 servers, 5 + 2 units, 7 and 5 requests
+)
+def test_as_many_clocks_as_can_run(name, most):
+    program = program_for(*CASES[name])
+    population = sum(program.population) or 64
+    assert clocks(program.layout, population) == most
 
 
 def test_stops_do_not_matter():
