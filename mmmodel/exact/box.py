@@ -62,7 +62,7 @@ def rates_of(
             raise ValueError(
                 f"jumps: the rate of step {tuple(step.tolist())} from {state} is {values[bad[0]]}; it must be finite and >= 0"
             )
-        zero = zero or bool(len(values)) and values.min() == 0
+        zero = zero or (bool(len(values)) and values.min() == 0)
         _place(rows, columns, values, free, indices, data)
     matrix = sparse.csr_array((data, indices, indptr.astype(free.dtype)), shape=(n, n))
     if len({offset for offset, _, _ in made}) < len(made):

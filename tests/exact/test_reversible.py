@@ -7,8 +7,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from mmmodel.exact import memory, reversible
 from mmmodel.exact import chain as chains
+from mmmodel.exact import memory, reversible
 from mmmodel.exact.chain import Chain, StateSpaceTooLarge, explore_box
 from mmmodel.exact.uniformization import uniformized
 
