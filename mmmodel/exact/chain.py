@@ -124,19 +124,23 @@ def explore(
     rows: list[int] = []
     columns: list[int] = []
     rates: list[Real] = []
+    place = index.get
     for i, state in enumerate(states):  # `states` grows while it is walked
         for successor, rate in successors(state):
-            _check_rate(state, successor, rate)
-            if rate == 0 or successor == state:
-                continue
-            j = index.setdefault(successor, len(states))
-            if j == len(states):
+            if rate.__class__ is not float or not 0.0 < rate < math.inf:
+                _check_rate(state, successor, rate)
+                if rate == 0:
+                    continue
+            j = place(successor)
+            if j is None:
+                j = index[successor] = len(states)
                 states.append(successor)
                 if j >= limit:
                     raise _too_large(j + 1, limit, len(states) - i)
-            rows.append(i)
-            columns.append(j)
-            rates.append(rate)
+            if j != i:
+                rows.append(i)
+                columns.append(j)
+                rates.append(rate)
     return Chain.from_arrays(rows, columns, rates, [start.get(s, 0) for s in states], states)
 
 
