@@ -23,7 +23,9 @@ Where an interval comes from (the tighter of two):
                 One more solve, s A = x D, buys a rigorous bound on every entry, relative to that entry. It is applied
                 with one typical state removed, where the system is well conditioned even if the event itself is all but
                 impossible (`Measure`).
-Large chains are solved by multilevel aggregation (`multilevel`) under the same certificate, and eliminated if it fails.
+Large chains are solved by multilevel aggregation (`multilevel`) under the same certificate, and eliminated if it fails. A large
+reversible chain starts from its detailed balance, which is already the stationary law, and its laws at a time come from Chebyshev
+polynomials (`reversible`).
 """
 
 from __future__ import annotations

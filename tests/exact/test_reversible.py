@@ -111,6 +111,17 @@ def test_a_region_too_small_says_what_it_lost():
         assert (law == 0).any()  # not everywhere was it followed
 
 
+def test_the_mass_that_left_is_counted(monkeypatch):
+    """With all terms of the series, what is wrong is what has left the region, and nothing else covers it."""
+    whole = reversible.bessel_law
+    monkeypatch.setattr(reversible, "bessel_law", lambda z, tail: whole(z, 1e-25))
+    chain = loss_system(40, (2.0, 3.0, 4.0), (1.0, 1.0, 1.0))
+    exact = uniformized(chain.rates, out_of(chain), chain.initial, 6.0, 1e-13)[0]
+    law, error, _ = chain._transient(6.0, 1e-3)
+    gap = float(np.abs(law - exact).sum())
+    assert 0.999 * error < gap <= error
+
+
 def test_an_unlikely_start_is_forgotten_first(monkeypatch):
     """From a full pool, 1e-20 of the time: the symmetric matrix would cost ten digits."""
     full = loss_system(30, (1.0, 1.0), (1.0, 1.0))
