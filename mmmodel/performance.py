@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmmodel.exact import stack_chain as chains
-from mmmodel.exact.chain import Certified
+from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds
 from mmmodel.stack import RESERVE, Askable, QuestionError, Service, Stack, System, SystemClass, as_stack
@@ -30,6 +30,7 @@ from mmmodel.stack import RESERVE, Askable, QuestionError, Service, Stack, Syste
 Amount = int | str
 ROUNDING = 1e-12  # the bounds are computed in floats and widened by this share
 DEEPEST = 2**24  # knee() looks no deeper
+SOLVED = 64  # nor, by chains, than this
 
 
 # ---- throughput -----------------------------------------------------------------------------------------------------
@@ -88,11 +89,50 @@ def throughput_bounds(stack: Askable, depth: int | None = None, reserve: Amount 
 def knee(stack: Askable, loss: float = 0.05) -> int | float:
     """The least depth with X >= (1 - loss) · X_max, wait-free; math.inf where nothing but depth bounds the throughput.
 
-    X_max is what the stations allow, min c_i / D_i. Raises QuestionError unless the stack is a product-form network of one class
-    (services with a number of servers exponential, no other pool that can run out).
+    X_max is what the stations allow at any depth: min c_i / D_i for one class; for several, the most of all mixes of them (the
+    linear program of `throughput_bounds`). One class in product form is solved at any depth; anything else depth by depth, by its
+    chain. Raises QuestionError where no depth that can be solved comes so near: several classes may never, since the depth fixes
+    their mix, which need not be the best one.
     """
-    if isinstance(loss, bool) or not isinstance(loss, int | float) or not 0 < loss < 1:
-        raise QuestionError(f"loss: {loss!r} is not a share of the throughput; write a number between 0 and 1, such as 0.05")
+    made = as_stack(stack)
+    networks = chains.closed_networks(question(made, 1, None))
+    if networks is not None and len(networks) == 1:
+        return product_form_knee(made, loss)
+    _check_loss(loss)
+    target = (1 - loss) * _most(question(made, DEEPEST, None))
+    if math.isinf(target):
+        return math.inf
+    if not target:
+        raise QuestionError(f"stack {made.name}: what it consumes for ever ends its throughput, so that it has no knee")
+    best, steps = 0.0, 0
+    for depth in range(1, SOLVED + 1):
+        if _most(question(made, depth, None)) * (1 + ROUNDING) < target:
+            continue
+        try:
+            x = throughput(made, depth)
+        except StateSpaceTooLarge as large:
+            raise QuestionError(_no_knee(made, loss, depth - 1, best / target * (1 - loss))) from large
+        if x.high >= target:
+            return depth
+        step, best, steps = float(x) - best, max(best, float(x)), steps + 1
+        if steps > 1 and best + step * (SOLVED - depth) < target:
+            break  # what it gains from step to step falls
+    raise QuestionError(_no_knee(made, loss, SOLVED, best / target * (1 - loss)))
+
+
+def _no_knee(stack: Stack, loss: float, depth: int, share: float) -> str:
+    return (
+        f"loss: at its growth no depth of stack {stack.name} up to {depth} reaches {1 - loss:.3g} of what its stations allow over all mixes of its "
+        f"classes ({share:.3g} is the most); write a larger loss, or choose a class with only()"
+    )
+
+
+def product_form_knee(stack: Askable, loss: float = 0.05) -> int | float:
+    """`knee` of a product-form network of one class, at any depth. Raises QuestionError for any other stack.
+
+    Such a network has exponential services at its stations with servers, and no pool beside the throttle and the reserve that can run out.
+    """
+    _check_loss(loss)
     made = as_stack(stack)
     network = _network(made, 1)
     if not network.demands:
@@ -104,6 +144,11 @@ def knee(stack: Askable, loss: float = 0.05) -> int | float:
         if depth > DEEPEST:
             raise QuestionError(f"loss: {loss} is reached at no depth up to {DEEPEST}; write a larger loss")
     return int(np.argmax(x >= target)) + 1
+
+
+def _check_loss(loss: float) -> None:
+    if isinstance(loss, bool) or not isinstance(loss, int | float) or not 0 < loss < 1:
+        raise QuestionError(f"loss: {loss!r} is not a share of the throughput; write a number between 0 and 1, such as 0.05")
 
 
 def best_depth(stack: Askable, reserve: Amount, up_to: int | None = None, grant: Grant = "random") -> int:
@@ -324,7 +369,7 @@ def _low(x: Any) -> float:
 
 def _depths(stack: Stack) -> list[int]:
     try:
-        most = knee(stack, 0.02)
+        most = product_form_knee(stack, 0.02)
     except QuestionError:
         most = 16
     most = 16 if math.isinf(most) else int(most)

@@ -80,9 +80,40 @@ def test_knee():
     assert (knee(balanced), knee(balanced, 0.01)) == (19, 99)
     with pytest.raises(QuestionError, match="loss: 1 is not a share"):
         knee(THREE, 1)
-    steady = {"steps": [{"take": {"reserve": 1}, "serve": {"mean": 1, "servers": 1, "dist": "deterministic"}}]}
-    with pytest.raises(QuestionError, match="knee is that of a product-form network"):
-        knee(Stack.model_validate({"pools": {"reserve": {}}, "requests": {"w": steady}}))
+
+
+def disk_and_wire(**seconds):
+    """Classes that share one server for so many seconds each, then travel for 2 s."""
+    steps = {
+        name: [
+            {"name": "admit", "take": {"throttle": 1}},
+            {"name": "disk", "take": {"reserve": 1}, "serve": {"mean": mean, "servers": 1, "station": "disk", **law}},
+            {"name": "wire", "take": {"reserve": 1}, "serve": {"mean": 2.0}},
+        ]
+        for name, (mean, law) in seconds.items()
+    }
+    requests = {name: {"steps": made} for name, made in steps.items()}
+    return Stack.model_validate({"pools": {"throttle": {}, "reserve": {}}, "requests": requests})
+
+
+def test_knee_by_the_chain_is_that_of_the_product_form():
+    """Two classes that do the same are one class, whose knee is known without a chain; so is what one class adds to it."""
+    one, two = disk_and_wire(x=(1.0, {})), disk_and_wire(x=(1.0, {}), y=(1.0, {}))
+    for loss in (0.3, 0.1):
+        assert knee(two, loss) == knee(one, loss)
+
+
+def test_knee_of_a_service_that_is_not_exponential():
+    stack = disk_and_wire(x=(1.0, {"dist": "gamma", "a": 0.5}))
+    deep = knee(stack, 0.1)
+    assert throughput(stack, deep - 1) < 0.9 <= throughput(stack, deep)
+    assert deep > knee(disk_and_wire(x=(1.0, {})), 0.1)  # its server stands idle more often
+
+
+def test_knee_refuses_a_mix_that_stays_below_the_best():
+    """Half of what the disk serves takes 2 s, so that X stays near 2/3 while the best mix would give 1."""
+    with pytest.raises(QuestionError, match=r"no depth .* of what its stations allow over all mixes"):
+        knee(disk_and_wire(x=(1.0, {}), y=(2.0, {})))
 
 
 def test_best_depth_is_not_the_deepest():

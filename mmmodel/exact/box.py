@@ -118,27 +118,3 @@ def _place(rows, columns, values, free, indices, data):
         at = free[rows[k]]
         indices[at], data[at] = columns[k], values[k]
         free[rows[k]] = at + 1
-
-
-@njit(cache=True)
-def reached(indptr, indices, sources):
-    """(n,) mask of the states that the sources can reach, themselves included."""
-    n, found = len(indptr) - 1, 0
-    seen = np.zeros(n, dtype=np.bool_)
-    queue = np.empty(n, dtype=np.int32)
-    for i in sources:
-        if not seen[i]:
-            seen[i] = True
-            queue[found] = i
-            found += 1
-    at = 0
-    while at < found:
-        i = queue[at]
-        at += 1
-        for s in range(indptr[i], indptr[i + 1]):
-            j = indices[s]
-            if not seen[j]:
-                seen[j] = True
-                queue[found] = j
-                found += 1
-    return seen

@@ -23,7 +23,9 @@ Where an interval comes from (the tighter of two):
                 One more solve, s A = x D, buys a rigorous bound on every entry, relative to that entry. It is applied
                 with one typical state removed, where the system is well conditioned even if the event itself is all but
                 impossible (`Measure`).
-Large chains are solved by multilevel aggregation (`multilevel`) under the same certificate, and eliminated if it fails.
+Large chains are solved by multilevel aggregation (`multilevel`) under the same certificate, and eliminated if it fails. A large
+reversible chain starts from its detailed balance, which is already the stationary law, and its laws at a time come from Chebyshev
+polynomials (`reversible`).
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from mmmodel.exact import memory
+from mmmodel.exact.memory import StateSpaceTooLarge
+
 State = Hashable
 Successors = Callable[[Any], Iterable[tuple[State, Real]]]
 Event = Callable[[Any], bool] | np.ndarray  # a predicate of a state, or a mask of shape (n,)
@@ -52,12 +57,9 @@ ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
 HASTY = 1e-5  # the same for what hardly counts in the answer
 SETTLED = 1e-10  # relative error at which an answer that used a hasty part is taken
 CERTIFIED = 1e-9  # relative error up to which its certified result is taken
+SMALLER = "lump equal requests into counts, bound the question (mm.throughput_bounds), or simulate (mmmodel.simulation, splitting if rare)"
 TINIEST = 1e-290  # a measure of a wider range is not iterated
 U = 2.0**-53
-
-
-class StateSpaceTooLarge(ValueError):
-    """The exploration met more states than its limit."""
 
 
 class Certified(float):
@@ -124,19 +126,23 @@ def explore(
     rows: list[int] = []
     columns: list[int] = []
     rates: list[Real] = []
+    place = index.get
     for i, state in enumerate(states):  # `states` grows while it is walked
         for successor, rate in successors(state):
-            _check_rate(state, successor, rate)
-            if rate == 0 or successor == state:
-                continue
-            j = index.setdefault(successor, len(states))
-            if j == len(states):
+            if rate.__class__ is not float or not 0.0 < rate < math.inf:
+                _check_rate(state, successor, rate)
+                if rate == 0:
+                    continue
+            j = place(successor)
+            if j is None:
+                j = index[successor] = len(states)
                 states.append(successor)
                 if j >= limit:
                     raise _too_large(j + 1, limit, len(states) - i)
-            rows.append(i)
-            columns.append(j)
-            rates.append(rate)
+            if j != i:
+                rows.append(i)
+                columns.append(j)
+                rates.append(rate)
     return Chain.from_arrays(rows, columns, rates, [start.get(s, 0) for s in states], states)
 
 
@@ -170,6 +176,11 @@ def explore_box(
         raise ValueError(f"initial: {origin} does not satisfy `inside`")
     alpha = np.zeros(len(flat))
     alpha[first] = 1.0
+    memory.require(
+        memory.need(memory.STORED, len(flat) * len(jumps), len(flat)),
+        f"building {len(flat)} states with up to {len(jumps)} transitions each",
+        SMALLER,
+    )
     return Chain(rates_of(points, flat, box, jumps), alpha, points.T)._reachable_part()
 
 
@@ -305,9 +316,12 @@ class Chain:
         """Closed communicating classes, the probability of ending in each, and a bound on the relative error of
         those.
         """
-        count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
-        if count == 1:
+        from mmmodel.exact.pattern import can_reach
+
+        start = np.flatnonzero(self.initial)[:1]
+        if can_reach(self.rates, start).all() and _reach(self.rates, start).all():
             return [np.arange(len(self))], [1.0], 0.0
+        count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
         coo = self.rates.tocoo()
         leaves = np.zeros(count, dtype=bool)
         leaves[label[coo.row][label[coo.row] != label[coo.col]]] = True
@@ -420,6 +434,9 @@ class Chain:
     def _transient(self, t: float, tolerance: float) -> tuple[np.ndarray, float, str]:
         from mmmodel.exact.uniformization import transient
 
+        memory.require(
+            memory.need(memory.WALKED, self.rates.nnz, len(self)), f"the law of {len(self)} states at a time", f"ask for a mean; {SMALLER}"
+        )
         return transient(self.rates, self.initial, _time(t), tolerance, self._stationary_and_error)
 
     def _stationary_and_error(self) -> tuple[np.ndarray, float]:
@@ -563,16 +580,18 @@ class AbsorptionProblem:
     """
 
     def __init__(self, rates: sparse.csr_array, initial: np.ndarray, mask: np.ndarray):
-        before = ~mask
-        inner = _restricted(rates, before)
-        reached = _reach(inner, np.flatnonzero((initial > 0) & before)) & before
+        from mmmodel.exact.pattern import can_reach, part
+
+        reached = _reach(rates, np.flatnonzero((initial > 0) & ~mask), mask)
         into = np.asarray(rates @ mask.astype(float)).ravel()
-        hopeful = _reach(sparse.csr_array(inner.T), np.flatnonzero((into > 0) & reached)) & reached
+        met = np.flatnonzero(reached)
+        hopeful = np.zeros(len(mask), dtype=bool)
+        hopeful[met] = can_reach(part(rates, met), np.flatnonzero(into[met] > 0))
         self.certain = bool(hopeful.sum() == reached.sum())
         self.members = np.flatnonzero(hopeful)
         self.size = len(self.members)
         self.alpha = initial[self.members]
-        self.rates = rates[self.members][:, self.members]
+        self.rates = part(rates, self.members)
         self.exits = into[self.members]
         lost = reached & ~hopeful
         self.dead = np.asarray(rates[self.members] @ lost.astype(float)).ravel()
@@ -760,9 +779,9 @@ class Measure:
 
     def __init__(self, rates: sparse.csr_array, ends: np.ndarray, o: int):
         self.rates, self.ends, self.o = rates, ends, o
-        self.by_target = sparse.csr_array(rates.T)
+        self.by_target = rates.T  # a view
         self.out = np.asarray(rates.sum(axis=1)).ravel() + ends
-        self.widest = int(np.diff(self.by_target.indptr).max(initial=0)) + int(np.diff(rates.indptr).max(initial=0)) + 4
+        self.widest = int(np.bincount(rates.indices, minlength=1).max()) + int(np.diff(rates.indptr).max(initial=0)) + 4
 
     def from_state(self) -> tuple[np.ndarray, np.ndarray, str]:
         """y with y_o = 1 and y A = 0 off o; bounds on its absolute errors; the method."""
@@ -798,8 +817,8 @@ class Measure:
     def _iterated(self, a: np.ndarray, tolerance: float, begin: np.ndarray | None, of_source: bool = False) -> np.ndarray:
         """x with x A = a off o; a reversible chain gets its start from conjugate gradients."""
         solver = self.multilevel
-        if self.symmetric is not None and (begin is None or solver.defect(a, begin, of_source) > tolerance):
-            begin = self.symmetric.solve(a, min(tolerance, 1e-2), begin)
+        if not of_source and self.symmetric is not None and (begin is None or solver.defect(a, begin, of_source) > tolerance):
+            begin = self.symmetric.solve(a, tolerance, begin)
         return solver.solve(a, tolerance, begin, of_source)[0]
 
     @cached_property
@@ -819,7 +838,7 @@ class Measure:
         """Conjugate gradients on the states other than o; None unless the chain is reversible."""
         from mmmodel.exact.reversible import Symmetric
 
-        return None if self.balanced is None else Symmetric(self.rates, self.out, self.balanced, self.o)
+        return None if self.balanced is None else Symmetric(self.multilevel.levels[0], self._without(self.balanced))
 
     def _lemma(self, x: np.ndarray, s: np.ndarray, a: np.ndarray) -> np.ndarray:
         """The lemma's bound on |error|, roundoff of the check included; infinite where it does not apply.
@@ -850,10 +869,12 @@ class Measure:
         if n <= ELIMINATED:
             return None
         from mmmodel.exact.multilevel import Multilevel
+        from mmmodel.exact.pattern import incoming
 
-        kept = np.delete(np.arange(n), self.o)
+        memory.require(memory.need(memory.ITERATED, self.rates.nnz, n), f"solving {n} states by multilevel aggregation", SMALLER)
+
         to_o = self.rates[:, [self.o]].toarray().ravel()
-        return Multilevel(self.rates[kept][:, kept], (self.ends + to_o)[kept])
+        return Multilevel(*incoming(self.rates, self.o), self._without(self.ends + to_o), self._without(self.out))
 
     def _without(self, x: np.ndarray) -> np.ndarray:
         return np.delete(x, self.o)
@@ -920,23 +941,17 @@ def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
 # --- small helpers ----------------------------------------------------------------------------------------------------
 
 
-def _reach(rates: sparse.csr_array, sources: np.ndarray) -> np.ndarray:
-    """(n,) mask of what the sources can reach (themselves included)."""
-    from mmmodel.exact.box import reached
+def _reach(rates: sparse.csr_array, sources: np.ndarray, barred: np.ndarray | None = None) -> np.ndarray:
+    """(n,) mask of what the sources can reach (themselves included) without entering a barred state."""
+    from mmmodel.exact.pattern import reached
 
-    return reached(rates.indptr, rates.indices, np.asarray(sources, dtype=np.int64))
+    none = np.zeros(0, dtype=bool)
+    return reached(rates.indptr, rates.indices, np.asarray(sources, dtype=np.int64), none if barred is None else barred)
 
 
 def _place(members: np.ndarray, initial: np.ndarray) -> int:
     """Where in `members` to start the search for a typical state: the likeliest initial state, if one is among them."""
     return int(np.argmax(initial[members]))
-
-
-def _restricted(rates: sparse.csr_array, kept: np.ndarray) -> sparse.csr_array:
-    """Only the transitions between states of `kept`; the shape stays."""
-    coo = rates.tocoo()
-    both = kept[coo.row] & kept[coo.col]
-    return sparse.csr_array((coo.data[both], (coo.row[both], coo.col[both])), shape=coo.shape)
 
 
 def _size(rows: np.ndarray, columns: np.ndarray, initial: Any) -> int:

@@ -24,7 +24,11 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
+from mmmodel.exact import memory
+
 LEAF = 48  # states below which a subgraph is not dissected further
+WIDE = 4000  # states of a front from which on it is asked whether it fits into memory
+CLOSER = "states that are joined to fewer others, such as counts of equal requests, are eliminated in less; else simulate"
 PANEL = 48  # pivots of a front that are eliminated before the rest is updated by one matrix product
 
 
@@ -139,6 +143,8 @@ def _factorise(rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, p
         p, size = stop - start, stop - start + len(border)
         place[start:stop] = np.arange(p)
         place[border] = np.arange(p, size)
+        if size > WIDE:
+            memory.require(16 * size * size, f"a front of {size} states of the elimination of {rates.shape[0]}", CLOSER)
         dense = np.zeros((size, size + 1))
         dense[:p, size] = exits[start:stop]
         _scatter(rates.indptr, rates.indices, rates.data, start, stop, start, place, dense, False)

@@ -44,12 +44,10 @@ class Level:
 
 
 class Multilevel:
-    """Solver of x A = a for one A; the aggregates are chosen once, by the rates."""
+    """Solver of x A = a for one A, given by target as in `Level`; the aggregates are chosen once, by the rates."""
 
-    def __init__(self, rates: sparse.csr_array, exits: np.ndarray):
-        by_target = sparse.csr_array(rates.T)
-        out = exits + np.asarray(rates.sum(axis=1)).ravel()
-        self.levels = [Level(by_target.indptr, by_target.indices, by_target.data, exits, out)]
+    def __init__(self, indptr: np.ndarray, source: np.ndarray, rate: np.ndarray, exits: np.ndarray, out: np.ndarray):
+        self.levels = [Level(indptr, source, rate, exits, out)]
         while len(self.levels[-1].out) > DENSE and self._coarsen():
             pass
         bottom = self.levels[-1]

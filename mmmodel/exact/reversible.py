@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -162,7 +163,8 @@ def bessel_law(z: float, tail: float) -> tuple[np.ndarray, float]:
     a_(k-1) = a_(k+1) + (2 k / z) a_k has positive terms only, so every c_k has a relative error below 4 (len + 40) u.
     """
     depth = -math.log(tail)
-    most = math.ceil(math.sqrt(2 * z * depth) + depth) + 40  # beyond it P(K > k) < exp(-k^2 / 2 (z + k / 3)) is below tail e^-40
+    # about exp(-depth) is left beyond sqrt(2 z depth) + depth; further out by this much, the start's own error is below u
+    most = math.ceil(math.sqrt(2 * z * (depth + 25)) + depth) + 40
     a = _miller(z, most)
     c = 2 * a / (a[0] + 2 * a[1:].sum())
     c[0] /= 2
@@ -267,63 +269,58 @@ def _chebyshev(indptr, indices, data, stay, y, coefficients):
 
 
 class Symmetric:
-    """x A = a on the states other than `o`, as (d - S) u = a D^(-1/2), x = u D^(1/2), by conjugate gradients.
+    """x A = a for a reversible chain by conjugate gradients: A is self-adjoint for the product sum_j x_j y_j / pi_j.
 
     Good to about the relative error asked for in a norm that hardly sees rare states: a start for an iteration that does.
+    level: the rates by target, as in `multilevel.Level`; pi: (n,) > 0, its detailed balance law up to a factor.
     """
 
-    def __init__(self, rates: sparse.csr_array, out: np.ndarray, pi: np.ndarray, o: int):
-        kept = np.delete(np.arange(len(out), dtype=np.int32), o)
-        place = np.arange(len(out), dtype=np.int32)
-        place[o + 1 :] -= 1
-        place[o] = -1
-        self.matrix = _symmetric(rates.indptr, rates.indices, rates.data, kept, place)[:3]
-        self.out, self.root = out[kept], np.sqrt(pi[kept])
+    def __init__(self, level: Any, pi: np.ndarray):
+        self.level, self.pi = level, pi
 
     def solve(self, a: np.ndarray, tolerance: float, x: np.ndarray | None = None) -> np.ndarray:
         """x > 0 with x A = a >= 0, about."""
-        u = np.zeros(len(a)) if x is None else x / self.root
-        _conjugate(*self.matrix, self.out, a / self.root, u, tolerance, MOST)
-        u /= self.root
-        least = u[u > 0].min(initial=math.inf)
-        u[u <= 0] = least if math.isfinite(least) else 1.0
-        u *= self.root
-        u *= self.root
-        return u
+        x = np.zeros(len(a)) if x is None else x.copy()
+        _conjugate(self.level.indptr, self.level.source, self.level.rate, self.level.out, self.pi, a, x, tolerance, MOST)
+        x /= self.pi
+        least = x.min(where=x > 0, initial=math.inf)
+        np.maximum(x, least if math.isfinite(least) else 1.0, out=x)
+        x *= self.pi
+        return x
 
 
 @njit(cache=True)
-def _conjugate(indptr, indices, data, out, b, u, tolerance, most):
-    """(diag(out) - S) u = b in place, conjugate gradients preconditioned by the diagonal."""
-    n = len(b)
+def _conjugate(indptr, source, rate, out, pi, a, x, tolerance, most):
+    """x diag(out) - x Q = a in place, conjugate gradients preconditioned by the diagonal."""
+    n = len(a)
     r, p, q = np.empty(n), np.empty(n), np.empty(n)
     first, rho = 0.0, 0.0
-    for i in range(n):
-        x = b[i] - out[i] * u[i]
-        for s in range(indptr[i], indptr[i + 1]):
-            x += data[s] * u[indices[s]]
-        r[i], p[i] = x, x / out[i]
-        rho += x * p[i]
-        first += b[i] * b[i] / out[i]
+    for j in range(n):
+        y = a[j] - out[j] * x[j]
+        for s in range(indptr[j], indptr[j + 1]):
+            y += rate[s] * x[source[s]]
+        r[j], p[j] = y, y / out[j]
+        rho += y * (p[j] / pi[j])
+        first += a[j] * (a[j] / pi[j]) / out[j]
     for _ in range(most):
         if not rho > tolerance * tolerance * first:
             return
         curve = 0.0
-        for i in range(n):
-            x = out[i] * p[i]
-            for s in range(indptr[i], indptr[i + 1]):
-                x -= data[s] * p[indices[s]]
-            q[i] = x
-            curve += x * p[i]
+        for j in range(n):
+            y = out[j] * p[j]
+            for s in range(indptr[j], indptr[j + 1]):
+                y -= rate[s] * p[source[s]]
+            q[j] = y
+            curve += y * (p[j] / pi[j])
         if not curve > 0.0:
             return
         step, new = rho / curve, 0.0
-        for i in range(n):
-            u[i] += step * p[i]
-            r[i] -= step * q[i]
-            new += r[i] * r[i] / out[i]
-        for i in range(n):
-            p[i] = r[i] / out[i] + new / rho * p[i]
+        for j in range(n):
+            x[j] += step * p[j]
+            r[j] -= step * q[j]
+            new += r[j] * (r[j] / pi[j]) / out[j]
+        for j in range(n):
+            p[j] = r[j] / out[j] + new / rho * p[j]
         rho = new
 
 

