@@ -47,6 +47,25 @@ class Evidence:
         return self.low is None or self.high is None or self.low <= self.expected <= self.high
 
 
+class Rows:
+    """A table with a head, as text and as HTML."""
+
+    def __init__(self, head: Sequence[str], rows: Iterable[Sequence[str]]):
+        self.head, self.rows = tuple(head), [tuple(row) for row in rows]
+
+    def __str__(self) -> str:
+        lines = [self.head, *self.rows]
+        widths = [max(len(line[n]) for line in lines) for n in range(len(self.head))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+    __repr__ = __str__  # a notebook's output must not hold what differs between runs
+
+    def _repr_html_(self) -> str:
+        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
 @dataclass(repr=False)
 class Table:
     """Lines of evidence; shows itself as text and as HTML, failures as failures."""
@@ -75,17 +94,14 @@ class Table:
             yield row.quantity, _text(row.expected), got, row.rung, _agreement(row), row.source
 
     def __str__(self) -> str:
-        rows = list(self.cells())
-        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+        head, *rows = self.cells()
+        return str(Rows(head, rows))
 
-    __repr__ = __str__  # what a notebook compares must not hold digits that differ between processors
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head, *rows = self.cells()
-        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+        return Rows(head, rows)._repr_html_()
 
 
 def markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]], words: int = 1) -> str:

@@ -10,11 +10,11 @@ the daemon one by one: `SCALED`. A cell that is None is a scheme that the catalo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mmmodel import measured, plot, sizing
+from mmmodel import compare, measured, plot, sizing
 from mmmodel.catalogue import load_scheme, load_stack
 from mmmodel.compare import Rung
 from mmmodel.exact import islands, stack_chain
@@ -265,28 +265,9 @@ def _short(scheme: str) -> str:
     return LABELS.get(scheme, scheme.replace("-", " "))
 
 
-class Rows:
-    """A table with a head, as text and as HTML."""
-
-    def __init__(self, head: Sequence[str], rows: Iterable[Sequence[str]]):
-        self.head, self.rows = tuple(head), [tuple(row) for row in rows]
-
-    def __str__(self) -> str:
-        lines = [self.head, *self.rows]
-        widths = [max(len(line[n]) for line in lines) for n in range(len(self.head))]
-        return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
-
-    def _repr_html_(self) -> str:
-        import html
-
-        top = "".join(f"<th>{html.escape(text)}</th>" for text in self.head)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def cells_table(
     cells: Mapping[str, Sequence[Cell | None]], throughputs: Mapping[Cell, tuple[float, Rung]], times: Mapping[Cell, Estimate]
-) -> Rows:
+) -> compare.Rows:
     """Every cell a line: word, rung, cycle, reserve needed and there, throughput kept, time to the deadlock, hangs of a real kernel."""
     head = ("scheme", "on", "verdict", "evidence", "blocked on", "reserve needed", "there", "throughput kept", "hangs after", "measured")
     rows, runs = [], measured.recorded_runs()
@@ -306,7 +287,7 @@ def cells_table(
                     _measured(one, runs),
                 )
             )
-    return Rows(head, rows)
+    return compare.Rows(head, rows)
 
 
 def _measured(one: Cell, runs: Sequence[measured.Run]) -> str:
@@ -316,13 +297,13 @@ def _measured(one: Cell, runs: Sequence[measured.Run]) -> str:
     return found.describe(runs) if found else "-"
 
 
-def paths_table(cells: Mapping[str, Sequence[Cell | None]]) -> Rows:
+def paths_table(cells: Mapping[str, Sequence[Cell | None]]) -> compare.Rows:
     """Each unsafe cell with the way into its deadlock, in few words."""
     unsafe = [one for across in cells.values() for one in across if one is not None and one.verdict.path]
-    return Rows(("scheme", "on", "the way in"), [(one.scheme, one.ground.title, _way(one.verdict)) for one in unsafe])
+    return compare.Rows(("scheme", "on", "the way in"), [(one.scheme, one.ground.title, _way(one.verdict)) for one in unsafe])
 
 
-def generations() -> Rows:
+def generations() -> compare.Rows:
     """The throttle generations of ddsnap, each with its verdict, what it blocks on, the reserve that it needs, and what there is."""
     rows = []
     for name, stack, classes in GENERATIONS:
@@ -332,12 +313,12 @@ def generations() -> Rows:
         size = "no reserve is enough" if math.isinf(needed) else _bytes(needed)
         have = _bytes(one.pools[RESERVE].capacity or 0)
         rows.append((name, ", ".join(one.requests), word, " + ".join(verdict.cycle) or "-", size, have, verdict.method))
-    return Rows(("generation", "classes", "verdict", "blocked on", "reserve needed", "there", "evidence"), rows)
+    return compare.Rows(("generation", "classes", "verdict", "blocked on", "reserve needed", "there", "evidence"), rows)
 
 
-def others_table(memory: int, depths: Mapping[str, Stack]) -> Rows:
+def others_table(memory: int, depths: Mapping[str, Stack]) -> compare.Rows:
     """Other systems' reserves for a machine with `memory` bytes, and how deep each of the stacks may be queued on them."""
-    return Rows(
+    return compare.Rows(
         ("rule of", "reserve", "rule", *(f"safe depth, {name}" for name in depths)),
         [
             (row.system, _bytes(row.size), row.rule, *(_count(safe_depth_on(row, stack)) for stack in depths.values()))
@@ -394,7 +375,6 @@ __all__ = [
     "SCHEMES",
     "Cell",
     "Ground",
-    "Rows",
     "applied",
     "cell",
     "cells_table",
