@@ -18,6 +18,6 @@ def test_a_short_run_has_few_stills_and_no_empty_panels():
     assert short.hung
     assert short.stills().alt.startswith("A still of who holds")
     assert len(short._moments(6)) == 1
-    long = pictures.run(pictures.small_path(), 8, 14, 14, 1.5e-3)
+    long = pictures.run(pictures.small_path(), 8, 14, 31, 1.5e-3)
     assert long.stills().alt.startswith("6 stills of who holds")
     assert width_over_height(short.stills()) < width_over_height(long.stills())
