@@ -32,9 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -43,65 +41,17 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from mmmodel.exact import memory
+from mmmodel.exact.absorption import AbsorptionProblem, reached_from
+from mmmodel.exact.certified import Certified, Law, Moments, State, U
+from mmmodel.exact.measure import SMALLER, eliminated, stationary_class
 from mmmodel.exact.memory import StateSpaceTooLarge
 
-State = Hashable
 Successors = Callable[[Any], Iterable[tuple[State, Real]]]
 Event = Callable[[Any], bool] | np.ndarray  # a predicate of a state, or a mask of shape (n,)
 Reward = Callable[[Any], float] | np.ndarray  # a value per unit of time in a state, or an array of shape (n,)
 
 LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python objects for each
 BYTES_PER_STATE = 600
-ELIMINATED = 30_000  # states up to which a chain is always solved by elimination
-ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
-HASTY = 1e-5  # the same for what hardly counts in the answer
-SETTLED = 1e-10  # relative error at which an answer that used a hasty part is taken
-CERTIFIED = 1e-9  # relative error up to which its certified result is taken
-SMALLER = "lump equal requests into counts, bound the question (mm.throughput_bounds), or simulate (mmmodel.simulation, splitting if rare)"
-TINIEST = 1e-290  # a measure of a wider range is not iterated
-U = 2.0**-53
-
-
-class Certified(float):
-    """A float that knows its error: low <= exact value <= high; `method` says how the interval was obtained."""
-
-    low: float
-    high: float
-    method: str
-
-    def __new__(cls, value: float, low: float, high: float, method: str) -> Certified:
-        self = super().__new__(cls, value)
-        self.low, self.high, self.method = float(low), float(high), method
-        return self
-
-    def __getnewargs__(self) -> tuple[float, float, float, str]:
-        return float(self), self.low, self.high, self.method
-
-    @property
-    def relative_error(self) -> float:
-        """Half-width of the interval, the larger side, relative to the value (0 for an exact 0 or infinity)."""
-        if self.low == self.high:
-            return 0.0
-        return max(self.high - float(self), float(self) - self.low) / abs(float(self)) if self else math.inf
-
-
-class Law(dict):
-    """Probability by state. `relative_error` bounds the relative error of each entry, `absolute_error` that of their
-    sum |.|_1.
-    """
-
-    def __init__(self, items: Iterable[tuple[State, float]], relative_error: float, absolute_error: float, method: str):
-        super().__init__(items)
-        self.relative_error, self.absolute_error, self.method = relative_error, absolute_error, method
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean, second moment and variance of a time (s, s², s²)."""
-
-    mean: float
-    second: float
-    variance: float
 
 
 # --- making a chain ---------------------------------------------------------------------------------------------------
@@ -256,7 +206,7 @@ class Chain:
         return chain._reachable_part()
 
     def _reachable_part(self) -> Chain:
-        seen = _reach(self.rates, np.flatnonzero(self.initial))
+        seen = reached_from(self.rates, np.flatnonzero(self.initial))
         if seen.all():
             return self
         kept = np.flatnonzero(seen)
@@ -306,7 +256,7 @@ class Chain:
             classes, weights, error = self._recurrent_classes()
             pi, method = np.zeros(len(self)), "elimination"
             for members, weight in zip(classes, weights):
-                law, bound, method = _stationary_class(self._part(members), _place(members, self.initial))
+                law, bound, method = stationary_class(self._part(members), _place(members, self.initial))
                 pi[members] = weight * law
                 error = max(error, bound)
             self._cache["stationary"], self._cache["stationary_error"] = pi, (error + 4 * U, method)
@@ -319,7 +269,7 @@ class Chain:
         from mmmodel.exact.pattern import can_reach
 
         start = np.flatnonzero(self.initial)[:1]
-        if can_reach(self.rates, start).all() and _reach(self.rates, start).all():
+        if can_reach(self.rates, start).all() and reached_from(self.rates, start).all():
             return [np.arange(len(self))], [1.0], 0.0
         count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
         coo = self.rates.tocoo()
@@ -503,7 +453,7 @@ class Chain:
         part, last = self.rates[members][:, members], int(np.argmax(pi[members]))
         bias = np.zeros(len(self))
         if len(members) > 1:
-            factors = _eliminated(part, np.zeros(len(members)), last)
+            factors = eliminated(part, np.zeros(len(members)), last)
             mean = float(pi[members] @ r)
             bias[members] = factors.solve(np.maximum(r - mean, 0), 0.0) - factors.solve(np.maximum(mean - r, 0), 0.0)
         return self._by_group(group, pi, bias, 1.0)
@@ -569,384 +519,7 @@ class Chain:
         return self._cache["exact"]
 
 
-# --- absorption -------------------------------------------------------------------------------------------------------
-
-
-class AbsorptionProblem:
-    """The chain until an event: A = diag(d) - Q on the states that can occur before it and may still reach it.
-
-    members: (m,) their indices. rates, exits: rates among them, and into the event. dead: rates to where the event is
-    out of reach. certain: the event happens with probability one.
-    """
-
-    def __init__(self, rates: sparse.csr_array, initial: np.ndarray, mask: np.ndarray):
-        from mmmodel.exact.pattern import can_reach, part
-
-        reached = _reach(rates, np.flatnonzero((initial > 0) & ~mask), mask)
-        into = np.asarray(rates @ mask.astype(float)).ravel()
-        met = np.flatnonzero(reached)
-        hopeful = np.zeros(len(mask), dtype=bool)
-        hopeful[met] = can_reach(part(rates, met), np.flatnonzero(into[met] > 0))
-        self.certain = bool(hopeful.sum() == reached.sum())
-        self.members = np.flatnonzero(hopeful)
-        self.size = len(self.members)
-        self.alpha = initial[self.members]
-        self.rates = part(rates, self.members)
-        self.exits = into[self.members]
-        lost = reached & ~hopeful
-        self.dead = np.asarray(rates[self.members] @ lost.astype(float)).ravel()
-        self.out = np.asarray(self.rates.sum(axis=1)).ravel() + self.exits + self.dead
-        self.last = _typical_state(self.rates, int(np.argmax(self.alpha))) if self.size else 0
-        self._visits: dict[float, tuple[np.ndarray, np.ndarray, str]] = {}
-
-    @property
-    def factors(self) -> Any:
-        return self.measure.factors
-
-    @property
-    def relative_error(self) -> float:
-        """A priori bound of one solve."""
-        return self.factors.relative_error if self.size else 0.0
-
-    def hitting_times(self) -> np.ndarray:
-        return self.factors.solve(np.ones(self.size))
-
-    def occupancy(self) -> np.ndarray:
-        return self.visits()[0]
-
-    def accumulated(self, reward: np.ndarray) -> Certified:
-        """x . reward, the mean of what is collected before the event."""
-        if not self.certain:
-            return Certified(math.inf, math.inf, math.inf, "the event may never hold")
-        return self.collected(reward)
-
-    def collected(self, reward: np.ndarray) -> Certified:
-        """x . reward, with x the mean time spent in each state; a probability if the reward is a rate of leaving."""
-        if not self.size or not reward.any():
-            return Certified(0.0, 0.0, 0.0, "nothing to collect")
-        rare = self.measure.multilevel is not None and float(self.returns[0] @ (self.exits + self.dead)) < HASTY
-        for tolerance in (HASTY, ITERATED) if rare else (ITERATED,):
-            x, error, method = self.visits(tolerance)
-            value = float(x @ reward)
-            slack = float(error @ reward) + (self.size.bit_length() + 60) * U * value
-            if slack <= SETTLED * value:
-                break
-        return Certified(value, max(0.0, value - slack), value + slack, method)
-
-    def visits(self, tolerance: float = ITERATED) -> tuple[np.ndarray, np.ndarray, str]:
-        """x with x A = alpha, a bound on the absolute error of each entry, and what gave it.
-
-        tolerance: that of w below, where it is iterated; in rare regimes it hardly counts.
-        """
-        key = ITERATED if self.measure.multilevel is None else tolerance
-        if key not in self._visits:
-            self._visits = {key: self._visited(key)}
-        return self._visits[key]
-
-    def _visited(self, tolerance: float) -> tuple[np.ndarray, np.ndarray, str]:
-        """See `visits`.
-
-        Through a typical state o: y (y_o = 1, y A = 0 off o) is the stationary measure of what happens between visits
-        to o, w (w A = alpha off o, w_o = 0) what happens before the first. Flow in equals flow out, so
-        x_o = (alpha_o + sum_i w_i q_io) / sum_i y_i e_i and x = w + x_o y: sums, products and quotients of positive
-        numbers. What does not leave before the first visit comes to o: where little does, alpha_o + sum_i w_i q_io is
-        taken as sum alpha - sum_i w_i e_i.
-        """
-        o, ends = self.last, self.exits + self.dead
-        y, y_error, method = self.returns
-        loss = float(y @ ends)
-        relative = float(y_error @ ends) / loss
-        if self.alpha[o] == self.alpha.sum():
-            w, w_error, back, back_error = 0.0, 0.0, float(self.alpha[o]), 0.0
-        else:
-            start = self.alpha.copy()
-            start[o] = 0.0
-            w, w_error, _ = self.measure.from_law(start, tolerance)
-            into = self.rates[:, [o]].toarray().ravel()
-            back, back_error = float(self.alpha[o] + w @ into), float(w_error @ into)
-            astray, astray_error = float(w @ ends), float(w_error @ ends) + (self.size.bit_length() + 60) * U
-            if astray < 0.1 * self.alpha.sum() and astray_error < back_error:
-                back, back_error = float(self.alpha.sum()) - astray, astray_error
-        x_o = back / loss
-        rounding = (2 * self.size.bit_length() + 120) * U  # two dot products, summed pairwise or in blocks of 128
-        spread = x_o * (relative / (1 - relative) + (back_error / back if back else 0.0) + rounding) if relative < 1 else math.inf
-        x = w + x_o * y
-        error = w_error + (x_o + spread) * y_error + spread * y + 4 * U * x
-        return x, np.where(x > 0, error, 0.0), method
-
-    @cached_property
-    def returns(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """y of `visits`."""
-        return self.measure.from_state()
-
-    @cached_property
-    def measure(self) -> Measure:
-        return Measure(self.rates, self.exits + self.dead, self.last)
-
-    def moments(self) -> Moments:
-        if not self.size:
-            return Moments(0.0, 0.0, 0.0)
-        h = self.hitting_times()
-        coo = self.rates.tocoo()
-        jumps = np.bincount(coo.row, coo.data * (h[coo.col] - h[coo.row]) ** 2, minlength=self.size) + self.exits * h**2
-        inner = self.factors.solve(jumps)
-        mean = float(self.alpha @ h)
-        absorbed = 1.0 - float(self.alpha.sum())  # started in the event: time 0
-        variance = float(self.alpha @ (inner + (h - mean) ** 2)) + max(0.0, absorbed if absorbed > 1e-15 else 0.0) * mean**2
-        return Moments(mean, variance + mean**2, variance)
-
-    def decay_rate(self) -> Certified:
-        """The slowest of the communicating classes before the event decides: each is left at its own rate."""
-        if not self.size:
-            return Certified(math.inf, math.inf, math.inf, "the event holds at once")
-        count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
-        sizes = np.bincount(label, minlength=count)
-        alone = sizes[label] == 1
-        single = float(self.out[alone].min()) if alone.any() else math.inf
-        found = [Certified(single, single * (1 - 8 * U), single * (1 + 8 * U), "a single state")] if alone.any() else []
-        for k in np.flatnonzero(sizes > 1):
-            members = np.flatnonzero(label == k)
-            inner = self.rates[members][:, members] if count > 1 else self.rates
-            elsewhere = np.asarray(self.rates[members] @ (label != k).astype(float)).ravel()
-            exits = elsewhere + (self.exits + self.dead)[members]
-            found.append(_decay_of_class(inner, exits))
-        return Certified(min(found), min(c.low for c in found), min(c.high for c in found), min(found).method)
-
-    def slowest(self) -> Any:
-        """The law towards which what is left tends: of the slowest class and all that it leads to; None if that is not to be had."""
-        return self._slowest
-
-    @cached_property
-    def _slowest(self) -> Any:
-        from mmmodel.exact.uniformization import Slowest
-
-        if self.size > ELIMINATED:
-            return None
-        members = np.flatnonzero(_reach(self.rates, self._slowest_class()))
-        rates, exits = self.rates[members][:, members], (self.exits + self.dead)[members]
-        factors = _eliminated(rates, exits, _typical_state(rates, 0))
-        x, best = np.full(len(members), 1.0 / len(members)), None
-        for _ in range(200):
-            z = factors.solve_left(x)
-            ratio = x / z
-            low, high = float(ratio.min()), float(ratio.max())
-            x = z / z.sum()
-            if not (x.min() > 1e-280 and math.isfinite(high)):
-                return None
-            if best is None or high - low < best.high - best.low:
-                error = factors.relative_error + (self.size.bit_length() + 8) * U
-                best = Slowest(members, x, low * (1 - error), high * (1 + error), error)
-            if high - low <= 1e-14 * high:
-                break
-        return best
-
-    def _slowest_class(self) -> np.ndarray:
-        """Members of the communicating class that is left at the lowest rate."""
-        count, label = csgraph.connected_components(self.rates, directed=True, connection="strong")
-        sizes = np.bincount(label, minlength=count)
-        found, least = np.arange(self.size), math.inf
-        if count == 1:
-            return found
-        alone = np.flatnonzero(sizes[label] == 1)
-        if len(alone):
-            slow = alone[np.argmin(self.out[alone])]
-            found, least = np.array([slow]), float(self.out[slow])
-        for k in np.flatnonzero(sizes > 1):
-            members = np.flatnonzero(label == k)
-            elsewhere = np.asarray(self.rates[members] @ (label != k).astype(float)).ravel()
-            rate = float(_decay_of_class(self.rates[members][:, members], elsewhere + (self.exits + self.dead)[members]))
-            if rate < least:
-                found, least = members, rate
-        return found
-
-    def decay_law(self, tolerance: float = 1e-13, sweeps: int = 200) -> tuple[np.ndarray, float]:
-        x, spread = np.full(self.size, 1.0 / self.size), math.inf
-        for _ in range(sweeps):
-            z = self.factors.solve_left(x)
-            z /= z.sum()
-            spread = float((z / x).max() - (z / x).min())
-            x = z
-            if spread <= tolerance:
-                break
-        return x, spread
-
-
-class Measure:
-    """Left systems of A with one state o removed: what happens between two visits to o, with entrywise error bounds.
-
-    Elimination where it is cheap; multilevel aggregation for a large chain, if the lemma certifies its result.
-    """
-
-    def __init__(self, rates: sparse.csr_array, ends: np.ndarray, o: int):
-        self.rates, self.ends, self.o = rates, ends, o
-        self.by_target = rates.T  # a view
-        self.out = np.asarray(rates.sum(axis=1)).ravel() + ends
-        self.widest = int(np.bincount(rates.indices, minlength=1).max()) + int(np.diff(rates.indptr).max(initial=0)) + 4
-
-    def from_state(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """y with y_o = 1 and y A = 0 off o; bounds on its absolute errors; the method."""
-        row = self.rates[[self.o]].toarray().ravel()
-        y, error, method = self.from_law(row, guess=self.balanced)
-        y[self.o] = 1.0
-        return y, error, method
-
-    def from_law(
-        self, a: np.ndarray, tolerance: float = ITERATED, guess: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, str]:
-        """w with w A = a off o and w_o = 0, for a >= 0 with a_o = 0; bounds on its absolute errors; the method.
-
-        tolerance and guess are for the iteration.
-        """
-        if self.multilevel is not None:
-            begin = None if guess is None else self._without(guess)
-            w = self._iterated(self._without(a), tolerance, begin)
-            s = self._iterated(self._without(self.out) * w, 0.25, w, of_source=True)
-            balanced = begin is not None and np.array_equal(w, begin)
-            w, s = self._with(w), self._with(s)
-            error = self._lemma(w, s, a)
-            enough = CERTIFIED * max(1.0, tolerance / ITERATED)
-            if np.isfinite(error).all() and error.sum() <= enough * w.sum():
-                return w, error, "detailed balance, residual bound" if balanced else "multilevel aggregation, residual bound"
-        w = self.factors.solve_left(a, 0.0)
-        s = self.factors.solve_left(self.out * w, 0.0)
-        error, prior = self._lemma(w, s, a), self.factors.relative_error
-        if float(error.max()) <= prior * float(w.max()):
-            return w, np.minimum(error, prior * w), "elimination, residual bound"
-        return w, np.minimum(error, prior * w), "elimination, entrywise bound"
-
-    def _iterated(self, a: np.ndarray, tolerance: float, begin: np.ndarray | None, of_source: bool = False) -> np.ndarray:
-        """x with x A = a off o; a reversible chain gets its start from conjugate gradients."""
-        solver = self.multilevel
-        if not of_source and self.symmetric is not None and (begin is None or solver.defect(a, begin, of_source) > tolerance):
-            begin = self.symmetric.solve(a, tolerance, begin)
-        return solver.solve(a, tolerance, begin, of_source)[0]
-
-    @cached_property
-    def balanced(self) -> np.ndarray | None:
-        """The stationary measure by detailed balance, 1 at o: exact for a reversible chain that nothing leaves, and otherwise
-        a start. None if there is none, if it is not wanted, or has too wide a range."""
-        if self.multilevel is None:
-            return None
-        from mmmodel.exact.reversible import potential
-
-        found = potential(self.rates, self.o)
-        law = found.law() if found is not None else np.zeros(1)
-        return law / law[self.o] if law.min() > TINIEST else None
-
-    @cached_property
-    def symmetric(self) -> Any:
-        """Conjugate gradients on the states other than o; None unless the chain is reversible."""
-        from mmmodel.exact.reversible import Symmetric
-
-        return None if self.balanced is None else Symmetric(self.multilevel.levels[0], self._without(self.balanced))
-
-    def _lemma(self, x: np.ndarray, s: np.ndarray, a: np.ndarray) -> np.ndarray:
-        """The lemma's bound on |error|, roundoff of the check included; infinite where it does not apply.
-
-        States where x is exactly 0 cannot be reached from a without passing o, and are left out.
-        """
-        live = x > 0
-        live[self.o] = False
-        if not live.any():
-            return np.zeros_like(x)
-        roundoff = self.widest * U
-        weight, inflow = (self.out * x)[live], (self.by_target @ x + a)[live]
-        eps = float(((np.abs(weight - inflow) + roundoff * (weight + inflow)) / weight).max())
-        flow, source = (self.out * s)[live], (self.by_target @ s)[live]
-        eta = 1 - float(((flow - source - roundoff * (flow + source)) / weight).min())
-        if not (eta < 1 and math.isfinite(eps)):
-            return np.full_like(x, math.inf)
-        return np.where(live, eps / (1 - eta) * s * (1 + roundoff), 0.0)
-
-    @cached_property
-    def factors(self) -> Any:
-        return _eliminated(self.rates, self.ends, self.o)
-
-    @cached_property
-    def multilevel(self) -> Any:
-        """The iterative solver on the states other than o; None where elimination is the better way."""
-        n = len(self.out)
-        if n <= ELIMINATED:
-            return None
-        from mmmodel.exact.multilevel import Multilevel
-        from mmmodel.exact.pattern import incoming
-
-        memory.require(memory.need(memory.ITERATED, self.rates.nnz, n), f"solving {n} states by multilevel aggregation", SMALLER)
-
-        to_o = self.rates[:, [self.o]].toarray().ravel()
-        return Multilevel(*incoming(self.rates, self.o), self._without(self.ends + to_o), self._without(self.out))
-
-    def _without(self, x: np.ndarray) -> np.ndarray:
-        return np.delete(x, self.o)
-
-    def _with(self, x: np.ndarray) -> np.ndarray:
-        return np.insert(x, self.o, 0.0)
-
-
-def _stationary_class(rates: sparse.csr_array, start: int) -> tuple[np.ndarray, float, str]:
-    """Stationary law of an irreducible chain, a bound on the relative error of every entry, and what gave the bound."""
-    n = rates.shape[0]
-    if n == 1:
-        return np.ones(1), 0.0, "a single state"
-    y, error, method = Measure(rates, np.zeros(n), _typical_state(rates, start)).from_state()
-    total = float(y.sum())
-    return y / total, float((error / y).max()) + float(error.sum()) / total + (n.bit_length() + 130) * U, method
-
-
-def _decay_of_class(rates: sparse.csr_array, exits: np.ndarray, tolerance: float = 1e-13, sweeps: int = 500) -> Certified:
-    """Smallest eigenvalue of A of an irreducible class by inverse iteration; min x/z <= nu <= max x/z for any x > 0, z
-    = A^-1 x.
-    """
-    factors = _eliminated(rates, exits, _typical_state(rates, 0))
-    x, low, high = np.ones(rates.shape[0]), 0.0, math.inf
-    for _ in range(sweeps):
-        z = factors.solve(x)
-        ratio = x / z
-        low, high = max(low, float(ratio.min())), min(high, float(ratio.max()))
-        if high - low <= tolerance * high:
-            break
-        x = z / z.max()
-    slack = factors.relative_error + 4 * U
-    return Certified(0.5 * (low + high), low * (1 - slack), high * (1 + slack), "inverse iteration, Collatz-Wielandt interval")
-
-
-def _typical_state(rates: sparse.csr_array, start: int) -> int:
-    """A state that the chain is often in: a climb from the start along i -> j while q_ij > q_ji, as if pi_i q_ij =
-    pi_j q_ji.
-
-    Any state is right; one that is visited often makes the intervals narrow.
-    """
-    by_target = sparse.csc_array(rates)
-    here = start
-    for _ in range(rates.shape[0]):
-        go = dict(zip(_slice(rates, here, "indices").tolist(), _slice(rates, here, "data").tolist()))
-        come = dict(zip(_slice(by_target, here, "indices").tolist(), _slice(by_target, here, "data").tolist()))
-        gain, there = max(((go[j] / come[j], j) for j in go if j in come), default=(0.0, here))
-        if gain <= 1.0:
-            break
-        here = there
-    return here
-
-
-def _slice(matrix: Any, i: int, name: str) -> np.ndarray:
-    return getattr(matrix, name)[matrix.indptr[i] : matrix.indptr[i + 1]]
-
-
-def _eliminated(rates: sparse.csr_array, exits: np.ndarray, last: int) -> Any:
-    from mmmodel.exact.elimination import Elimination  # compiled with numba: imported only when a chain is solved
-
-    return Elimination(rates, exits, last)
-
-
 # --- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def _reach(rates: sparse.csr_array, sources: np.ndarray, barred: np.ndarray | None = None) -> np.ndarray:
-    """(n,) mask of what the sources can reach (themselves included) without entering a barred state."""
-    from mmmodel.exact.pattern import reached
-
-    none = np.zeros(0, dtype=bool)
-    return reached(rates.indptr, rates.indices, np.asarray(sources, dtype=np.int64), none if barred is None else barred)
 
 
 def _place(members: np.ndarray, initial: np.ndarray) -> int:

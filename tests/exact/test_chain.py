@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import gammainc
 
-from mmmodel.exact import chain as chains
+from mmmodel.exact import measure
 from mmmodel.exact.chain import Certified, Chain, StateSpaceTooLarge, explore, explore_box
 
 from .stack_model import Stack
@@ -474,7 +474,7 @@ def test_box_equals_exploration():
 @pytest.mark.parametrize("load", [0.2, 0.9])
 def test_multilevel_is_certified_and_right(monkeypatch, load):
     """Equal service rates make the sum one-dimensional: the answer is known in Fractions."""
-    monkeypatch.setattr(chains, "ELIMINATED", 100)
+    monkeypatch.setattr(measure, "ELIMINATED", 100)
     units = 24
     birth = Fraction(load * units / 3)  # the float's own value
     chain = three_classes(units, (float(birth),) * 3, (1.0,) * 3)

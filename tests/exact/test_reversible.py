@@ -7,8 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from mmmodel.exact import chain as chains
-from mmmodel.exact import memory, reversible
+from mmmodel.exact import measure, memory, reversible
 from mmmodel.exact.chain import Chain, StateSpaceTooLarge, explore_box
 from mmmodel.exact.uniformization import uniformized
 
@@ -148,7 +147,7 @@ def test_memory_is_asked_for_before_it_is_taken(monkeypatch):
 
 
 def test_a_solve_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(chains, "ELIMINATED", 100)
+    monkeypatch.setattr(measure, "ELIMINATED", 100)
     chain = loss_system(40, (2.0, 3.0, 4.0), (1.0, 1.0, 1.0))
     monkeypatch.setattr(memory, "available", lambda: 1_000_000)
     with pytest.raises(StateSpaceTooLarge, match="solving 12341 states by multilevel aggregation takes about .* simulate"):
