@@ -81,7 +81,7 @@ import json, resource, sys, time
 from tests.benchmarks.chain import answer, three_classes
 units, load, question, t = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 mu, tolerance = [float(m) for m in sys.argv[5].split(",")], 1e-6
-import mmmodel.exact.chain as solver
+import mmmodel.exact.measure as solver
 usual, solver.ELIMINATED = solver.ELIMINATED, 100
 for warm in (0.1, 20.0):  # compiled code is loaded before the clock starts
     answer(three_classes(12, load, mu), 12, load, question, warm, tolerance)

@@ -92,9 +92,9 @@ def test_law_after_very_many_events_is_certified_and_exponential():
 
 
 def test_law_is_refused_where_no_certificate_is_found(monkeypatch):
-    from mmmodel.exact import chain, uniformization
+    from mmmodel.exact import measure, uniformization
 
-    monkeypatch.setattr(chain, "ELIMINATED", 1)  # no slowest law
+    monkeypatch.setattr(measure, "ELIMINATED", 1)  # no slowest law
     monkeypatch.setattr(uniformization, "LONGEST", 1000)
     monkeypatch.setattr(uniformization, "LONG", 1000)
     with pytest.raises(QuestionError, match="events before the deadlock, and no certificate"):
