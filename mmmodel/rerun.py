@@ -235,7 +235,7 @@ tbody th {{ font-weight: 600; white-space: nowrap; }}
 .failed {{ color: #a01818; font-weight: 600; }}
 img {{ width: 220px; border: 1px solid #d5d8dd; }}
 a {{ color: #0a4f8f; }}
-td:nth-child(3) { min-width: 22em; }
+td:nth-child(3) {{ min-width: 22em; }}
 </style>
 </head>
 <body>
