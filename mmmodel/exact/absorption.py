@@ -14,7 +14,7 @@ from mmmodel.exact import measure
 from mmmodel.exact.certified import Certified, Moments, U
 from mmmodel.exact.measure import ITERATED, Measure, eliminated, typical_state
 
-HASTY = 1e-5  # the same for what hardly counts in the answer
+HASTY = 1e-5  # entrywise defect at which the iterative solver stops for what hardly counts in the answer
 SETTLED = 1e-10  # relative error at which an answer that used a hasty part is taken
 
 

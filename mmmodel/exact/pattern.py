@@ -31,14 +31,21 @@ def can_reach(rates: sparse.csr_array, targets: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True)
-def _part(indptr, indices, data, members, place):
-    m, stored = len(members), 0
-    start = np.zeros(m + 1, dtype=indptr.dtype)
-    for r in range(m):
+def row_starts(indptr, indices, members, place):
+    """Where the rows of the members begin once only transitions to states with a place >= 0 are kept: (members + 1,)."""
+    stored, start = 0, np.zeros(len(members) + 1, dtype=indptr.dtype)
+    for r in range(len(members)):
         for s in range(indptr[members[r]], indptr[members[r] + 1]):
             if place[indices[s]] >= 0:
                 stored += 1
         start[r + 1] = stored
+    return start
+
+
+@njit(cache=True)
+def _part(indptr, indices, data, members, place):
+    m, start = len(members), row_starts(indptr, indices, members, place)
+    stored = start[m]
     column, value, at = np.empty(stored, dtype=np.int32), np.empty(stored), 0
     for r in range(m):
         for s in range(indptr[members[r]], indptr[members[r] + 1]):

@@ -33,6 +33,8 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
+from mmmodel.exact.pattern import row_starts
+
 TINY, HUGE = 2.0**-100, 2.0**100  # rates that need no exponents of their own
 RENEWED = 2.0**200  # weights whose exponent is taken out of them
 DEFECT = 1e-13  # relative defect of detailed balance up to which a chain is taken for reversible
@@ -221,13 +223,8 @@ class Region:
 @njit(cache=True)
 def _symmetric(indptr, indices, data, kept, place):
     """Rows of s_ij = sqrt(q_ij q_ji) within the kept states, and their sums."""
-    m, stored = len(kept), 0
-    start = np.zeros(m + 1, dtype=np.int32)
-    for r in range(m):
-        for s in range(indptr[kept[r]], indptr[kept[r] + 1]):
-            if place[indices[s]] >= 0:
-                stored += 1
-        start[r + 1] = stored
+    m, start = len(kept), row_starts(indptr, indices, kept, place).astype(np.int32)
+    stored = start[m]
     column, value, sums = np.empty(stored, dtype=np.int32), np.empty(stored), np.zeros(m)
     at = 0
     for r in range(m):
