@@ -87,7 +87,7 @@ static void arrive(void *subject, void *object) {
 
 static void *source(struct cmb_process *me, void *context) {
     (void)me, (void)context;
-    for (;;) {
+    while (done < most) { /* clearing the queue does not end the process that cleared it */
         cmb_process_hold(cmb_random_exponential(1.0 / RATE));
         come();
     }
