@@ -64,6 +64,14 @@ class AbsorptionProblem:
         """x . reward, the mean of what is collected before the event."""
         if not self.certain:
             return Certified(math.inf, math.inf, math.inf, "the event may never hold")
+        if self.size > measure.ELIMINATED and reward.min() > 0:
+            from mmmodel.exact.reversible import hitting
+
+            found = hitting(self.rates, self.out, self.exits, reward, self.last)
+            if found is not None and found[1] <= SETTLED:
+                value = float(self.alpha @ found[0])
+                slack = (found[1] + (self.size.bit_length() + 60) * U) * value
+                return Certified(value, value - slack, value + slack, "conjugate gradients, residual bound")
         return self.collected(reward)
 
     def collected(self, reward: np.ndarray) -> Certified:

@@ -64,9 +64,12 @@ class Measure:
 
     def _iterated(self, a: np.ndarray, tolerance: float, begin: np.ndarray | None, of_source: bool = False) -> np.ndarray:
         """x with x A = a off o; a reversible chain gets its start from conjugate gradients."""
+        from mmmodel.exact.reversible import positive
+
         solver = self.multilevel
         if not of_source and self.symmetric is not None and (begin is None or solver.defect(a, begin, of_source) > tolerance):
             begin = self.symmetric.solve(a, tolerance, begin)
+            positive(begin, self._without(self.balanced))
         return solver.solve(a, tolerance, begin, of_source)[0]
 
     @cached_property
@@ -84,9 +87,13 @@ class Measure:
     @cached_property
     def symmetric(self) -> Any:
         """Conjugate gradients on the states other than o; None unless the chain is reversible."""
+        from mmmodel.exact.products import Product
         from mmmodel.exact.reversible import Symmetric
 
-        return None if self.balanced is None else Symmetric(self.multilevel.levels[0], self._without(self.balanced))
+        if self.balanced is None:
+            return None
+        top = self.multilevel.levels[0]
+        return Symmetric(Product(top.indptr, top.source, top.rate), top.out, 1 / self._without(self.balanced))
 
     def _lemma(self, x: np.ndarray, s: np.ndarray, a: np.ndarray) -> np.ndarray:
         """The lemma's bound on |error|, roundoff of the check included; infinite where it does not apply.

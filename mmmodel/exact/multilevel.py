@@ -21,6 +21,7 @@ from numba import njit
 from scipy import sparse
 
 from mmmodel.exact.elimination import Elimination, dissect
+from mmmodel.exact.products import signed, sweep, unsigned
 
 DENSE = 120  # states that are eliminated as a dense matrix rather than aggregated
 OVER = 1.3  # power of a correction: piecewise constant aggregates correct too little (measured: a third fewer cycles)
@@ -30,7 +31,7 @@ SHRINK = 0.7  # a level that does not get smaller than this is eliminated as wel
 @dataclass
 class Level:
     """One level: rates by target (column j of Q: indptr, source, rate), exits, total rates out, and how states are
-    aggregated.
+    aggregated. indptr and source are unsigned (`products.unsigned`).
     """
 
     indptr: np.ndarray
@@ -47,7 +48,7 @@ class Multilevel:
     """Solver of x A = a for one A, given by target as in `Level`; the aggregates are chosen once, by the rates."""
 
     def __init__(self, indptr: np.ndarray, source: np.ndarray, rate: np.ndarray, exits: np.ndarray, out: np.ndarray):
-        self.levels = [Level(indptr, source, rate, exits, out)]
+        self.levels = [Level(unsigned(indptr), unsigned(source), rate, exits, out)]
         while len(self.levels[-1].out) > DENSE and self._coarsen():
             pass
         bottom = self.levels[-1]
@@ -61,7 +62,7 @@ class Multilevel:
             return False
         fine.group = group
         indptr, source, fine.goes_to = _coarse_pattern(fine.indptr, fine.source, group, count)
-        self.levels.append(Level(indptr, source, np.zeros(len(source)), np.zeros(count), np.zeros(count)))
+        self.levels.append(Level(unsigned(indptr), unsigned(source), np.zeros(len(source)), np.zeros(count), np.zeros(count)))
         # a first set of numbers, so that the next level's aggregates can be chosen
         _coarse_rates(fine.indptr, fine.source, fine.rate, fine.exits, np.ones(len(group)), *self._next(len(self.levels) - 2))
         return True
@@ -76,7 +77,7 @@ class Multilevel:
         if k == len(self.levels) - 1:
             return self._bottom(level, a)
         for _ in range(sweeps):
-            _sweep(level.indptr, level.source, level.rate, level.out, a, x, False)
+            sweep(level.indptr, level.source, level.rate, level.out, a, x, False)
         count = len(self.levels[k + 1].out)
         whole = np.bincount(level.group, x, minlength=count)
         _coarse_rates(level.indptr, level.source, level.rate, level.exits, x, *self._next(k))
@@ -86,7 +87,7 @@ class Multilevel:
             better = self.cycle(better, coarse_a, k + 1, sweeps)
         x *= ((better / whole) ** OVER)[level.group]
         for _ in range(sweeps):
-            _sweep(level.indptr, level.source, level.rate, level.out, a, x, True)
+            sweep(level.indptr, level.source, level.rate, level.out, a, x, True)
         return x
 
     def _bottom(self, level: Level, a: np.ndarray) -> np.ndarray:
@@ -158,21 +159,10 @@ def _dense_solve(indptr, source, rate, exits, a):
 def _with_sink(level: Level) -> sparse.csr_array:
     """The level's rates as rows, exits led to one more state (which the elimination leaves to the last)."""
     n = len(level.out)
-    inner = sparse.csr_array((level.rate, level.source, level.indptr), shape=(n, n)).T
+    inner = sparse.csr_array((level.rate, signed(level.source), signed(level.indptr)), shape=(n, n)).T
     return sparse.csr_array(
         sparse.block_array([[inner, sparse.csr_array(level.exits[:, None])], [None, sparse.csr_array((1, 1))]])
     )
-
-
-@njit(cache=True)
-def _sweep(indptr, source, rate, out, a, x, backward):
-    n = len(out)
-    for r in range(n):
-        j = n - 1 - r if backward else r
-        flow = a[j]
-        for s in range(indptr[j], indptr[j + 1]):
-            flow += rate[s] * x[source[s]]
-        x[j] = flow / out[j]
 
 
 @njit(cache=True)

@@ -27,13 +27,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 from scipy import sparse
 
 from mmmodel.exact.pattern import row_starts
+from mmmodel.exact.products import Product, once, sweep, unsigned
 
 TINY, HUGE = 2.0**-100, 2.0**100  # rates that need no exponents of their own
 RENEWED = 2.0**200  # weights whose exponent is taken out of them
@@ -42,6 +42,9 @@ FAR = 900  # binary exponents below the largest weight at which a state is never
 FORGET = 128  # steps of uniformization by which a start that is too unlikely for the symmetric matrix is forgotten
 FORGOTTEN = 8  # times that this is tried
 MOST = 2000  # steps of conjugate gradients
+FINEST = 1e-14  # weighted residual at which they end where nothing refines it but sweeps
+SHARP = 1e-11  # relative defect at which a system of hitting times is solved
+SWEEPS = 20  # pairs of sweeps that may follow
 PIECE = 256.0  # z of the first piece of a long time; each of the next ones is 16 times as long
 U = 2.0**-53
 
@@ -191,20 +194,21 @@ def _miller(z, most):
 class Region:
     """The chain killed outside the states `kept`, made symmetric; weights scaled to sum to at most 1.
 
-    X2 = 2 X in rows (indptr, indices, data, stay for the diagonal), Lambda in 1/s, epsilon = |G - G'|_1 in 1/s.
+    2 X is `twice` with `stay` for the diagonal; width is Lambda in 1/s, epsilon = |G - G'|_1 in 1/s.
     """
 
     def __init__(self, rates: sparse.csr_array, out: np.ndarray, root: np.ndarray, kept: np.ndarray, defect: float):
         self.kept, self.root = np.flatnonzero(kept).astype(np.int32), root[kept]
         place = np.full(len(kept), -1, dtype=np.int32)
         place[self.kept] = np.arange(len(self.kept), dtype=np.int32)
-        self.indptr, self.indices, self.data, beside = _symmetric(rates.indptr, rates.indices, rates.data, self.kept, place)
+        indptr, indices, data, beside = _symmetric(rates.indptr, rates.indices, rates.data, self.kept, place)
         inner = out[self.kept]
         self.width = float((inner + beside).max()) * (1 + 32 * U)
-        self.data *= 4 / self.width
+        data *= 4 / self.width
+        self.twice = Product(indptr, indices, data)
         self.stay = 2 - 4 * inner / self.width
         size = np.abs(self.stay) + 4 * beside / self.width
-        widest = int(np.diff(self.indptr).max(initial=0)) + 2
+        widest = int(np.diff(indptr).max(initial=0)) + 2
         self.widest = 2 * widest + 2
         self.local = widest * U / (1 - widest * U) * (float(size.max()) + 1)  # relative local error of a step of the recurrence
         self.epsilon = (defect + 8 * U) * float(inner.max()) + 2 * U * self.width
@@ -216,7 +220,7 @@ class Region:
     def law(self, law: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """The polynomial of the law (on the kept states), on the kept states; entries below 0 are set to 0."""
         y = law / self.root
-        total = _chebyshev(self.indptr, self.indices, self.data, self.stay, y, coefficients)
+        total = _chebyshev(self.twice, self.stay, y, coefficients)
         return np.maximum(total * self.root, 0.0)
 
 
@@ -239,86 +243,105 @@ def _symmetric(indptr, indices, data, kept, place):
     return start, column, value, sums
 
 
-@njit(cache=True)
-def _chebyshev(indptr, indices, data, stay, y, coefficients):
-    """sum_k c_k T_k(X) y, the rows of 2 X given."""
-    n = len(y)
-    before, here, total = y.copy(), np.empty(n), np.empty(n)
-    for r in range(n):
-        x = stay[r] * y[r]
-        for s in range(indptr[r], indptr[r + 1]):
-            x += data[s] * y[indices[s]]
-        here[r] = 0.5 * x
-        total[r] = coefficients[0] * y[r] + (coefficients[1] * here[r] if len(coefficients) > 1 else 0.0)
-    for k in range(2, len(coefficients)):
-        c = coefficients[k]
-        for r in range(n):
-            x = stay[r] * here[r] - before[r]
-            for s in range(indptr[r], indptr[r + 1]):
-                x += data[s] * here[indices[s]]
-            before[r] = x
-            total[r] += c * x
-        before, here = here, before
+def _chebyshev(twice: Product, stay: np.ndarray, y: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """sum_k c_k T_k(X) y, 2 X given with its diagonal."""
+    total = coefficients[0] * y
+    if len(coefficients) > 1:
+        here = 0.5 * twice(stay, y)
+        total += coefficients[1] * here
+        twice.series(stay, -1.0, y.copy(), here, total, coefficients[2:])
     return total
 
 
-# --- systems x A = a --------------------------------------------------------------------------------------------------
+# --- systems ----------------------------------------------------------------------------------------------------------
 
 
 class Symmetric:
-    """x A = a for a reversible chain by conjugate gradients: A is self-adjoint for the product sum_j x_j y_j / pi_j.
+    """Systems of a matrix A that is self-adjoint for the product sum_j m_j x_j y_j, by conjugate gradients.
 
-    Good to about the relative error asked for in a norm that hardly sees rare states: a start for an iteration that does.
-    level: the rates by target, as in `multilevel.Level`; pi: (n,) > 0, its detailed balance law up to a factor.
+    A = diag(out) - M with M from a reversible chain of law pi: from its rows, as in A h = b, m is pi; from its columns, as in
+    x A = a, it is 1/pi. Good to about the relative error asked for in a norm that hardly sees rare states (or sees nothing but
+    them): a start for an iteration that does.
     """
 
-    def __init__(self, level: Any, pi: np.ndarray):
-        self.level, self.pi = level, pi
+    def __init__(self, product: Product, out: np.ndarray, metric: np.ndarray):
+        self.product, self.out, self.metric = product, out, metric
 
     def solve(self, a: np.ndarray, tolerance: float, x: np.ndarray | None = None) -> np.ndarray:
-        """x > 0 with x A = a >= 0, about."""
+        """x > 0 with A x = a >= 0, about; preconditioned by the diagonal."""
         x = np.zeros(len(a)) if x is None else x.copy()
-        _conjugate(self.level.indptr, self.level.source, self.level.rate, self.level.out, self.pi, a, x, tolerance, MOST)
-        x /= self.pi
-        least = x.min(where=x > 0, initial=math.inf)
-        np.maximum(x, least if math.isfinite(least) else 1.0, out=x)
-        x *= self.pi
+        _conjugate(self.product.form, -self.out, self.metric, a, x, tolerance)
         return x
 
 
-@njit(cache=True)
-def _conjugate(indptr, source, rate, out, pi, a, x, tolerance, most):
-    """x diag(out) - x Q = a in place, conjugate gradients preconditioned by the diagonal."""
+@njit(cache=True, error_model="numpy")
+def _conjugate(form, scale, metric, a, x, tolerance):
+    """-scale * x - M x = a in place, preconditioned by the diagonal."""
     n = len(a)
-    r, p, q = np.empty(n), np.empty(n), np.empty(n)
-    first, rho = 0.0, 0.0
+    r, p, q = np.empty(n), np.empty(n), np.zeros(n)
+    once(form, scale, x, 0.0, q)
+    rho, first = 0.0, 0.0
     for j in range(n):
-        y = a[j] - out[j] * x[j]
-        for s in range(indptr[j], indptr[j + 1]):
-            y += rate[s] * x[source[s]]
-        r[j], p[j] = y, y / out[j]
-        rho += y * (p[j] / pi[j])
-        first += a[j] * (a[j] / pi[j]) / out[j]
-    for _ in range(most):
+        r[j] = a[j] + q[j]
+        p[j] = -r[j] / scale[j]
+        rho += p[j] * (r[j] * metric[j])
+        first -= a[j] * (a[j] * metric[j]) / scale[j]
+    for _ in range(MOST):
         if not rho > tolerance * tolerance * first:
             return
+        once(form, scale, p, 0.0, q)  # -A p
         curve = 0.0
         for j in range(n):
-            y = out[j] * p[j]
-            for s in range(indptr[j], indptr[j + 1]):
-                y -= rate[s] * p[source[s]]
-            q[j] = y
-            curve += y * (p[j] / pi[j])
+            curve -= q[j] * (p[j] * metric[j])
         if not curve > 0.0:
             return
         step, new = rho / curve, 0.0
         for j in range(n):
             x[j] += step * p[j]
-            r[j] -= step * q[j]
-            new += r[j] * (r[j] / pi[j]) / out[j]
+            r[j] += step * q[j]
+            new -= r[j] * (r[j] * metric[j]) / scale[j]
         for j in range(n):
-            p[j] = r[j] / out[j] + new / rho * p[j]
+            p[j] = new / rho * p[j] - r[j] / scale[j]
         rho = new
+
+
+def hitting(
+    rates: sparse.csr_array, out: np.ndarray, exits: np.ndarray, reward: np.ndarray, root: int
+) -> tuple[np.ndarray, float] | None:
+    """(h, bound on the relative error of each entry): what is collected of a reward > 0 from each state on until the exits, where
+    the chain before is reversible and the answer is not rare.
+
+    A h = reward, A = diag(out) - Q an M-matrix: if |reward - A h| <= eps reward, entry by entry, then |h - true| <= eps times true.
+    The right-hand side is as large as the reward and the terms as large as out * h, so that rounding leaves out * h * u of eps: None
+    where that is too much. exits: (n,) rates out of the chain, which are in `out`. root: where the search for weights begins.
+    """
+    found = potential(rates, root)
+    if found is None:
+        return None
+    pi, roundoff = found.law(), (int(np.diff(rates.indptr).max(initial=0)) + 6) * U
+    flow = float(pi @ exits)
+    if not flow * SHARP > roundoff * float(out.max()):  # 1 / flow is about h
+        return None
+    h = Symmetric(Product(rates.indptr, rates.indices, rates.data), out, pi).solve(reward, FINEST)
+    columns, best = (unsigned(rates.indptr), unsigned(rates.indices), rates.data, out, reward), math.inf
+    for _ in range(SWEEPS):  # conjugate gradients hardly see states that are rare
+        positive(h, np.ones(len(h)))
+        for backward in (True, False):
+            sweep(*columns, h, backward)
+        gone, comes = out * h, rates @ h + reward
+        defect = float(((np.abs(gone - comes) + roundoff * (gone + comes)) / reward).max())
+        if not defect < 0.5 * best or defect <= SHARP:
+            break
+        best = defect
+    return (h, defect) if defect < 1 else None
+
+
+def positive(x: np.ndarray, scale: np.ndarray) -> None:
+    """Lifts entries that are not > 0 to the least x / scale of those that are, in place."""
+    x /= scale
+    least = x.min(where=x > 0, initial=math.inf)
+    np.maximum(x, least if math.isfinite(least) else 1.0, out=x)
+    x *= scale
 
 
 # --- law at a time ----------------------------------------------------------------------------------------------------
@@ -334,22 +357,25 @@ def law_at(
     tolerance: float,
     short: Short,
     stationary: Callable[[], tuple[np.ndarray, float]] | None = None,
+    ends: bool = False,
+    found: Potential | None = None,
 ) -> tuple[np.ndarray, float, str] | None:
     """(law at time t, bound on the sum of absolute errors, method); None if the chain is not reversible.
 
-    out: (n,) total rates, 1/s. short(law, t, tolerance) -> (law, error) by uniformization: it takes the first stretch of
+    out: (n,) total rates, 1/s. ends: the chain is left for ever, at the rates by which `out` exceeds those that stay in it; then no
+    state is left out, for what leaves is not to be told from what is lost. found: the weights, if they are known. short(law, t, tolerance) -> (law, error) by uniformization: it takes the first stretch of
     time, if the start is so unlikely that chi would cost too many digits, and what Chebyshev polynomials do no better.
     stationary() -> (law, bound on its relative error): asked for once the law has come near it; |.|_1 between the two never
     grows again.
     """
-    found = potential(rates, int(np.argmax(initial)))
+    found = found or potential(rates, int(np.argmax(initial)))
     if found is None:
         return None
     pi = found.law()
     root, uniform = np.sqrt(pi), float(out.max())
     v, left, error, tried, piece = initial, t, 0.0, 0, PIECE
     while left > 0:
-        done = _piece(rates, out, found.defect, pi, root, v, left, tolerance, piece)
+        done = _piece(rates, out, found.defect, pi, root, v, left, tolerance, piece, ends)
         if done is not None:
             v, more, gone = done
             piece *= 16
@@ -378,6 +404,7 @@ def _piece(
     left: float,
     tolerance: float,
     most: float,
+    ends: bool = False,
 ) -> tuple[np.ndarray, float, float] | None:
     """(law, error, time gone) after all of the time left, or a piece with z = `most` if that is more than 8 of them.
 
@@ -385,7 +412,7 @@ def _piece(
     """
     rare = np.minimum(np.frexp(pi.max())[1] - np.frexp(pi)[1], FAR + 1)
     # limit: what a stationary start would lose by leaving the states with rare < limit, and what starts outside, is little
-    limit = max(_least_cut(rare, pi * (1 + left * out), tolerance / 64), _least_cut(rare, v, tolerance / 64))
+    limit = max(_least_cut(rare, size, tolerance / 64) for size in (pi * (1 + left * out), v)) if not ends else FAR + 1
     while True:
         kept = rare < min(limit, FAR + 1)
         region = Region(rates, out, root, kept, defect)
@@ -404,7 +431,7 @@ def _piece(
         coefficients, tail = bessel_law(z, min(1e-3, tolerance / 8 / chi))
         law = region.law(start, coefficients)
         error = chi * (1.01 * tail + region.rounding(z, len(coefficients))) + region.epsilon * gone + 8 * U
-        lost = float(v.sum()) - float(law.sum()) + (len(law).bit_length() + 120) * U
+        lost = float(v.sum()) - float(law.sum()) + (len(law).bit_length() + 120) * U if not ends else 0.0
         if lost <= max(tolerance / 8, error) or limit > FAR:
             whole = np.zeros(len(v))
             whole[region.kept] = law

@@ -32,13 +32,16 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from mmmodel.exact.reversible import law_at
+from mmmodel.exact.products import BLOCK, Product, flow, unsigned, walk
+from mmmodel.exact.reversible import law_at, potential
 
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
-RENEW = 4  # steps between two looks at which states hold mass; the region reaches as many hops around them
+RENEW = 8  # steps between two looks at which states hold mass; the region reaches as many hops around them
+ALL = 3  # a region that is this part of all states is given up: steps on all of them are faster then
 SMALL = 5000  # states below which nothing is dropped
 CHECK = 256  # steps between two looks at the certificates
+RARE = 1e-2  # probability of an event that is not found as what is missing of a law
 LOOSE = 1e-9  # relative width at which a geometric decay ends a sum that would otherwise go on for LONG steps
 LONG = 100_000
 FEW = 100  # steps up to which a law is always found by uniformization
@@ -168,15 +171,38 @@ def absorbed_by(
     mean = rate * t
     first, weights, _ = poisson_weights(mean, 1e-300) if mean <= LONGEST else _endless()
     law = slowest() if mean > LONG else None
+    if law is None and mean > FEW and len(out) > SMALL and not dead.any():
+        found = _left(rates, exits, out, initial, t, tolerance)
+        if found is not None:
+            return found
     hasty = tolerance * 1e-6 / (first + len(weights))
     for drop in (hasty, 0.0) if len(out) > SMALL and mean <= LONGEST else (0.0,):
         walk = Walk(rates, exits, out, rate, initial, drop)
         low, high, method, steps = _absorb(walk, mean, first, weights, tolerance, law, t)
         if walk.lost <= 0.5 * tolerance * low:
             break
-    slack = steps * walk.roundoff + (len(weights) + 40) * U
+    slack = steps * walk.roundoff + walk.summing + (len(weights) + 40) * U
     high = min(1.0, (high + walk.lost) * (1 + slack))
     return min(high, 0.5 * (low + high)), low * (1 - slack), high, method
+
+
+def _left(
+    rates: sparse.csr_array, exits: np.ndarray, out: np.ndarray, initial: np.ndarray, t: float, tolerance: float
+) -> tuple[float, float, float, str] | None:
+    """As `absorbed_by`, as what is missing of the law of a reversible chain at t; None where that keeps too few digits, or none."""
+    found = potential(rates, int(np.argmax(initial)))
+    if found is None or t * float(found.law() @ exits) < RARE:
+        return None
+
+    def short(law: np.ndarray, t: float, tolerance: float) -> tuple[np.ndarray, float]:
+        return uniformized(rates, out, law, t, tolerance)[:2]
+
+    law, error, method = law_at(rates, out, initial, t, RARE * tolerance, short, ends=True, found=found)
+    value = float(initial.sum()) - float(law.sum())
+    error += (len(law).bit_length() + 40) * U
+    if not error <= tolerance * value:
+        return None
+    return value, value - error, min(1.0, value + error), method
 
 
 def _absorb(
@@ -203,12 +229,12 @@ def _absorb(
             return value + closed[0], value + closed[1], "uniformization, ended at a certified geometric decay", k
         if k >= LONGEST + LONG:  # the weights of a mean of LONGEST end before
             raise _too_long(mean, t)
-        flows, insides = walk(np.zeros(min(CHECK, last + 1 - k)))
+        flows, within = walk(np.zeros(min(CHECK, last + 1 - k)))
         lefts = left + np.concatenate([[0.0], np.cumsum(flows)])
         lo, hi = max(first, k), k + len(flows)
         if hi > lo:
             value += float(weights[lo - first : hi - first] @ lefts[lo - k : hi - k])
-        k, left, inside = k + len(flows), float(lefts[-1]), float(insides[-1])
+        k, left, inside = k + len(flows), float(lefts[-1]), within
 
 
 def _slow(walk: Walk, slowest: Slowest, left: float, mean: float, begin: int, k: int) -> tuple[float, float] | None:
@@ -267,7 +293,7 @@ def _geometric_sum(n: np.ndarray, d: float) -> np.ndarray:
 
 
 class Walk:
-    """v -> v P on a region of states; `total` gathers w_k v, `lost` the mass that is no longer followed."""
+    """v -> v P on a region of states, or on all once it is large; `total` gathers w_k v, `lost` the mass that is no longer followed."""
 
     def __init__(
         self,
@@ -280,35 +306,48 @@ class Walk:
     ):
         n = len(out)
         by_target = sparse.csr_array(rates.T)
+        by_target.sort_indices()
+        widest = int(np.diff(by_target.indptr).max(initial=0)) + int(np.diff(rates.indptr).max(initial=0))
+        by_target.data /= rate
         self.outgoing = rates.indptr, rates.indices
-        self.incoming = by_target.indptr, by_target.indices, by_target.data / rate
+        self.incoming: sparse.csr_array | None = by_target
+        self.whole: Product | None = None
         self.stay, self.exits = (rate - out) / rate, np.zeros(n) if exits is None else exits / rate
+        self.gates = np.flatnonzero(self.exits)
         self.v, self.new, self.total = initial.copy(), np.zeros(n), np.zeros(n)
         self.near, self.rows = np.zeros(n, dtype=np.bool_), np.flatnonzero(initial)
         self.drop, self.lost, self.rate = drop, 0.0, rate
-        widest = int(np.diff(by_target.indptr).max(initial=0)) + int(np.diff(rates.indptr).max(initial=0))
         self.roundoff = (widest + 6) * U  # relative error of an entry from one step, that of `out` included
+        self.summing = (BLOCK + len(self.gates) // BLOCK + 3) * U  # and of the flow that is summed over the gates
 
-    def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Steps, one a weight, w v added to the total before each; mass that leaves by the exits in each, mass inside
-        after each.
-        """
-        flows, insides = np.zeros(len(weights)), np.zeros(len(weights))
-        for k in range(0, len(weights), RENEW):
-            if len(self.rows) < len(self.v) or self.drop > 0:
-                self.rows, lost = _region(*self.outgoing, self.v, self.new, self.near, self.rows, self.drop, RENEW)
-                self.lost += lost
-            part = slice(k, k + RENEW)
-            args = self.rows, self.v, self.new, self.total, weights[part], flows[part], insides[part]
-            _steps(*self.incoming, self.stay, self.exits, *args)
-            if len(weights[part]) % 2:
-                self.v, self.new = self.new, self.v
-        return flows, insides
+    def __call__(self, weights: np.ndarray) -> tuple[np.ndarray, float]:
+        """Steps, one a weight, w v added to the total before each; mass that leaves by the exits in each, mass inside at the end."""
+        flows, k = np.zeros(len(weights)), 0
+        while k < len(weights) and self.incoming is not None:
+            if ALL * len(self.rows) > len(self.v):
+                self.whole, self.incoming = Product(self.incoming.indptr, self.incoming.indices, self.incoming.data), None
+                break
+            self.rows, lost = _region(*self.outgoing, self.v, self.new, self.near, self.rows, self.drop, RENEW)
+            self.lost += lost
+            part, by_target = slice(k, k + RENEW), self.incoming
+            columns = unsigned(by_target.indptr), unsigned(by_target.indices), by_target.data
+            gates = self.gates, self.exits[self.gates]
+            _steps(*columns, self.stay, self.rows, self.v, self.new, self.total, weights[part], *gates, flows[part])
+            self._turn(len(weights[part]))
+            k += RENEW
+        if k < len(weights):
+            args = self.total, weights[k:], self.gates, self.exits[self.gates], flows[k:]
+            walk(self.whole.form, self.stay, self.v, self.new, *args)
+            self._turn(len(weights) - k)
+        return flows, float(self.v.sum())
+
+    def _turn(self, steps: int) -> None:
+        if steps % 2:
+            self.v, self.new = self.new, self.v
 
     def decay(self) -> tuple[np.ndarray, float]:
         """1 - (v P)_j / v_j for every state, and the flow out of the exits in one step."""
-        indptr, indices, data = self.incoming
-        after = self.stay * self.v + sparse.csr_array((data, indices, indptr), shape=(len(self.v),) * 2) @ self.v
+        after = self.stay * self.v + self.incoming @ self.v if self.whole is None else self.whole(self.stay, self.v)
         return 1 - after / self.v, float(self.exits @ self.v)
 
 
@@ -346,20 +385,17 @@ def _region(indptr, indices, v, new, near, rows, drop, hops):
 
 
 @njit(cache=True)
-def _steps(indptr, indices, data, stay, exits, rows, v, new, total, weights, flows, insides):
-    """len(flows) steps on the rows of the region; the roles of v and new change with each."""
-    for k in range(len(flows)):
-        w, flow, inside = weights[k], 0.0, 0.0
+def _steps(indptr, indices, data, stay, rows, v, new, total, weights, gates, gate_rates, flows):
+    """len(weights) steps on the rows of the region; the roles of v and new change with each."""
+    for k in range(len(weights)):
+        w, flows[k] = weights[k], flow(gates, gate_rates, v)
         for j in rows:
             x = v[j]
             total[j] += w * x
-            flow += exits[j] * x
             x *= stay[j]
             for s in range(indptr[j], indptr[j + 1]):
                 x += data[s] * v[indices[s]]
             new[j] = x
-            inside += x
-        flows[k], insides[k] = flow, inside
         v, new = new, v
 
 

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from mmmodel.exact import measure, memory, reversible
+from mmmodel.exact import measure, memory, reversible, uniformization
 from mmmodel.exact.chain import Chain, StateSpaceTooLarge, explore_box
 from mmmodel.exact.uniformization import uniformized
 
@@ -173,3 +173,79 @@ def test_a_dense_front_that_does_not_fit_is_refused(monkeypatch):
 def test_available_memory_is_that_of_the_kernel():
     found = memory.available()
     assert found is None or 2**20 < found < 2**50
+
+
+# --- a chain that ends --------------------------------------------------------------------------------------------------
+
+
+def dense(problem):
+    """A of an absorption problem as mpmath knows it."""
+    size = problem.size
+    made = mpmath.zeros(size)
+    for i, j, rate in zip(*problem.rates.tocoo().coords, problem.rates.data):
+        made[int(i), int(j)] -= rate
+        made[int(i), int(i)] += rate
+    for i in range(size):
+        made[i, i] += problem.exits[i]
+    return made
+
+
+def ending(load, units=6):
+    """The problem of a pool getting full, unequal classes."""
+    chain = loss_system(units, (load * units / 2, load * units / 3), (1.0, 0.3))
+    return chain, chain._problem(chain.coordinates.sum(axis=1) == units)
+
+
+@pytest.mark.parametrize("load", [0.5, 1.5])
+def test_hitting_times_are_within_their_bound(load):
+    """Against 40 digits; for a reward that is not 1 as well."""
+    _, problem = ending(load)
+    assert reversible.potential(problem.rates) is not None
+    with mpmath.workdps(40):
+        for reward in (np.ones(problem.size), np.linspace(1.0, 3.0, problem.size)):
+            h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, reward, 0)
+            exact = mpmath.lu_solve(dense(problem), mpmath.matrix(reward.tolist()))
+            errors = [abs(mpmath.mpf(float(x)) / y - 1) for x, y in zip(h, exact)]
+            assert max(errors) <= bound <= 1e-10
+
+
+def test_bound_of_hitting_times_sees_a_wrong_answer(monkeypatch):
+    """Conjugate gradients that stop early, and no sweep: the bound grows with the error, and holds."""
+    _, problem = ending(1.5)
+    exact, _ = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0)
+    monkeypatch.setattr(reversible, "FINEST", 0.03)
+    monkeypatch.setattr(reversible, "SWEEPS", 1)
+    h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0)
+    assert 1e-6 < float(np.abs(h / exact - 1).max()) <= bound
+
+
+def test_rare_hitting_times_are_left_to_others():
+    """1e-20 of the flow: terms of the size of the answer would leave no digit of the reward."""
+    _, problem = ending(1e-4)
+    assert reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0) is None
+
+
+@pytest.mark.parametrize(("load", "t"), [(0.8, 4.0), (0.8, 60.0), (1.5, 6.0)])
+def test_event_by_a_time_is_what_is_missing_of_the_law(monkeypatch, load, t):
+    """Both ways agree within their intervals, and the steps that Chebyshev polynomials save are saved."""
+    chain, problem = ending(load, 20)
+    args = problem.rates, problem.exits, problem.dead, problem.alpha, t, 1e-9
+    other = uniformization.absorbed_by(*args)
+    monkeypatch.setattr(uniformization, "SMALL", 10)
+    value, low, high, method = uniformization.absorbed_by(*args)
+    assert "Chebyshev" in method
+    assert "Chebyshev" not in other[3]
+    assert low <= other[2]
+    assert other[1] <= high
+    assert (high - low) / value <= 2.1e-9
+    assert low <= value <= high
+
+
+def test_rare_event_by_a_time_is_summed(monkeypatch):
+    """What is missing of a law has absolute digits only."""
+    chain, problem = ending(0.01, 20)
+    monkeypatch.setattr(uniformization, "SMALL", 10)
+    value, low, high, method = uniformization.absorbed_by(problem.rates, problem.exits, problem.dead, problem.alpha, 50.0, 1e-9)
+    assert value < 1e-20
+    assert "Chebyshev" not in method
+    assert (high - low) / value <= 2.1e-9
