@@ -16,7 +16,6 @@ ELIMINATED = 30_000  # states up to which a chain is always solved by eliminatio
 ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
 CERTIFIED = 1e-9  # relative error up to which its certified result is taken
 SMALLER = "lump equal requests into counts, bound the question (mm.throughput_bounds), or simulate (mmmodel.simulation, splitting if rare)"
-TINIEST = 1e-290  # a measure of a wider range is not iterated
 
 
 class Measure:
@@ -78,7 +77,7 @@ class Measure:
         a start. None if there is none, if it is not wanted, or has too wide a range."""
         if self.multilevel is None:
             return None
-        from mmmodel.exact.reversible import potential
+        from mmmodel.exact.reversible import TINIEST, potential
 
         found = potential(self.rates, self.o)
         law = found.law() if found is not None else np.zeros(1)

@@ -33,7 +33,7 @@ from numba import njit
 from scipy import sparse
 
 from mmmodel.exact.pattern import row_starts
-from mmmodel.exact.products import Product, once, sweep, unsigned
+from mmmodel.exact.products import Product, once
 
 TINY, HUGE = 2.0**-100, 2.0**100  # rates that need no exponents of their own
 RENEWED = 2.0**200  # weights whose exponent is taken out of them
@@ -44,7 +44,7 @@ FORGOTTEN = 8  # times that this is tried
 MOST = 2000  # steps of conjugate gradients
 FINEST = 1e-14  # weighted residual at which they end where nothing refines it but sweeps
 SHARP = 1e-11  # relative defect at which a system of hitting times is solved
-SWEEPS = 20  # pairs of sweeps that may follow
+TINIEST = 1e-290  # a law of a wider range is not multiplied by
 PIECE = 256.0  # z of the first piece of a long time; each of the next ones is 16 times as long
 U = 2.0**-53
 
@@ -315,24 +315,24 @@ def hitting(
     The right-hand side is as large as the reward and the terms as large as out * h, so that rounding leaves out * h * u of eps: None
     where that is too much. exits: (n,) rates out of the chain, which are in `out`. root: where the search for weights begins.
     """
+    from mmmodel.exact.multilevel import Multilevel
+
     found = potential(rates, root)
     if found is None:
         return None
     pi, roundoff = found.law(), (int(np.diff(rates.indptr).max(initial=0)) + 6) * U
     flow = float(pi @ exits)
-    if not flow * SHARP > roundoff * float(out.max()):  # 1 / flow is about h
+    if not (flow * SHARP > roundoff * float(out.max()) and pi.min() > TINIEST):  # 1 / flow is about h
         return None
     h = Symmetric(Product(rates.indptr, rates.indices, rates.data), out, pi).solve(reward, FINEST)
-    columns, best = (unsigned(rates.indptr), unsigned(rates.indices), rates.data, out, reward), math.inf
-    for _ in range(SWEEPS):  # conjugate gradients hardly see states that are rare
-        positive(h, np.ones(len(h)))
-        for backward in (True, False):
-            sweep(*columns, h, backward)
-        gone, comes = out * h, rates @ h + reward
-        defect = float(((np.abs(gone - comes) + roundoff * (gone + comes)) / reward).max())
-        if not defect < 0.5 * best or defect <= SHARP:
-            break
-        best = defect
+    # conjugate gradients do not see states that are rare. pi h solves the same system from the left, where cycles see all alike
+    h *= pi
+    positive(h, pi)
+    by_target = sparse.csr_array(rates.T)
+    h, _ = Multilevel(by_target.indptr, by_target.indices, by_target.data, exits, out).solve(pi * reward, SHARP, h, of_source=True)
+    h /= pi
+    gone, comes = out * h, rates @ h + reward
+    defect = float(((np.abs(gone - comes) + roundoff * (gone + comes)) / reward).max())
     return (h, defect) if defect < 1 else None
 
 

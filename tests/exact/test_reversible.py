@@ -210,11 +210,11 @@ def test_hitting_times_are_within_their_bound(load):
 
 
 def test_bound_of_hitting_times_sees_a_wrong_answer(monkeypatch):
-    """Conjugate gradients that stop early, and no sweep: the bound grows with the error, and holds."""
-    _, problem = ending(1.5)
+    """Conjugate gradients and cycles that stop early: the bound grows with the error, and holds."""
+    _, problem = ending(1.5, 20)
     exact, _ = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0)
     monkeypatch.setattr(reversible, "FINEST", 0.03)
-    monkeypatch.setattr(reversible, "SWEEPS", 1)
+    monkeypatch.setattr(reversible, "SHARP", 1e-3)
     h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0)
     assert 1e-6 < float(np.abs(h / exact - 1).max()) <= bound
 
