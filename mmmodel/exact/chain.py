@@ -52,6 +52,7 @@ Reward = Callable[[Any], float] | np.ndarray  # a value per unit of time in a st
 
 LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python objects for each
 BYTES_PER_STATE = 600
+ASK = 2**16  # states beyond which memory is asked for before there are more
 
 
 # --- making a chain ---------------------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ def explore(
     initial: a state, or a dict from states to probabilities that sum to 1. successors(state) yields (state, rate),
     rates in 1/s, finite and >= 0 (0 is ignored; so is a transition to the state itself); several transitions to the
     same state add up. Fractions and ints are kept for exact=True. Raises ValueError for a bad rate, naming it, and
-    StateSpaceTooLarge beyond `limit` states.
+    StateSpaceTooLarge beyond `limit` states or what memory holds.
     """
     start = dict(initial) if isinstance(initial, Mapping) else {initial: 1}
     index: dict[State, int] = {state: i for i, state in enumerate(start)}
@@ -76,7 +77,7 @@ def explore(
     rows: list[int] = []
     columns: list[int] = []
     rates: list[Real] = []
-    place = index.get
+    place, ask = index.get, ASK
     for i, state in enumerate(states):  # `states` grows while it is walked
         for successor, rate in successors(state):
             if rate.__class__ is not float or not 0.0 < rate < math.inf:
@@ -89,6 +90,9 @@ def explore(
                 states.append(successor)
                 if j >= limit:
                     raise _too_large(j + 1, limit, len(states) - i)
+                if j >= ask:  # for as many again
+                    memory.require(ask * BYTES_PER_STATE, f"exploring more than {ask} states", SMALLER)
+                    ask *= 2
             if j != i:
                 rows.append(i)
                 columns.append(j)

@@ -21,6 +21,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from mmmodel.exact import memory
 from mmmodel.exact.chain import Certified, Chain, Law, StateSpaceTooLarge
 from mmmodel.exact.layout import WANTS, Grant, Layout
 from mmmodel.exact.network import mva
@@ -283,6 +284,12 @@ def _search(kernel, layout: Layout, tables, room: int, limit: int):
             return found, law
         if found.progress[kernel.COUNT] > limit:
             raise StateSpaceTooLarge(_too_large(layout, limit, exact=False))
+        # the arrays that are full, and those they are copied to
+        memory.require(
+            2 * sum(array.nbytes for array in found),
+            f"exploring more than {int(found.progress[kernel.COUNT]):,} states",
+            "ask at a smaller depth, or simulate (mm.simulate)",
+        )
         found = kernel.enlarge(found)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmmodel.exact import measure, memory, reversible, uniformization
-from mmmodel.exact.chain import Chain, StateSpaceTooLarge, explore_box
+from mmmodel.exact.chain import Chain, StateSpaceTooLarge, explore, explore_box
 from mmmodel.exact.uniformization import uniformized
 
 
@@ -156,6 +156,14 @@ def test_a_solve_that_does_not_fit_is_refused(monkeypatch):
         chain.transient_vector(1.0)
     monkeypatch.setattr(memory, "available", lambda: None)  # not to be read: nothing is refused
     assert chain.stationary_vector().sum() == pytest.approx(1)
+
+
+def test_exploration_stops_before_memory_is_full(monkeypatch):
+    monkeypatch.setattr("mmmodel.exact.chain.ASK", 1000)
+    monkeypatch.setattr(memory, "available", lambda: 2_000_000)
+    with pytest.raises(StateSpaceTooLarge, match="exploring more than 4000 states takes about .* are available; lump"):
+        explore(0, lambda n: [(n + 1, 1.0)])
+    assert len(explore(0, lambda n: [((n + 1) % 3000, 1.0)])) == 3000
 
 
 def test_a_dense_front_that_does_not_fit_is_refused(monkeypatch):

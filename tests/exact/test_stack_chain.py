@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mmmodel.exact import memory
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 from mmmodel.exact.layout import GRANTS, Layout
@@ -358,3 +359,12 @@ def test_too_many_states_are_refused_with_their_number():
         stack_chain(bare(THREE, 40, 300), limit=20)
     with pytest.raises(StateSpaceTooLarge, match="leave exact=True out"):
         stack_chain(bare(THREE, 40, 300), exact=True, limit=20)
+
+
+def test_exploration_stops_before_memory_is_full(monkeypatch):
+    requests = {"write": {"depth": 12, "steps": [{"take": {"page": 1}, "serve": 1.0}] * 6}}
+    system = stack({"page": 80}, requests)
+    assert stack_chain(system).throughput() > 0
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    with pytest.raises(StateSpaceTooLarge, match=r"exploring more than [\d,]+ states takes about .*; ask at a smaller depth"):
+        stack_chain(system)
