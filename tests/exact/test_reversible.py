@@ -257,3 +257,26 @@ def test_rare_event_by_a_time_is_summed(monkeypatch):
     assert value < 1e-20
     assert "Chebyshev" not in method
     assert (high - low) / value <= 2.1e-9
+
+
+def test_event_by_a_time_is_summed_where_it_is_asked_for_closely(monkeypatch):
+    """Thirteen digits are more than what is missing of a law has."""
+    _, problem = ending(0.8, 20)
+    monkeypatch.setattr(uniformization, "SMALL", 10)
+    value, low, high, method = uniformization.absorbed_by(problem.rates, problem.exits, problem.dead, problem.alpha, 4.0, 1e-13)
+    assert "Chebyshev" not in method
+    assert (high - low) / value <= 2e-12  # tolerance, and what rounding leaves
+
+
+def test_no_state_is_left_out_of_a_chain_that_ends(monkeypatch):
+    """With all terms of the series the answer is right to rounding, however loosely it is asked for."""
+    whole = reversible.bessel_law
+    monkeypatch.setattr(reversible, "bessel_law", lambda z, tail: whole(z, 1e-25))
+    _, problem = ending(0.8, 40)
+    args = problem.rates, problem.exits, problem.dead, problem.alpha, 40.0
+    exact = uniformization.absorbed_by(*args, 1e-12)[0]
+    monkeypatch.setattr(uniformization, "SMALL", 10)
+    value, low, high, method = uniformization.absorbed_by(*args, 1e-3)
+    assert "Chebyshev" in method
+    assert value == pytest.approx(exact, rel=1e-9)
+    assert low <= exact <= high
