@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -46,8 +47,8 @@ N_WAITING, N_RETRYING, N_SERVED, HEAD, TAIL, LISTED, PLACE_ = 0, 1, 2, 3, 4, 5, 
 SERVERS, SHARED, BUSY, QUEUE, FIRST_QUEUED, LAST_QUEUED, STATION_ = 0, 1, 2, 3, 4, 5, 6
 FIRST, OPEN, ARRIVALS, PRESENT, ORDERED, DEPARTED, ARRIVED, REFUSED, CLASS_ = 0, 1, 2, 3, 4, 5, 6, 7, 8
 NEXT, WHERE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4
-WHO, UNUSED, CLOCK = 0, 1, 2
-BITS, ORDER, LEAF, WHAT, NODE = 0, 1, 2, 3, 4  # of the clock that wins at a node: its time as bits, its order, its number
+WHO, WHAT, UNUSED, CLOCK = 0, 1, 2, 4
+BITS, KEY, NODE = 0, 1, 2  # of the clock that wins at a node: its time as bits, and its order * clocks + its number
 # T: scalars, then the next arrival of each class
 NOW, IMPORTANCE, ARRIVAL, TIMES = 0, 1, 2, 4
 # L: columns of a row; behind the rows (places, blocks, pools), behind them the lists
@@ -94,6 +95,29 @@ def _as_pointer(kind):
 
 
 @intrinsic
+def bits_of(context, time):
+    """The bits of a float64; those of times, which are not negative, are ordered as the times are."""
+
+    def code(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), code
+
+
+@intrinsic
+def sooner(context, bits, key, bits_, key_):
+    """(bits, key) < (bits_, key_), by one subtraction with carry: no part is negative."""
+
+    def code(context, builder, signature, args):
+        wide = ir.IntType(128)
+        words = [builder.zext(arg, wide) for arg in args]
+        high = [builder.shl(word, wide(64)) for word in words[::2]]
+        return builder.icmp_unsigned("<", *(builder.or_(a, b) for a, b in zip(high, words[1::2])))
+
+    return types.boolean(*[types.int64] * 4), code
+
+
+@intrinsic
 def either(context, condition, yes, no):
     """`yes if condition else no` of integers, without a branch: the condition is told to be unpredictable."""
 
@@ -136,11 +160,11 @@ class Run(NamedTuple):
     pools: int
     leaves: int
     wide: int
+    watched: bool
     measured: bool
     recorded: bool
     named: bool
     weighed: bool
-    watched: bool
 
 
 @_jit(hot=True)
@@ -171,11 +195,11 @@ def opened(A):
         S[POOLS],
         S[LEAVES],
         S[V_WIDE],
+        S[WATCH_DEAD] != 0 or S[WATCH_UNSAFE] != 0,
         S[MEASURED] != 0,
         S[RECORDED] != 0,
         S[NAMED] != 0,
         S[WEIGHED] != 0,
-        S[WATCH_DEAD] != 0 or S[WATCH_UNSAFE] != 0,
     )
 
 
@@ -232,23 +256,21 @@ def record(e, kind, slot, klass, place):
 def set_clock(e, leaf, time, what):
     """Sets a clock and plays its matches again. `what`: the place where a service ends, or PLACES + that where a retry is due.
 
-    Times are not negative, so they are ordered as their bits are; and no branch depends on who wins, for it would be guessed
-    wrong half of the time.
+    No branch depends on who wins, for it would be guessed wrong half of the time.
     """
     order = e.S[SEQUENCE] + 1
     e.S[SEQUENCE] = order
+    e.H[CLOCK * leaf + WHAT] = what
     at = leaf + e.leaves
-    e.W[NODE * at + BITS] = time
-    bits = e.N[NODE * at + BITS]
-    e.N[NODE * at + ORDER], e.N[NODE * at + WHAT] = order, what
+    bits, key = bits_of(time), order * e.leaves + leaf
+    e.N[NODE * at + BITS], e.N[NODE * at + KEY] = bits, key
     while at > 1:
         rival = NODE * (at ^ 1)
-        bits_, order_ = e.N[rival + BITS], e.N[rival + ORDER]
-        lost = (bits_ < bits) | ((bits_ == bits) & (order_ < order))
-        bits, order = either(lost, bits_, bits), either(lost, order_, order)
-        leaf, what = either(lost, e.N[rival + LEAF], leaf), either(lost, e.N[rival + WHAT], what)
+        bits_, key_ = e.N[rival + BITS], e.N[rival + KEY]
+        lost = sooner(bits_, key_, bits, key)
+        bits, key = either(lost, bits_, bits), either(lost, key_, key)
         at >>= 1
-        e.N[NODE * at + BITS], e.N[NODE * at + ORDER], e.N[NODE * at + LEAF], e.N[NODE * at + WHAT] = bits, order, leaf, what
+        e.N[NODE * at + BITS], e.N[NODE * at + KEY] = bits, key
 
 
 @_jit(hot=True)
@@ -789,7 +811,17 @@ def watched(e):
 
 @_jit
 def run(e, until, budget, low, high):
-    """Events until `until` seconds, `budget` events, importance >= `high` or < `low`; returns why. Resumes where it was."""
+    """Events until `until` seconds, `budget` events, importance >= `high` or < `low`; returns why. Resumes where it was.
+
+    Compiled twice: most runs are without log, names and weights, and go a third faster where the tests for them are not there.
+    """
+    if e.recorded or e.named or e.weighed:
+        return loop(e, until, budget, low, high)
+    return loop(Run(*e[:-3], False, False, False), until, budget, low, high)
+
+
+@_jit(hot=True)
+def loop(e, until, budget, low, high):
     S, T = e.S, e.T
     places = S[PLACES]
     while True:
@@ -810,9 +842,9 @@ def run(e, until, budget, low, high):
                 return FALLEN
         if S[EVENTS] >= budget:
             return BUDGET
-        leaf, what, time, arrival = e.N[NODE + LEAF], e.N[NODE + WHAT], e.W[NODE + BITS], T[ARRIVAL]
+        key, time, arrival = e.N[NODE + KEY], e.W[NODE + BITS], T[ARRIVAL]
         arrives = arrival < time or (
-            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < e.N[NODE + ORDER] and arrival < np.inf
+            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < key // e.leaves and arrival < np.inf
         )
         if arrives:
             time = arrival
@@ -825,7 +857,8 @@ def run(e, until, budget, low, high):
             return GROW
         T[NOW] = time
         S[EVENTS] += 1
-        slot, gave = e.H[CLOCK * leaf + WHO], False
+        leaf, gave = key & (e.leaves - 1), False
+        slot, what = e.H[CLOCK * leaf + WHO], e.H[CLOCK * leaf + WHAT]
         if arrives:
             slot, k = arrive(e, S[COMING])
         elif what < places:
