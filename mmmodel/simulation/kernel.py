@@ -31,6 +31,7 @@ from numba import types
 from numba.extending import intrinsic
 
 RANDOM, FIFO, LAST = 0, 1, 2  # grants
+LATEST = np.finfo(np.float64).max
 STOPPED, REFILL, DEAD, UNSAFE, GROW, HALTED, ENDLESS, BUDGET, ASK, RISEN, FALLEN = range(11)  # why the loop returns
 WAIT, TAKE, START, DONE, LEAVE, LOST, RETRY, ELSEWHERE = range(8)  # kinds of a recorded event
 
@@ -47,7 +48,7 @@ N_WAITING, N_RETRYING, N_SERVED, HEAD, TAIL, LISTED, PLACE_ = 0, 1, 2, 3, 4, 5, 
 SERVERS, SHARED, BUSY, QUEUE, FIRST_QUEUED, LAST_QUEUED, STATION_ = 0, 1, 2, 3, 4, 5, 6
 FIRST, OPEN, ARRIVALS, PRESENT, ORDERED, DEPARTED, ARRIVED, REFUSED, CLASS_ = 0, 1, 2, 3, 4, 5, 6, 7, 8
 NEXT, WHERE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4
-WHO, WHAT, UNUSED, CLOCK = 0, 1, 2, 4
+WHO, WHAT, FROM, UNUSED, CLOCK = 0, 1, 2, 3, 4
 BITS, KEY, NODE = 0, 1, 2  # of the clock that wins at a node: its time as bits, and its order * clocks + its number
 # T: scalars, then the next arrival of each class
 NOW, IMPORTANCE, ARRIVAL, TIMES = 0, 1, 2, 4
@@ -253,14 +254,10 @@ def record(e, kind, slot, klass, place):
 
 
 @_jit(hot=True)
-def set_clock(e, leaf, time, what):
-    """Sets a clock and plays its matches again. `what`: the place where a service ends, or PLACES + that where a retry is due.
-
-    No branch depends on who wins, for it would be guessed wrong half of the time.
-    """
+def set_clock(e, leaf, time):
+    """Sets a clock and plays its matches again. No branch depends on who wins, for it would be guessed wrong half of the time."""
     order = e.S[SEQUENCE] + 1
     e.S[SEQUENCE] = order
-    e.H[CLOCK * leaf + WHAT] = what
     at = leaf + e.leaves
     bits, key = bits_of(time), order * e.leaves + leaf
     e.N[NODE * at + BITS], e.N[NODE * at + KEY] = bits, key
@@ -274,7 +271,8 @@ def set_clock(e, leaf, time, what):
 
 
 @_jit(hot=True)
-def schedule(e, time, what, slot):
+def schedule(e, delay, what, stream, slot):
+    """`what` is due: the place where a service from `stream` ends, or PLACES + that where a request tries again."""
     leaf = e.S[HOLE]
     if leaf >= 0:  # the clock of this event is free again
         e.S[HOLE] = -1
@@ -283,7 +281,8 @@ def schedule(e, time, what, slot):
         leaf = e.H[CLOCK * e.S[IDLE] + UNUSED]
     if e.named:
         e.H[CLOCK * leaf + WHO] = slot
-    set_clock(e, leaf, time, what)
+    e.H[CLOCK * leaf + WHAT], e.H[CLOCK * leaf + FROM] = what, stream
+    set_clock(e, leaf, e.T[NOW] + delay * draw(e, stream))
 
 
 @_jit(hot=True)
@@ -293,7 +292,7 @@ def close_hole(e):
         e.S[HOLE] = -1
         e.H[CLOCK * e.S[IDLE] + UNUSED] = leaf
         e.S[IDLE] += 1
-        set_clock(e, leaf, np.inf, 0)
+        set_clock(e, leaf, np.inf)
 
 
 @_jit(hot=True)
@@ -477,7 +476,7 @@ def refuse(e):
                 join(e, slot, elsewhere)
             else:
                 e.K[PLACE_ * k + N_RETRYING] += 1
-                schedule(e, e.T[NOW] + e.G[k * G_WIDE + LOSE] * draw(e, e.S[RETRIES]), k + e.S[PLACES], slot)
+                schedule(e, e.G[k * G_WIDE + LOSE], k + e.S[PLACES], e.S[RETRIES], slot)
                 if e.weighed:
                     e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
                 if e.L[k * L_ROW + HOLDS]:
@@ -547,13 +546,15 @@ def settle(e):
 @_jit(hot=True)
 def go(e, slot, k, gave):
     """A request comes to place k. Where nobody else can be granted it walks on alone: the same as join and settle, faster."""
+    walked = False
     while k >= 0:
-        if (gave and e.S[ACTIVE] > 0) or e.recorded or endless(e) or not fits(e, k):
+        if (gave and e.S[ACTIVE] > 0) or e.recorded or (walked and endless(e)) or not fits(e, k):
             join(e, slot, k)
             break
         take(e, slot, k)
         if begin(e, slot, k):
             return
+        walked = True
         e.S[GUARD] += 1
         gave = give(e, k) or gave
         k = following(e, slot, k)
@@ -603,7 +604,7 @@ def begin_never(e, k):
 
 @_jit(hot=True)
 def start(e, slot, k):
-    schedule(e, e.T[NOW] + draw(e, e.L[k * L_ROW + STREAM]), k, slot)
+    schedule(e, 1.0, k, e.L[k * L_ROW + STREAM], slot)
     if e.recorded:
         record(e, START, slot, e.L[k * L_ROW + KIND], k)
 
@@ -635,15 +636,16 @@ def complete(e, slot, k, leaf):
         e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_SERVED]
     queue = e.Q[q + QUEUE]
     if queue > 0:
-        other, where = 0, k
+        other, where, stream = 0, k, e.H[CLOCK * leaf + FROM]
         if e.named:
             q_at = e.S[AT_STATION] + q
             index = choose(e, queue) if e.Q[q + SHARED] and queue > 1 else 0
             other = unlink(e, q_at + FIRST_QUEUED, q_at + LAST_QUEUED, index)
             where = e.R[REQUEST * other + WHERE]
-            e.H[CLOCK * leaf + WHO] = other
+            stream = e.L[where * L_ROW + STREAM]
+            e.H[CLOCK * leaf + WHO], e.H[CLOCK * leaf + WHAT], e.H[CLOCK * leaf + FROM] = other, where, stream
         e.Q[q + QUEUE] = queue - 1
-        set_clock(e, leaf, e.T[NOW] + draw(e, e.L[where * L_ROW + STREAM]), where)
+        set_clock(e, leaf, e.T[NOW] + draw(e, stream))
         if e.recorded:
             record(e, START, other, e.L[where * L_ROW + KIND], where)
     else:
@@ -823,11 +825,11 @@ def run(e, until, budget, low, high):
 @_jit(hot=True)
 def loop(e, until, budget, low, high):
     S, T = e.S, e.T
-    places = S[PLACES]
+    places, last = S[PLACES], min(until, LATEST)
     while True:
-        if S[LOW]:
-            return REFILL
-        if S[GUARD]:
+        if S[LOW] | S[GUARD]:
+            if S[LOW]:
+                return REFILL
             if endless(e):
                 return ENDLESS
             S[GUARD] = 0
@@ -848,7 +850,7 @@ def loop(e, until, budget, low, high):
         )
         if arrives:
             time = arrival
-        if not (time <= until and time < np.inf):
+        if time > last:
             if time == np.inf:
                 return HALTED
             T[NOW] = until
