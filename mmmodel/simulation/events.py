@@ -336,7 +336,9 @@ def layout_table(L: Layout) -> np.ndarray:
             moved = np.flatnonzero(amounts[place])
             rows[place, number], rows[place, begin] = len(moved), k.ENTRY * len(lists)
             lists += [(k.POOL * p, amounts[place, p], L.floor[place, p]) for p in moved]
-    scalars = (L.station, L.stream, L.never, L.fallback, L.following, L.rank, L.kind, L.holds, L.lose > 0)
+    ends = L.following < 0
+    behind = np.where(ends & ~L.open[L.kind].astype(bool), L.first[L.kind], L.following)  # closed: comes in again
+    scalars = (L.station, L.stream, L.never, L.fallback, behind, ends, L.rank, L.kind, L.holds, L.lose > 0)
     rows[:, : len(scalars)] = np.column_stack(scalars)
     dense = np.stack(blocks, axis=1).astype(np.int64)
     return np.concatenate([rows.ravel(), dense.ravel(), np.array(lists, np.int64).ravel()])

@@ -53,7 +53,7 @@ BITS, KEY, NODE = 0, 1, 2  # of the clock that wins at a node: its time as bits,
 # T: scalars, then the next arrival of each class
 NOW, IMPORTANCE, ARRIVAL, TIMES = 0, 1, 2, 4
 # L: columns of a row; behind the rows (places, blocks, pools), behind them the lists
-STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, HOLDS, LOSES, TAKES, TAKEN, GIVES, GIVEN = range(13)
+STATION, STREAM, NEVER, FALLBACK, FOLLOWING, ENDS, RANK, KIND, HOLDS, LOSES, TAKES, TAKEN, GIVES, GIVEN = range(14)
 L_ROW, BLOCKS, ENTRY = 16, 6, 3
 TAKE_, FLOOR_, GIVE_, HELD_, NEED_WAITING, NEED_SERVED = range(6)
 # G: columns
@@ -116,6 +116,31 @@ def sooner(context, bits, key, bits_, key_):
         return builder.icmp_unsigned("<", *(builder.or_(a, b) for a, b in zip(high, words[1::2])))
 
     return types.boolean(*[types.int64] * 4), code
+
+
+@intrinsic
+def prefetch(context, pointer, at):
+    def code(context, builder, signature, args):
+        i32 = ir.IntType(32)
+        p = builder.gep(args[0], [args[1]])
+        p = builder.bitcast(p, ir.IntType(8).as_pointer())
+        f = builder.module.declare_intrinsic("llvm.prefetch", (p.type,), ir.FunctionType(ir.VoidType(), [p.type, i32, i32, i32]))
+        builder.call(f, [p, i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
+
+    return types.void(pointer, at), code
+
+
+@intrinsic
+def rarely(context, condition):
+    """The condition; code that it guards goes out of the way of the rest."""
+
+    def code(context, builder, signature, args):
+        bit = ir.IntType(1)
+        expect = builder.module.declare_intrinsic("llvm.expect", (bit,), ir.FunctionType(bit, [bit, bit]))
+        return builder.call(expect, [args[0], bit(0)])
+
+    return types.boolean(types.boolean), code
 
 
 @intrinsic
@@ -234,8 +259,9 @@ def choose(e, total):
 def draw(e, stream):
     at = e.X[stream * 2]
     e.X[stream * 2] = at + 1
-    if at + 1 >= e.X[stream * 2 + 1]:
+    if rarely(at + 1 >= e.X[stream * 2 + 1]):
         e.S[LOW] = 1
+    prefetch(e.V, stream * e.wide + at + 12)
     return e.V[stream * e.wide + at]
 
 
@@ -338,7 +364,7 @@ def take(e, slot, k):
     at, count = e.L[k * L_ROW + TAKEN], e.L[k * L_ROW + TAKES]
     if count:
         for _ in range(count):
-            if e.measured:
+            if rarely(e.measured):
                 account(e, e.A[at])
             e.P[e.A[at] + FREE] -= e.A[at + 1]
             at += ENTRY
@@ -352,7 +378,7 @@ def give(e, k):
     """True if anything is given back."""
     at, count = e.L[k * L_ROW + GIVEN], e.L[k * L_ROW + GIVES]
     for _ in range(count):
-        if e.measured:
+        if rarely(e.measured):
             account(e, e.A[at])
         e.P[e.A[at] + FREE] += e.A[at + 1]
         at += ENTRY
@@ -548,7 +574,7 @@ def go(e, slot, k, gave):
     """A request comes to place k. Where nobody else can be granted it walks on alone: the same as join and settle, faster."""
     walked = False
     while k >= 0:
-        if (gave and e.S[ACTIVE] > 0) or e.recorded or (walked and endless(e)) or not fits(e, k):
+        if rarely((gave and e.S[ACTIVE] > 0) or e.recorded or (walked and endless(e)) or not fits(e, k)):
             join(e, slot, k)
             break
         take(e, slot, k)
@@ -558,7 +584,7 @@ def go(e, slot, k, gave):
         e.S[GUARD] += 1
         gave = give(e, k) or gave
         k = following(e, slot, k)
-    if e.S[ACTIVE] > 0:
+    if rarely(e.S[ACTIVE] > 0):
         settle(e)
 
 
@@ -569,7 +595,7 @@ def go(e, slot, k, gave):
 def begin(e, slot, k):
     """The request has taken: it is served, or queues for it (True), or has nothing to be served (False)."""
     station = e.L[k * L_ROW + STATION]
-    if station < 0:
+    if rarely(station < 0):
         return begin_never(e, k)
     e.K[PLACE_ * k + N_SERVED] += 1
     if e.weighed:
@@ -611,20 +637,16 @@ def start(e, slot, k):
 
 @_jit(hot=True)
 def following(e, slot, k):
-    """Where the request goes behind place k; one that leaves a closed class comes in again at its first place. -1: gone."""
-    behind = e.L[k * L_ROW + FOLLOWING]
-    if behind >= 0:
-        return behind
-    klass = CLASS_ * e.L[k * L_ROW + KIND]
-    e.C[klass + DEPARTED] += 1
-    if e.recorded:
+    """Where the request goes behind place k, ENDS its class's steps or not: no branch, for nobody can guess. -1: gone."""
+    ends, behind = e.L[k * L_ROW + ENDS], e.L[k * L_ROW + FOLLOWING]
+    e.C[CLASS_ * e.L[k * L_ROW + KIND] + DEPARTED] += ends
+    if e.recorded and ends:
         record(e, LEAVE, slot, e.L[k * L_ROW + KIND], k)
-    if e.C[klass + OPEN]:
+    if behind < 0:
         if e.named:
             e.R[REQUEST * e.S[ROOM] + SPARE] = slot
         e.S[ROOM] += 1
-        return -1
-    return e.C[klass + FIRST]
+    return behind
 
 
 @_jit(hot=True)
@@ -827,13 +849,13 @@ def loop(e, until, budget, low, high):
     S, T = e.S, e.T
     places, last = S[PLACES], min(until, LATEST)
     while True:
-        if S[LOW] | S[GUARD]:
+        if rarely(S[LOW] | S[GUARD] != 0):
             if S[LOW]:
                 return REFILL
             if endless(e):
                 return ENDLESS
             S[GUARD] = 0
-        if e.watched:
+        if rarely(e.watched):
             found = watched(e)
             if found != STOPPED:
                 return found
@@ -842,7 +864,7 @@ def loop(e, until, budget, low, high):
                 return RISEN
             if T[IMPORTANCE] < low:
                 return FALLEN
-        if S[EVENTS] >= budget:
+        if rarely(S[EVENTS] >= budget):
             return BUDGET
         key, time, arrival = e.N[NODE + KEY], e.W[NODE + BITS], T[ARRIVAL]
         arrives = arrival < time or (
@@ -850,12 +872,12 @@ def loop(e, until, budget, low, high):
         )
         if arrives:
             time = arrival
-        if time > last:
+        if rarely(time > last):
             if time == np.inf:
                 return HALTED
             T[NOW] = until
             return STOPPED
-        if S[OPENS] and S[ROOM] == 0:
+        if rarely(S[OPENS] != 0 and S[ROOM] == 0):
             return GROW
         T[NOW] = time
         S[EVENTS] += 1
