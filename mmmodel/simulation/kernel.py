@@ -284,16 +284,15 @@ def set_clock(e, leaf, time):
     """Sets a clock and plays its matches again. No branch depends on who wins, for it would be guessed wrong half of the time."""
     order = e.S[SEQUENCE] + 1
     e.S[SEQUENCE] = order
-    at = leaf + e.leaves
+    at = NODE * (leaf + e.leaves)
     bits, key = bits_of(time), order * e.leaves + leaf
-    e.N[NODE * at + BITS], e.N[NODE * at + KEY] = bits, key
-    while at > 1:
-        rival = NODE * (at ^ 1)
-        bits_, key_ = e.N[rival + BITS], e.N[rival + KEY]
+    e.N[at + BITS], e.N[at + KEY] = bits, key
+    while at > NODE:
+        bits_, key_ = e.N[(at ^ NODE) + BITS], e.N[(at ^ NODE) + KEY]
         lost = sooner(bits_, key_, bits, key)
         bits, key = either(lost, bits_, bits), either(lost, key_, key)
-        at >>= 1
-        e.N[NODE * at + BITS], e.N[NODE * at + KEY] = bits, key
+        at = at >> 1 & -NODE
+        e.N[at + BITS], e.N[at + KEY] = bits, key
 
 
 @_jit(hot=True)
@@ -327,12 +326,10 @@ def schedule_arrival(e, klass):
     e.S[SEQUENCE] += 1
     e.C[CLASS_ * klass + ORDERED] = e.S[SEQUENCE]
     e.I[klass] = e.T[NOW] + draw(e, e.C[CLASS_ * klass + ARRIVALS])
-    first = klass
-    for other in range(e.S[CLASSES]):
+    first = 0
+    for other in range(1, e.S[CLASSES]):
         time = e.I[other]
-        if time < e.I[first] or (
-            time == e.I[first] and e.C[CLASS_ * other + ORDERED] < e.C[CLASS_ * first + ORDERED]
-        ):
+        if time < e.I[first] or (time == e.I[first] and e.C[CLASS_ * other + ORDERED] < e.C[CLASS_ * first + ORDERED]):
             first = other
     e.S[COMING], e.T[ARRIVAL] = first, e.I[first]
 
@@ -408,6 +405,17 @@ def hold(e, k, sign):
         e.S[NEWLY] = k + 1 if e.S[NEWLY] == 0 or e.S[NEWLY] == k + 1 else -1
 
 
+@_jit(hot=True)
+def waits(e, k, sign):
+    """A request begins (1) or ends (-1) to wait at k, be it in line or for its next try."""
+    if e.weighed:
+        e.T[IMPORTANCE] += sign * e.G[k * G_WIDE + WEIGH_WAITING]
+    if e.L[k * L_ROW + HOLDS]:
+        hold(e, k, sign)
+    if e.measured:
+        count_waiting(e, k, sign)
+
+
 @_jit
 def append(e, first, last, slot, empty):
     """Puts a request behind the list whose ends stand at S[first] and S[last]."""
@@ -451,12 +459,7 @@ def join(e, slot, k):
             i -= 1
         e.K[PLACE_ * i + LISTED] = k
     e.K[at + N_WAITING] += 1
-    if e.weighed:
-        e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
-    if e.L[k * L_ROW + HOLDS]:
-        hold(e, k, 1)
-    if e.measured:
-        count_waiting(e, k, 1)
+    waits(e, k, 1)
     if e.recorded:
         record(e, WAIT, slot, e.L[k * L_ROW + KIND], k)
 
@@ -468,10 +471,7 @@ def unjoin(e, k, index):
     if e.named:
         slot = unlink(e, e.S[AT_PLACE] + at + HEAD, e.S[AT_PLACE] + at + TAIL, index)
     e.K[at + N_WAITING] -= 1
-    if e.weighed:
-        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
-    if e.L[k * L_ROW + HOLDS]:
-        hold(e, k, -1)
+    waits(e, k, -1)
     if e.K[at + N_WAITING] == 0:
         i = 0
         while e.K[PLACE_ * i + LISTED] != k:
@@ -479,8 +479,6 @@ def unjoin(e, k, index):
         e.S[ACTIVE] -= 1
         for j in range(i, e.S[ACTIVE]):
             e.K[PLACE_ * j + LISTED] = e.K[PLACE_ * (j + 1) + LISTED]
-    if e.measured:
-        count_waiting(e, k, -1)
     return slot
 
 
@@ -503,12 +501,7 @@ def refuse(e):
             else:
                 e.K[PLACE_ * k + N_RETRYING] += 1
                 schedule(e, e.G[k * G_WIDE + LOSE], k + e.S[PLACES], e.S[RETRIES], slot)
-                if e.weighed:
-                    e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
-                if e.L[k * L_ROW + HOLDS]:
-                    hold(e, k, 1)
-                if e.measured:
-                    count_waiting(e, k, 1)
+                waits(e, k, 1)
                 if e.recorded:
                     record(e, RETRY, slot, e.L[k * L_ROW + KIND], k)
 
@@ -677,18 +670,6 @@ def complete(e, slot, k, leaf):
     if e.recorded:
         record(e, DONE, slot, e.L[k * L_ROW + KIND], k)
     return following(e, slot, k), gave
-
-
-@_jit(hot=True)
-def retry(e, k):
-    """A request is about to try again at place k."""
-    e.K[PLACE_ * k + N_RETRYING] -= 1
-    if e.weighed:
-        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
-    if e.L[k * L_ROW + HOLDS]:
-        hold(e, k, -1)
-    if e.measured:
-        count_waiting(e, k, -1)
 
 
 @_jit(hot=True)
@@ -882,14 +863,15 @@ def loop(e, until, budget, low, high):
         T[NOW] = time
         S[EVENTS] += 1
         leaf, gave = key & (e.leaves - 1), False
-        slot, what = e.H[CLOCK * leaf + WHO], e.H[CLOCK * leaf + WHAT]
+        slot, what = e.H[CLOCK * leaf + WHO] if e.named else 0, e.H[CLOCK * leaf + WHAT]
         if arrives:
             slot, k = arrive(e, S[COMING])
         elif what < places:
             k, gave = complete(e, slot, what, leaf)
         else:
             S[HOLE], k = leaf, what - places
-            retry(e, k)
+            e.K[PLACE_ * k + N_RETRYING] -= 1
+            waits(e, k, -1)
         go(e, slot, k, gave)
         close_hole(e)
 
