@@ -278,10 +278,10 @@ class State:
         k, count = kernel(), len(self.clocks)
         self.clocks[: len(leaves), k.UNUSED], self.S[k.IDLE], self.S[k.HOLE] = leaves, len(leaves), -1
         self.nodes[count + leaves, k.BITS] = np.array(np.inf).view(np.int64)
-        self.nodes[count:, k.LEAF] = np.arange(count)
+        self.nodes[count + leaves, k.KEY] = leaves
         while count > 1:
             left, right = self.nodes[count : 2 * count : 2], self.nodes[count + 1 : 2 * count : 2]
-            same, later = (f(left[:, at], right[:, at]) for f, at in ((np.equal, k.BITS), (np.less, k.ORDER)))
+            same, later = (f(left[:, at], right[:, at]) for f, at in ((np.equal, k.BITS), (np.less, k.KEY)))
             first = (left[:, k.BITS] < right[:, k.BITS]) | (same & later)
             count //= 2
             self.nodes[count : 2 * count] = np.where(first[:, None], left, right)
@@ -303,6 +303,7 @@ class State:
             getattr(new, name)[: len(getattr(self, name))] = getattr(self, name)
         leaves, more = len(self.clocks), len(new.clocks)
         new.nodes[more : more + leaves] = self.nodes[leaves:]
+        new.nodes[more : more + leaves, k.KEY] += self.nodes[leaves:, k.KEY] // leaves * (more - leaves)  # order * clocks + number
         new.idle(np.concatenate([np.arange(more - 1, leaves - 1, -1), self.clocks[: self.S[k.IDLE], k.UNUSED]]))
         new.spare(np.arange(slots - 1, had - 1, -1))
         return new
@@ -335,7 +336,9 @@ def layout_table(L: Layout) -> np.ndarray:
             moved = np.flatnonzero(amounts[place])
             rows[place, number], rows[place, begin] = len(moved), k.ENTRY * len(lists)
             lists += [(k.POOL * p, amounts[place, p], L.floor[place, p]) for p in moved]
-    scalars = (L.station, L.stream, L.never, L.fallback, L.following, L.rank, L.kind, L.holds, L.lose > 0)
+    ends = L.following < 0
+    behind = np.where(ends & ~L.open[L.kind].astype(bool), L.first[L.kind], L.following)  # closed: comes in again
+    scalars = (L.station, L.stream, L.never, L.fallback, behind, ends, L.rank, L.kind, L.holds, L.lose > 0)
     rows[:, : len(scalars)] = np.column_stack(scalars)
     dense = np.stack(blocks, axis=1).astype(np.int64)
     return np.concatenate([rows.ravel(), dense.ravel(), np.array(lists, np.int64).ravel()])

@@ -26,10 +26,13 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 RANDOM, FIFO, LAST = 0, 1, 2  # grants
+LATEST = np.finfo(np.float64).max
+AHEAD = 12  # times drawn ahead whose line is fetched: a line has 8
 STOPPED, REFILL, DEAD, UNSAFE, GROW, HALTED, ENDLESS, BUDGET, ASK, RISEN, FALLEN = range(11)  # why the loop returns
 WAIT, TAKE, START, DONE, LEAVE, LOST, RETRY, ELSEWHERE = range(8)  # kinds of a recorded event
 
@@ -46,12 +49,12 @@ N_WAITING, N_RETRYING, N_SERVED, HEAD, TAIL, LISTED, PLACE_ = 0, 1, 2, 3, 4, 5, 
 SERVERS, SHARED, BUSY, QUEUE, FIRST_QUEUED, LAST_QUEUED, STATION_ = 0, 1, 2, 3, 4, 5, 6
 FIRST, OPEN, ARRIVALS, PRESENT, ORDERED, DEPARTED, ARRIVED, REFUSED, CLASS_ = 0, 1, 2, 3, 4, 5, 6, 7, 8
 NEXT, WHERE, SINCE, SPARE, REQUEST = 0, 1, 2, 3, 4
-WHO, UNUSED, CLOCK = 0, 1, 2
-BITS, ORDER, LEAF, WHAT, NODE = 0, 1, 2, 3, 4  # of the clock that wins at a node: its time as bits, its order, its number
+WHO, WHAT, FROM, UNUSED, CLOCK = 0, 1, 2, 3, 4
+BITS, KEY, NODE = 0, 1, 2  # of the clock that wins at a node: its time as bits, and its order * clocks + its number
 # T: scalars, then the next arrival of each class
 NOW, IMPORTANCE, ARRIVAL, TIMES = 0, 1, 2, 4
 # L: columns of a row; behind the rows (places, blocks, pools), behind them the lists
-STATION, STREAM, NEVER, FALLBACK, FOLLOWING, RANK, KIND, HOLDS, LOSES, TAKES, TAKEN, GIVES, GIVEN = range(13)
+STATION, STREAM, NEVER, FALLBACK, FOLLOWING, ENDS, RANK, KIND, HOLDS, LOSES, TAKES, TAKEN, GIVES, GIVEN = range(14)
 L_ROW, BLOCKS, ENTRY = 16, 6, 3
 TAKE_, FLOOR_, GIVE_, HELD_, NEED_WAITING, NEED_SERVED = range(6)
 # G: columns
@@ -91,6 +94,56 @@ def _as_pointer(kind):
         return builder.inttoptr(args[0], context.get_value_type(types.CPointer(kind)))
 
     return code
+
+
+@intrinsic
+def bits_of(context, time):
+    """The bits of a float64: those of times, which are not negative, are ordered as the times are."""
+
+    def code(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), code
+
+
+@intrinsic
+def sooner(context, bits, key, bits_, key_):
+    """(bits, key) < (bits_, key_), by one subtraction with carry: no part is negative."""
+
+    def code(context, builder, signature, args):
+        wide = ir.IntType(128)
+        words = [builder.zext(arg, wide) for arg in args]
+        high = [builder.shl(word, wide(64)) for word in words[::2]]
+        return builder.icmp_unsigned("<", *(builder.or_(a, b) for a, b in zip(high, words[1::2])))
+
+    return types.boolean(*[types.int64] * 4), code
+
+
+@intrinsic
+def fetch_ahead(context, pointer, at):
+    """Asks for the line of pointer[at], which need not exist, before it is needed."""
+
+    def code(context, builder, signature, args):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        where = builder.bitcast(builder.gep(args[0], [args[1]]), byte)
+        builder.call(fetch, [where, number(0), number(3), number(1)])  # to read, to the nearest cache, data
+        return context.get_dummy_value()
+
+    return types.void(pointer, at), code
+
+
+@intrinsic
+def rarely(context, condition):
+    """The condition; code that it guards goes out of the way of the rest."""
+
+    def code(context, builder, signature, args):
+        bit = ir.IntType(1)
+        expect = builder.module.declare_intrinsic("llvm.expect", (bit,), ir.FunctionType(bit, [bit, bit]))
+        return builder.call(expect, [args[0], bit(0)])
+
+    return types.boolean(types.boolean), code
 
 
 @intrinsic
@@ -136,11 +189,11 @@ class Run(NamedTuple):
     pools: int
     leaves: int
     wide: int
+    watched: bool
     measured: bool
     recorded: bool
     named: bool
     weighed: bool
-    watched: bool
 
 
 @_jit(hot=True)
@@ -171,11 +224,11 @@ def opened(A):
         S[POOLS],
         S[LEAVES],
         S[V_WIDE],
+        S[WATCH_DEAD] != 0 or S[WATCH_UNSAFE] != 0,
         S[MEASURED] != 0,
         S[RECORDED] != 0,
         S[NAMED] != 0,
         S[WEIGHED] != 0,
-        S[WATCH_DEAD] != 0 or S[WATCH_UNSAFE] != 0,
     )
 
 
@@ -209,8 +262,9 @@ def choose(e, total):
 def draw(e, stream):
     at = e.X[stream * 2]
     e.X[stream * 2] = at + 1
-    if at + 1 >= e.X[stream * 2 + 1]:
+    if rarely(at + 1 >= e.X[stream * 2 + 1]):
         e.S[LOW] = 1
+    fetch_ahead(e.V, stream * e.wide + at + AHEAD)
     return e.V[stream * e.wide + at]
 
 
@@ -229,30 +283,24 @@ def record(e, kind, slot, klass, place):
 
 
 @_jit(hot=True)
-def set_clock(e, leaf, time, what):
-    """Sets a clock and plays its matches again. `what`: the place where a service ends, or PLACES + that where a retry is due.
-
-    Times are not negative, so they are ordered as their bits are; and no branch depends on who wins, for it would be guessed
-    wrong half of the time.
-    """
+def set_clock(e, leaf, time):
+    """Sets a clock and plays its matches again. No branch depends on who wins, for it would be guessed wrong half of the time."""
     order = e.S[SEQUENCE] + 1
     e.S[SEQUENCE] = order
-    at = leaf + e.leaves
-    e.W[NODE * at + BITS] = time
-    bits = e.N[NODE * at + BITS]
-    e.N[NODE * at + ORDER], e.N[NODE * at + WHAT] = order, what
-    while at > 1:
-        rival = NODE * (at ^ 1)
-        bits_, order_ = e.N[rival + BITS], e.N[rival + ORDER]
-        lost = (bits_ < bits) | ((bits_ == bits) & (order_ < order))
-        bits, order = either(lost, bits_, bits), either(lost, order_, order)
-        leaf, what = either(lost, e.N[rival + LEAF], leaf), either(lost, e.N[rival + WHAT], what)
-        at >>= 1
-        e.N[NODE * at + BITS], e.N[NODE * at + ORDER], e.N[NODE * at + LEAF], e.N[NODE * at + WHAT] = bits, order, leaf, what
+    at = NODE * (leaf + e.leaves)
+    bits, key = bits_of(time), order * e.leaves + leaf
+    e.N[at + BITS], e.N[at + KEY] = bits, key
+    while at > NODE:
+        bits_, key_ = e.N[(at ^ NODE) + BITS], e.N[(at ^ NODE) + KEY]
+        lost = sooner(bits_, key_, bits, key)
+        bits, key = either(lost, bits_, bits), either(lost, key_, key)
+        at = at >> 1 & -NODE
+        e.N[at + BITS], e.N[at + KEY] = bits, key
 
 
 @_jit(hot=True)
-def schedule(e, time, what, slot):
+def schedule(e, delay, what, stream, slot):
+    """`what` is due: the place where a service from `stream` ends, or PLACES + that where a request tries again."""
     leaf = e.S[HOLE]
     if leaf >= 0:  # the clock of this event is free again
         e.S[HOLE] = -1
@@ -261,7 +309,8 @@ def schedule(e, time, what, slot):
         leaf = e.H[CLOCK * e.S[IDLE] + UNUSED]
     if e.named:
         e.H[CLOCK * leaf + WHO] = slot
-    set_clock(e, leaf, time, what)
+    e.H[CLOCK * leaf + WHAT], e.H[CLOCK * leaf + FROM] = what, stream
+    set_clock(e, leaf, e.T[NOW] + delay * draw(e, stream))
 
 
 @_jit(hot=True)
@@ -271,7 +320,7 @@ def close_hole(e):
         e.S[HOLE] = -1
         e.H[CLOCK * e.S[IDLE] + UNUSED] = leaf
         e.S[IDLE] += 1
-        set_clock(e, leaf, np.inf, 0)
+        set_clock(e, leaf, np.inf)
 
 
 @_jit(hot=True)
@@ -280,12 +329,10 @@ def schedule_arrival(e, klass):
     e.S[SEQUENCE] += 1
     e.C[CLASS_ * klass + ORDERED] = e.S[SEQUENCE]
     e.I[klass] = e.T[NOW] + draw(e, e.C[CLASS_ * klass + ARRIVALS])
-    first = klass
-    for other in range(e.S[CLASSES]):
+    first = 0
+    for other in range(1, e.S[CLASSES]):
         time = e.I[other]
-        if time < e.I[first] or (
-            time == e.I[first] and e.C[CLASS_ * other + ORDERED] < e.C[CLASS_ * first + ORDERED]
-        ):
+        if time < e.I[first] or (time == e.I[first] and e.C[CLASS_ * other + ORDERED] < e.C[CLASS_ * first + ORDERED]):
             first = other
     e.S[COMING], e.T[ARRIVAL] = first, e.I[first]
 
@@ -317,7 +364,7 @@ def take(e, slot, k):
     at, count = e.L[k * L_ROW + TAKEN], e.L[k * L_ROW + TAKES]
     if count:
         for _ in range(count):
-            if e.measured:
+            if rarely(e.measured):
                 account(e, e.A[at])
             e.P[e.A[at] + FREE] -= e.A[at + 1]
             at += ENTRY
@@ -331,7 +378,7 @@ def give(e, k):
     """True if anything is given back."""
     at, count = e.L[k * L_ROW + GIVEN], e.L[k * L_ROW + GIVES]
     for _ in range(count):
-        if e.measured:
+        if rarely(e.measured):
             account(e, e.A[at])
         e.P[e.A[at] + FREE] += e.A[at + 1]
         at += ENTRY
@@ -359,6 +406,17 @@ def hold(e, k, sign):
         e.P[POOL * p + SPOKEN] += sign * e.D[(k * BLOCKS + HELD_) * e.pools + p]
     if sign > 0:
         e.S[NEWLY] = k + 1 if e.S[NEWLY] == 0 or e.S[NEWLY] == k + 1 else -1
+
+
+@_jit(hot=True)
+def waits(e, k, sign):
+    """A request begins (1) or ends (-1) to wait at k, be it in line or for its next try."""
+    if e.weighed:
+        e.T[IMPORTANCE] += sign * e.G[k * G_WIDE + WEIGH_WAITING]
+    if e.L[k * L_ROW + HOLDS]:
+        hold(e, k, sign)
+    if e.measured:
+        count_waiting(e, k, sign)
 
 
 @_jit
@@ -404,12 +462,7 @@ def join(e, slot, k):
             i -= 1
         e.K[PLACE_ * i + LISTED] = k
     e.K[at + N_WAITING] += 1
-    if e.weighed:
-        e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
-    if e.L[k * L_ROW + HOLDS]:
-        hold(e, k, 1)
-    if e.measured:
-        count_waiting(e, k, 1)
+    waits(e, k, 1)
     if e.recorded:
         record(e, WAIT, slot, e.L[k * L_ROW + KIND], k)
 
@@ -421,10 +474,7 @@ def unjoin(e, k, index):
     if e.named:
         slot = unlink(e, e.S[AT_PLACE] + at + HEAD, e.S[AT_PLACE] + at + TAIL, index)
     e.K[at + N_WAITING] -= 1
-    if e.weighed:
-        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
-    if e.L[k * L_ROW + HOLDS]:
-        hold(e, k, -1)
+    waits(e, k, -1)
     if e.K[at + N_WAITING] == 0:
         i = 0
         while e.K[PLACE_ * i + LISTED] != k:
@@ -432,8 +482,6 @@ def unjoin(e, k, index):
         e.S[ACTIVE] -= 1
         for j in range(i, e.S[ACTIVE]):
             e.K[PLACE_ * j + LISTED] = e.K[PLACE_ * (j + 1) + LISTED]
-    if e.measured:
-        count_waiting(e, k, -1)
     return slot
 
 
@@ -455,13 +503,8 @@ def refuse(e):
                 join(e, slot, elsewhere)
             else:
                 e.K[PLACE_ * k + N_RETRYING] += 1
-                schedule(e, e.T[NOW] + e.G[k * G_WIDE + LOSE] * draw(e, e.S[RETRIES]), k + e.S[PLACES], slot)
-                if e.weighed:
-                    e.T[IMPORTANCE] += e.G[k * G_WIDE + WEIGH_WAITING]
-                if e.L[k * L_ROW + HOLDS]:
-                    hold(e, k, 1)
-                if e.measured:
-                    count_waiting(e, k, 1)
+                schedule(e, e.G[k * G_WIDE + LOSE], k + e.S[PLACES], e.S[RETRIES], slot)
+                waits(e, k, 1)
                 if e.recorded:
                     record(e, RETRY, slot, e.L[k * L_ROW + KIND], k)
 
@@ -525,17 +568,19 @@ def settle(e):
 @_jit(hot=True)
 def go(e, slot, k, gave):
     """A request comes to place k. Where nobody else can be granted it walks on alone: the same as join and settle, faster."""
+    walked = False
     while k >= 0:
-        if (gave and e.S[ACTIVE] > 0) or e.recorded or endless(e) or not fits(e, k):
+        if rarely((gave and e.S[ACTIVE] > 0) or e.recorded or (walked and endless(e)) or not fits(e, k)):
             join(e, slot, k)
             break
         take(e, slot, k)
         if begin(e, slot, k):
             return
+        walked = True
         e.S[GUARD] += 1
         gave = give(e, k) or gave
         k = following(e, slot, k)
-    if e.S[ACTIVE] > 0:
+    if rarely(e.S[ACTIVE] > 0):
         settle(e)
 
 
@@ -546,7 +591,7 @@ def go(e, slot, k, gave):
 def begin(e, slot, k):
     """The request has taken: it is served, or queues for it (True), or has nothing to be served (False)."""
     station = e.L[k * L_ROW + STATION]
-    if station < 0:
+    if rarely(station < 0):
         return begin_never(e, k)
     e.K[PLACE_ * k + N_SERVED] += 1
     if e.weighed:
@@ -581,27 +626,23 @@ def begin_never(e, k):
 
 @_jit(hot=True)
 def start(e, slot, k):
-    schedule(e, e.T[NOW] + draw(e, e.L[k * L_ROW + STREAM]), k, slot)
+    schedule(e, 1.0, k, e.L[k * L_ROW + STREAM], slot)
     if e.recorded:
         record(e, START, slot, e.L[k * L_ROW + KIND], k)
 
 
 @_jit(hot=True)
 def following(e, slot, k):
-    """Where the request goes behind place k; one that leaves a closed class comes in again at its first place. -1: gone."""
-    behind = e.L[k * L_ROW + FOLLOWING]
-    if behind >= 0:
-        return behind
-    klass = CLASS_ * e.L[k * L_ROW + KIND]
-    e.C[klass + DEPARTED] += 1
-    if e.recorded:
+    """Where the request goes behind place k, ENDS its class's steps or not: no branch, for nobody can guess. -1: gone."""
+    ends, behind = e.L[k * L_ROW + ENDS], e.L[k * L_ROW + FOLLOWING]
+    e.C[CLASS_ * e.L[k * L_ROW + KIND] + DEPARTED] += ends
+    if e.recorded and ends:
         record(e, LEAVE, slot, e.L[k * L_ROW + KIND], k)
-    if e.C[klass + OPEN]:
+    if behind < 0:
         if e.named:
             e.R[REQUEST * e.S[ROOM] + SPARE] = slot
         e.S[ROOM] += 1
-        return -1
-    return e.C[klass + FIRST]
+    return behind
 
 
 @_jit(hot=True)
@@ -613,15 +654,16 @@ def complete(e, slot, k, leaf):
         e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_SERVED]
     queue = e.Q[q + QUEUE]
     if queue > 0:
-        other, where = 0, k
+        other, where, stream = 0, k, e.H[CLOCK * leaf + FROM]
         if e.named:
             q_at = e.S[AT_STATION] + q
             index = choose(e, queue) if e.Q[q + SHARED] and queue > 1 else 0
             other = unlink(e, q_at + FIRST_QUEUED, q_at + LAST_QUEUED, index)
             where = e.R[REQUEST * other + WHERE]
-            e.H[CLOCK * leaf + WHO] = other
+            stream = e.L[where * L_ROW + STREAM]
+            e.H[CLOCK * leaf + WHO], e.H[CLOCK * leaf + WHAT], e.H[CLOCK * leaf + FROM] = other, where, stream
         e.Q[q + QUEUE] = queue - 1
-        set_clock(e, leaf, e.T[NOW] + draw(e, e.L[where * L_ROW + STREAM]), where)
+        set_clock(e, leaf, e.T[NOW] + draw(e, stream))
         if e.recorded:
             record(e, START, other, e.L[where * L_ROW + KIND], where)
     else:
@@ -631,18 +673,6 @@ def complete(e, slot, k, leaf):
     if e.recorded:
         record(e, DONE, slot, e.L[k * L_ROW + KIND], k)
     return following(e, slot, k), gave
-
-
-@_jit(hot=True)
-def retry(e, k):
-    """A request is about to try again at place k."""
-    e.K[PLACE_ * k + N_RETRYING] -= 1
-    if e.weighed:
-        e.T[IMPORTANCE] -= e.G[k * G_WIDE + WEIGH_WAITING]
-    if e.L[k * L_ROW + HOLDS]:
-        hold(e, k, -1)
-    if e.measured:
-        count_waiting(e, k, -1)
 
 
 @_jit(hot=True)
@@ -789,17 +819,27 @@ def watched(e):
 
 @_jit
 def run(e, until, budget, low, high):
-    """Events until `until` seconds, `budget` events, importance >= `high` or < `low`; returns why. Resumes where it was."""
+    """Events until `until` seconds, `budget` events, importance >= `high` or < `low`; returns why. Resumes where it was.
+
+    Compiled twice: most runs are without log, names and weights, and take a seventh less where the tests for them are not there.
+    """
+    if e.recorded or e.named or e.weighed:
+        return loop(e, until, budget, low, high)
+    return loop(Run(*e[:-3], False, False, False), until, budget, low, high)
+
+
+@_jit(hot=True)
+def loop(e, until, budget, low, high):
     S, T = e.S, e.T
-    places = S[PLACES]
+    places, last = S[PLACES], min(until, LATEST)
     while True:
-        if S[LOW]:
-            return REFILL
-        if S[GUARD]:
+        if rarely(S[LOW] | S[GUARD] != 0):
+            if S[LOW]:
+                return REFILL
             if endless(e):
                 return ENDLESS
             S[GUARD] = 0
-        if e.watched:
+        if rarely(e.watched):
             found = watched(e)
             if found != STOPPED:
                 return found
@@ -808,31 +848,33 @@ def run(e, until, budget, low, high):
                 return RISEN
             if T[IMPORTANCE] < low:
                 return FALLEN
-        if S[EVENTS] >= budget:
+        if rarely(S[EVENTS] >= budget):
             return BUDGET
-        leaf, what, time, arrival = e.N[NODE + LEAF], e.N[NODE + WHAT], e.W[NODE + BITS], T[ARRIVAL]
+        key, time, arrival = e.N[NODE + KEY], e.W[NODE + BITS], T[ARRIVAL]
         arrives = arrival < time or (
-            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < e.N[NODE + ORDER] and arrival < np.inf
+            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < key // e.leaves and arrival < np.inf
         )
         if arrives:
             time = arrival
-        if not (time <= until and time < np.inf):
+        if rarely(time > last):
             if time == np.inf:
                 return HALTED
             T[NOW] = until
             return STOPPED
-        if S[OPENS] and S[ROOM] == 0:
+        if rarely(S[OPENS] != 0 and S[ROOM] == 0):
             return GROW
         T[NOW] = time
         S[EVENTS] += 1
-        slot, gave = e.H[CLOCK * leaf + WHO], False
+        leaf, gave = key & (e.leaves - 1), False
+        slot, what = e.H[CLOCK * leaf + WHO] if e.named else 0, e.H[CLOCK * leaf + WHAT]
         if arrives:
             slot, k = arrive(e, S[COMING])
         elif what < places:
             k, gave = complete(e, slot, what, leaf)
         else:
             S[HOLE], k = leaf, what - places
-            retry(e, k)
+            e.K[PLACE_ * k + N_RETRYING] -= 1
+            waits(e, k, -1)
         go(e, slot, k, gave)
         close_hole(e)
 

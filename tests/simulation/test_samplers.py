@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmmodel.simulation import samplers
 from mmmodel.simulation.samplers import Streams, sampler
 from mmmodel.stack import Service
 
@@ -60,6 +61,21 @@ def test_tails(name, q):
 def test_which_way(name):
     draw = repr(sampler(service(name)))
     assert ("_table" in draw) == (name in TABLES)
+
+
+@pytest.mark.parametrize("name", ["exponential", "normal"])
+def test_compiled_numbers_are_numpys(name):
+    """Number for number, tails included, and the generator goes on from the same state; others than SFC64 take NumPy's way."""
+    ziggurat = pytest.importorskip("mmmodel.simulation.ziggurat")
+    ours, numpys = (np.random.Generator(np.random.SFC64(7)) for _ in range(2))
+    for n in (1, 2_000_000, 3):
+        out = np.empty(n)
+        getattr(ziggurat, name)(ours.bit_generator.ctypes.state_address, 2.5, out)
+        np.testing.assert_array_equal(out, getattr(numpys, f"standard_{name}")(n) * 2.5)
+        assert ours.random() == numpys.random()
+    assert samplers._standard(name, 2.5, ours, 9).tolist() == (getattr(numpys, f"standard_{name}")(9) * 2.5).tolist()
+    other = np.random.default_rng(7)
+    assert samplers._standard(name, 1.0, other, 1)[0] == getattr(np.random.default_rng(7), f"standard_{name}")()
 
 
 def test_deterministic():

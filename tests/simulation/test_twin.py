@@ -58,6 +58,10 @@ TIES = stack(  # many services end at one instant: the order in which they began
     a={"depth": 6, "steps": [{"serve": {"mean": 1, "dist": "deterministic"}}, {"take": {"reserve": 1}, "serve": {"mean": 2, "dist": "deterministic"}}]},
     b={"depth": 4, "steps": [{"take": {"reserve": 2}, "serve": {"mean": 1, "dist": "deterministic", "servers": 3}}, {"serve": 1}]},
 )
+GROWING = stack(  # more requests than there was room for: the clocks move, and what is due at one instant keeps its order
+    {"reserve": 1000},
+    a=[{"take": {"reserve": 1}, "serve": {"mean": 1, "dist": "deterministic"}}, {"serve": {"mean": 0.5, "dist": "deterministic"}}],
+)
 SOURCE = {"small": Open(4.0, "gamma", {"a": 3.0}, "wait"), "large": {"rate": 1.0, "blocked": "lost"}}
 CASES = {
     "two pools": (TWO_POOLS, None, None, None),
@@ -68,6 +72,7 @@ CASES = {
     "three chunks": (Request([4, 4, 3], [1, 2, 3], [None, 1, 1]), 4, 24, None),
     "slow and deep": (Request([5, 1], [2, 1]), 5, 26, None),
     "free tandem": (Request([1] * 4, [1] * 4, [1] * 4), 9, 36, None),
+    "growing": (GROWING, None, None, Open(128.0, "deterministic")),
     "many": (Request([1, 1], [1, 0.01]), 100, 300, Open(2.0)),
 }
 
