@@ -1,14 +1,15 @@
 """The compiled loop of `reach`. It imports numba, so `reach` imports it only when a search is asked for."""
 
 import numpy as np
-from numba import njit
+
+from mmmodel.compiled import jit
 
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 ENTER, TAKE, FINISH, REFUSE = 0, 1, 2, 3
 OUTSIDE, WAITS, WAITS_WITH_WAY_ROUND, SERVED, NEVER = 0, 1, 2, 3, 4
 
 
-@njit(cache=True)
+@jit
 def _hash(words, row):
     h = np.uint64(0x9E3779B97F4A7C15)
     for w in range(words.shape[1]):
@@ -18,7 +19,7 @@ def _hash(words, row):
     return h
 
 
-@njit(cache=True)
+@jit
 def _rehash(states, count, size):
     slots = np.full(size, -1, np.int64)
     mask = np.uint64(size - 1)
@@ -30,7 +31,7 @@ def _rehash(states, count, size):
     return slots
 
 
-@njit(cache=True)
+@jit
 def _deadlocked(counts, holds, need, capacity, kind, stuck):
     """Whether a greatest set of waiting requests that hold something is blocked by what it and `never` hold."""
     positions, pools = holds.shape
@@ -66,7 +67,7 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck):
     return False
 
 
-@njit(cache=True)
+@jit
 def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, limit):
     """(status, states seen, the one found, parent of each, label of the move to each)."""
     positions, pools = holds.shape

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy import sparse
+
+from mmmodel.compiled import jit
 
 SLAB = 2**18  # vectors of the box that are looked at together
 
@@ -73,7 +74,7 @@ def rates_of(
     return matrix
 
 
-@njit(cache=True)
+@jit
 def _valid(points, extent, step, r):
     for d in range(len(step)):
         if step[d] != 0:
@@ -83,7 +84,7 @@ def _valid(points, extent, step, r):
     return True
 
 
-@njit(cache=True)
+@jit
 def _count(points, flat, extent, step, offset, indptr):
     """Adds to indptr[r + 1] whether the jump is possible from state r."""
     n, p = len(flat), 0
@@ -96,7 +97,7 @@ def _count(points, flat, extent, step, offset, indptr):
                 indptr[r + 1] += 1
 
 
-@njit(cache=True)
+@jit
 def _join(points, flat, extent, step, offset):
     """The states from which the jump is possible, and where it leads."""
     n, p, found = len(flat), 0, 0
@@ -112,7 +113,7 @@ def _join(points, flat, extent, step, offset):
     return rows[:found], columns[:found]
 
 
-@njit(cache=True)
+@jit
 def _place(rows, columns, values, free, indices, data):
     for k in range(len(rows)):
         at = free[rows[k]]

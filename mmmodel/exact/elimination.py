@@ -21,9 +21,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from mmmodel.compiled import jit
 from mmmodel.exact import memory
 
 LEAF = 48  # states below which a subgraph is not dissected further
@@ -185,7 +185,7 @@ def _eliminate(dense: np.ndarray, p: int) -> np.ndarray:
     return pivot
 
 
-@njit(cache=True)
+@jit
 def _eliminate_panel(dense, start, stop, pivot):
     """Pivots start..stop-1: their rows in full, the other rows in the panel's columns (as f)."""
     size, width = dense.shape
@@ -212,7 +212,7 @@ def _eliminate_panel(dense, start, stop, pivot):
                     dense[i, j] += f * dense[k, j]
 
 
-@njit(cache=True)
+@jit
 def _scatter(indptr, indices, data, start, stop, least, place, dense, transposed):
     """Put the stored rows (or columns) of the pivots into the front, from position `least` on; the diagonal is left
     out.
@@ -227,7 +227,7 @@ def _scatter(indptr, indices, data, start, stop, least, place, dense, transposed
                     dense[r - start, place[c]] += data[s]
 
 
-@njit(cache=True)
+@jit
 def _extend_add(dense, update, at):
     """Add a child's update to the front, its diagonal left out."""
     for i in range(len(at)):
@@ -236,21 +236,21 @@ def _extend_add(dense, update, at):
                 dense[at[i], at[j]] += update[i, j]
 
 
-@njit(cache=True)
+@jit
 def _forward_lower(block, x):
     for k in range(len(x)):
         for i in range(k + 1, len(x)):
             x[i] += block[i, k] * x[k]
 
 
-@njit(cache=True)
+@jit
 def _backward_lower(block, x):
     for k in range(len(x) - 1, -1, -1):
         for i in range(k + 1, len(x)):
             x[k] += x[i] * block[i, k]
 
 
-@njit(cache=True)
+@jit
 def _forward_upper(block, pivot, x, root):
     """x becomes a / d, its effect on later pivots added; the last pivot of the root is left to the caller."""
     n = len(x)
@@ -260,7 +260,7 @@ def _forward_upper(block, pivot, x, root):
             x[j] += x[k] * block[k, j]
 
 
-@njit(cache=True)
+@jit
 def _backward_upper(block, pivot, x, root, at_last):
     n = len(x)
     for k in range(n - 1, -1, -1):
@@ -300,7 +300,7 @@ def dissect(rates: sparse.csr_array, last: int) -> tuple[np.ndarray, np.ndarray,
     return order, bounds, parents
 
 
-@njit(cache=True)
+@jit
 def _dissect(indptr, indices, vertices, n, leaf):
     """Recursive level-set bisection with an explicit stack; fronts come out parents first and are renumbered at the
     end.
@@ -357,7 +357,7 @@ def _dissect(indptr, indices, vertices, n, leaf):
     return order, bounds, parents
 
 
-@njit(cache=True)
+@jit
 def _levels(indptr, indices, member, mark, level, queue, seed):
     """Breadth-first levels of the marked subgraph from `seed`, into level and queue; the number of vertices reached.
 
@@ -379,7 +379,7 @@ def _levels(indptr, indices, member, mark, level, queue, seed):
     return tail
 
 
-@njit(cache=True)
+@jit
 def _split(indptr, indices, member, mark, level, queue, reached, order, start, stop):
     """Rearrange order[start:stop] into (part one, part two, separator); where parts two and the separator begin."""
     if reached < stop - start:  # not connected: the component against the rest, no separator

@@ -301,10 +301,10 @@ def _fill(law, products, sizes):
 def _recursion():
     """`_fill`, compiled where numba is to be had (imported only when first needed)."""
     try:
-        from numba import njit
+        from mmmodel.compiled import jit
     except ImportError:
         return _fill
-    return njit(cache=True)(_fill)
+    return jit(_fill)
 
 
 # Checks.

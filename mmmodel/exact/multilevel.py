@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from mmmodel.compiled import jit
 from mmmodel.exact.elimination import Elimination, dissect
 from mmmodel.exact.products import signed, sweep, unsigned
 
@@ -128,7 +128,7 @@ class Multilevel:
         return x, defect
 
 
-@njit(cache=True)
+@jit
 def _dense_solve(indptr, source, rate, exits, a):
     """x with x A = a by elimination without subtraction."""
     n = len(exits)
@@ -165,7 +165,7 @@ def _with_sink(level: Level) -> sparse.csr_array:
     )
 
 
-@njit(cache=True)
+@jit
 def _defect(indptr, source, rate, out, a, x, of_source):
     worst = 0.0
     for j in range(len(out)):
@@ -177,7 +177,7 @@ def _defect(indptr, source, rate, out, a, x, of_source):
     return worst
 
 
-@njit(cache=True)
+@jit
 def _aggregate(indptr, source, rate, out):
     """(group, count): every state joins a neighbourhood of strongly joined states (Vanek, Mandel & Brezina's greedy
     scheme).
@@ -223,7 +223,7 @@ def _aggregate(indptr, source, rate, out):
     return group, count
 
 
-@njit(cache=True)
+@jit
 def _coarse_pattern(indptr, source, group, count):
     """Coarse rates by target: (indptr, source) and, for each fine rate, the coarse entry it adds to."""
     n = len(group)
@@ -260,7 +260,7 @@ def _coarse_pattern(indptr, source, group, count):
     return coarse_indptr, coarse_source[:used].copy(), goes_to
 
 
-@njit(cache=True)
+@jit
 def _coarse_rates(
     indptr, source, rate, exits, x, group, goes_to, coarse_indptr, coarse_source, coarse_rate, coarse_exits, coarse_out
 ):

@@ -6,8 +6,9 @@ A chain of n states is stored row by row (indptr, indices, data), as in scipy's 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy import sparse
+
+from mmmodel.compiled import jit
 
 
 def part(rates: sparse.csr_array, members: np.ndarray) -> sparse.csr_array:
@@ -30,7 +31,7 @@ def can_reach(rates: sparse.csr_array, targets: np.ndarray) -> np.ndarray:
     return reached(*_sources(rates.indptr, rates.indices), targets, np.zeros(0, dtype=np.bool_))
 
 
-@njit(cache=True)
+@jit
 def row_starts(indptr, indices, members, place):
     """Where the rows of the members begin once only transitions to states with a place >= 0 are kept: (members + 1,)."""
     stored, start = 0, np.zeros(len(members) + 1, dtype=indptr.dtype)
@@ -42,7 +43,7 @@ def row_starts(indptr, indices, members, place):
     return start
 
 
-@njit(cache=True)
+@jit
 def _part(indptr, indices, data, members, place):
     m, start = len(members), row_starts(indptr, indices, members, place)
     stored = start[m]
@@ -56,7 +57,7 @@ def _part(indptr, indices, data, members, place):
     return start, column, value
 
 
-@njit(cache=True)
+@jit
 def _incoming(indptr, indices, data, o):
     n = len(indptr) - 1
     start = np.zeros(n, dtype=indptr.dtype)
@@ -82,7 +83,7 @@ def _incoming(indptr, indices, data, o):
     return start, source, rate
 
 
-@njit(cache=True)
+@jit
 def _sources(indptr, indices):
     """The pattern by target."""
     n = len(indptr) - 1
@@ -99,7 +100,7 @@ def _sources(indptr, indices):
     return start, source
 
 
-@njit(cache=True)
+@jit
 def reached(indptr, indices, sources, barred):
     """(n,) mask of the states that the sources can reach, themselves included, without entering a barred one (none if empty)."""
     n, found = len(indptr) - 1, 0

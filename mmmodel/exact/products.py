@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from mmmodel.compiled import jit
 
 SHORT = 6  # mean length of a run below which rows are faster
 BLOCK = 64  # terms that are summed before they are added to a sum of such blocks
@@ -67,7 +68,7 @@ def signed(indices: np.ndarray) -> np.ndarray:
     return indices.view(f"i{indices.itemsize}")
 
 
-@njit(cache=True)
+@jit
 def _runs(indptr, indices):
     """(start, base, distance) of the runs, missing entries filled up with zeros; all empty if they are short."""
     n, count, used = len(indptr) - 1, 0, 0
@@ -100,7 +101,7 @@ def _runs(indptr, indices):
     return start[: count + 1].copy(), base[: count + 1].copy(), distance[:used].copy()
 
 
-@njit(cache=True)
+@jit
 def _merge(own, width, indices, begin, end, j, both):
     """The union of a run's distances and a row's, in order; its size, WIDE + 1 if there is no room for it."""
     x, found = 0, 0
@@ -118,7 +119,7 @@ def _merge(own, width, indices, begin, end, j, both):
     return found
 
 
-@njit(cache=True)
+@jit
 def _values(indptr, indices, data, start, base, distance):
     size = 0
     for r in range(len(start) - 1):
@@ -136,7 +137,7 @@ def _values(indptr, indices, data, start, base, distance):
     return values
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def once(form, scale, v, keep, new):
     """new <- scale * v + keep * new + M v."""
     if len(form.start) == 0:
@@ -170,7 +171,7 @@ def once(form, scale, v, keep, new):
             d, q = d + m, q + 1
 
 
-@njit(cache=True)
+@jit
 def _series(form, scale, keep, before, here, total, coefficients):
     for c in coefficients:
         once(form, scale, here, keep, before)
@@ -179,7 +180,7 @@ def _series(form, scale, keep, before, here, total, coefficients):
         before, here = here, before
 
 
-@njit(cache=True)
+@jit
 def walk(form, stay, v, new, total, weights, gates, gate_rates, flows):
     """For each weight w: total += w * v, the flow through the gates is noted, v <- stay * v + M v; v and new change roles."""
     for k in range(len(weights)):
@@ -191,7 +192,7 @@ def walk(form, stay, v, new, total, weights, gates, gate_rates, flows):
         v, new = new, v
 
 
-@njit(cache=True)
+@jit
 def flow(gates, gate_rates, v):
     """sum gate_rates * v[gates], in blocks, so that rounding does not grow with their number."""
     whole = 0.0
@@ -203,7 +204,7 @@ def flow(gates, gate_rates, v):
     return whole
 
 
-@njit(cache=True)
+@jit
 def sweep(indptr, indices, data, out, a, x, backward):
     """x_j <- (a_j + sum_k m_jk x_k) / out_j, one after another (Gauss-Seidel)."""
     n = len(out)

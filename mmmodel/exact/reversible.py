@@ -29,9 +29,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from mmmodel.compiled import jit
 from mmmodel.exact.pattern import row_starts
 from mmmodel.exact.products import Product, once
 
@@ -75,7 +75,7 @@ def potential(rates: sparse.csr_array, root: int = 0) -> Potential | None:
     return Potential(weight, exponent, defect) if defect <= DEFECT else None
 
 
-@njit(cache=True)
+@jit
 def _back(indptr, indices, j, i):
     """Where the transition j -> i is stored; -1 if there is none. Rows are sorted."""
     low, high = indptr[j], indptr[j + 1]
@@ -88,7 +88,7 @@ def _back(indptr, indices, j, i):
     return low if low < indptr[j + 1] and indices[low] == i else -1
 
 
-@njit(cache=True)
+@jit
 def _low_part(a, b, product):
     """a b - product, exactly (Dekker)."""
     c = 134217729.0 * a
@@ -98,7 +98,7 @@ def _low_part(a, b, product):
     return ((a1 * b1 - product) + a1 * (b - b1) + (a - a1) * b1) + (a - a1) * (b - b1)
 
 
-@njit(cache=True)
+@jit
 def _tree(indptr, indices, data, root):
     """Weights by breadth-first search; a product and a quotient a step, each with its remainder."""
     n = len(indptr) - 1
@@ -138,7 +138,7 @@ def _tree(indptr, indices, data, root):
     return weight, exponent, True
 
 
-@njit(cache=True)
+@jit
 def _defect(indptr, indices, data, weight, exponent):
     """The largest relative difference of flows one way and back; infinite where a way back is missing."""
     worst, surplus = 0.0, 0
@@ -179,7 +179,7 @@ def bessel_law(z: float, tail: float) -> tuple[np.ndarray, float]:
     return c[: m + 1].copy(), float(beyond[m])
 
 
-@njit(cache=True)
+@jit
 def _miller(z, most):
     a = np.zeros(most + 2)
     a[most] = 1e-300
@@ -224,7 +224,7 @@ class Region:
         return np.maximum(total * self.root, 0.0)
 
 
-@njit(cache=True)
+@jit
 def _symmetric(indptr, indices, data, kept, place):
     """Rows of s_ij = sqrt(q_ij q_ji) within the kept states, and their sums."""
     m, start = len(kept), row_starts(indptr, indices, kept, place).astype(np.int32)
@@ -274,7 +274,7 @@ class Symmetric:
         return x
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _conjugate(form, scale, metric, a, x, tolerance):
     """-scale * x - M x = a in place, preconditioned by the diagonal."""
     n = len(a)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mmmodel.compiled import jit
 from mmmodel.exact.layout import Layout
 from mmmodel.transitions import LEAVES
 
@@ -216,13 +216,13 @@ def enlarge(found: Search) -> Search:
     return Search(keys, table, *states, longer(found.columns, edges, 0), longer(found.rates, edges, 0), found.progress)
 
 
-@njit(cache=True)
+@jit
 def copy(source, target):
     for i in range(len(target)):
         target[i] = source[i]
 
 
-@njit(cache=True)
+@jit
 def push(p, vector, weight):
     """Adds `weight` to a vector of the pile."""
     key = 1469598103934665603
@@ -249,7 +249,7 @@ def push(p, vector, weight):
     p.count[0] += 1
 
 
-@njit(cache=True)
+@jit
 def free_of(t, vector, free):
     """Fills `free` with what is left of each pool."""
     for r in range(t.pools):
@@ -258,7 +258,7 @@ def free_of(t, vector, free):
             free[r] -= vector[s] * t.slot[s, HOLDS + r]
 
 
-@njit(cache=True)
+@jit
 def fits(t, at, free):
     for r in range(t.pools):  # noqa: SIM110  (numba compiles no generators)
         if free[r] < t.place[at, NEEDS + r]:
@@ -266,7 +266,7 @@ def fits(t, at, free):
     return True
 
 
-@njit(cache=True)
+@jit
 def full(t, vector, station):
     if station < 0:
         return False
@@ -276,7 +276,7 @@ def full(t, vector, station):
     return busy >= t.station[station, SERVERS]
 
 
-@njit(cache=True)
+@jit
 def arrive(t, vector, at, cls, weight, out, w):
     """A request arrives at position `at`; the outcomes are pushed on `out`. Uses up `vector`."""
     if at == LEAVES:
@@ -299,7 +299,7 @@ def arrive(t, vector, at, cls, weight, out, w):
     push(out, vector, weight)
 
 
-@njit(cache=True)
+@jit
 def leave(t, vector, slot, weight, out, w):
     """A request leaves a slot: its server takes the next one at random, and it goes on. Uses up `vector`."""
     place = t.slot[slot, PLACE]
@@ -326,7 +326,7 @@ def leave(t, vector, slot, weight, out, w):
                 arrive(t, w.another, to, cls, weight * t.weight[m] * vector[queue] / total, out, w)
 
 
-@njit(cache=True)
+@jit
 def unjoin(t, vector, slot):
     """Takes the one who has wanted longest out of the slot."""
     vector[slot] -= 1
@@ -339,7 +339,7 @@ def unjoin(t, vector, slot):
         vector[t.size - 1] = 0
 
 
-@njit(cache=True)
+@jit
 def choose(t, vector, w):
     """Fills `fitting` with the slots of which one request may be granted next: (how many slots, how many requests).
 
@@ -378,7 +378,7 @@ def choose(t, vector, w):
     return found, total
 
 
-@njit(cache=True)
+@jit
 def refuse(t, vector, slot, weight, out, w):
     """A request that does not fit and may not wait is lost for a time or goes elsewhere. Uses up `vector`."""
     place = t.slot[slot, PLACE]
@@ -390,7 +390,7 @@ def refuse(t, vector, slot, weight, out, w):
         arrive(t, vector, t.place[place, REFUSED], t.place[place, CLASS], weight, out, w)
 
 
-@njit(cache=True)
+@jit
 def grant(t, level, after, done, w):
     """Refusals and grants on every vector of the pile `level`, until nothing fits; what is left is pushed on `done`."""
     while level.count[0]:
@@ -412,7 +412,7 @@ def grant(t, level, after, done, w):
         level, after = after, level
 
 
-@njit(cache=True)
+@jit
 def deadlocked(t, vector, w):
     """Whether some waiting requests that hold something could not take even if every other one finished."""
     stuck = 0
@@ -437,7 +437,7 @@ def deadlocked(t, vector, w):
     return 0
 
 
-@njit(cache=True)
+@jit
 def begin(t, vector, others, w):
     """The law at time 0, in `done`: `vector` has the requests that want their first step, `others` arrive at theirs (positions)."""
     level, after = w.level, w.after
@@ -451,7 +451,7 @@ def begin(t, vector, others, w):
     grant(t, level, after, w.done, w)
 
 
-@njit(cache=True)
+@jit
 def expand_one(t, vector, w):
     """The states after `vector`, with rates, in `done`; completions in `left`."""
     w.level.count[0] = 0
@@ -470,7 +470,7 @@ def expand_one(t, vector, w):
     grant(t, w.level, w.after, w.done, w)
 
 
-@njit(cache=True)
+@jit
 def find(keys, table, key):
     """Where in `table` the key's number is, or would go."""
     last = len(table) - 1
@@ -491,13 +491,13 @@ def find(keys, table, key):
     return at
 
 
-@njit(cache=True)
+@jit
 def insert_all(keys, table, count):
     for number in range(count):
         table[find(keys, table, keys[number])] = number
 
 
-@njit(cache=True)
+@jit
 def number_of(t, found, vector, w):
     """The number of a vector; a new one is added."""
     for k in range(len(w.key)):
@@ -514,7 +514,7 @@ def number_of(t, found, vector, w):
     return found.table[at]
 
 
-@njit(cache=True)
+@jit
 def expand(t, found, w):
     """Expands states from the first that is not, until all are or there is no room: DONE, PILE_FULL or ROOM.
 

@@ -29,9 +29,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from mmmodel.compiled import jit
 from mmmodel.exact.products import BLOCK, Product, flow, unsigned, walk
 from mmmodel.exact.reversible import law_at, potential
 
@@ -351,7 +351,7 @@ class Walk:
         return 1 - after / self.v, float(self.exits @ self.v)
 
 
-@njit(cache=True)
+@jit
 def _region(indptr, indices, v, new, near, rows, drop, hops):
     """States with v >= drop and those within some hops, in index order; mass below `drop` is removed and returned as
     lost.
@@ -384,7 +384,7 @@ def _region(indptr, indices, v, new, near, rows, drop, hops):
     return np.flatnonzero(near), lost
 
 
-@njit(cache=True)
+@jit
 def _steps(indptr, indices, data, stay, rows, v, new, total, weights, gates, gate_rates, flows):
     """len(weights) steps on the rows of the region; the roles of v and new change with each."""
     for k in range(len(weights)):

@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from mmmodel.compiled import jit
 
 RANDOM, FIFO, LAST = 0, 1, 2  # grants
 LATEST = np.finfo(np.float64).max
@@ -64,17 +65,9 @@ WAIT_SINCE, WAIT_INTEGRAL, WAIT_NUMBER = 0, 1, 2
 
 
 def _jit(function=None, *, hot: bool = False):
-    """Compiled once and kept beside the source; where neither that folder nor the user's cache can be written, in memory.
-
-    `hot`: always inlined where it is called.
-    """
-    if function is None:
-        return lambda function: _jit(function, hot=hot)
+    """`hot`: always inlined where it is called."""
     options = {"nogil": True, "error_model": "numpy", "forceinline": hot}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        return numba.njit(**options)(function)
+    return jit(**options) if function is None else jit(function, **options)
 
 
 @intrinsic
