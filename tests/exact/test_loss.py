@@ -1,6 +1,7 @@
 """Loss systems: tables, the definitions summed in Fractions, and what must not break at large numbers."""
 
 import builtins
+import sys
 from fractions import Fraction
 from itertools import product
 from math import comb, factorial, prod
