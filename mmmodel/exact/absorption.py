@@ -12,7 +12,7 @@ from scipy.sparse import csgraph
 
 from mmmodel.exact import measure
 from mmmodel.exact.certified import Certified, Moments, U
-from mmmodel.exact.measure import ITERATED, Measure, eliminated, typical_state
+from mmmodel.exact.measure import ITERATED, Measure, Typical, eliminated, typical
 
 HASTY = 1e-5  # entrywise defect at which the iterative solver stops for what hardly counts in the answer
 SETTLED = 1e-10  # relative error at which an answer that used a hasty part is taken
@@ -42,8 +42,11 @@ class AbsorptionProblem:
         lost = reached & ~hopeful
         self.dead = np.asarray(rates[self.members] @ lost.astype(float)).ravel()
         self.out = np.asarray(self.rates.sum(axis=1)).ravel() + self.exits + self.dead
-        self.last = typical_state(self.rates, int(np.argmax(self.alpha))) if self.size else 0
         self._visits: dict[float, tuple[np.ndarray, np.ndarray, str]] = {}
+
+    @cached_property
+    def typical(self) -> Typical:
+        return typical(self.rates, int(np.argmax(self.alpha)))
 
     @property
     def factors(self) -> Any:
@@ -67,7 +70,7 @@ class AbsorptionProblem:
         if self.size > measure.ELIMINATED and reward.min() > 0:
             from mmmodel.exact.reversible import hitting
 
-            found = hitting(self.rates, self.out, self.exits, reward, self.last)
+            found = hitting(self.rates, self.out, self.exits, reward, self.typical.potential)
             if found is not None and found[1] <= SETTLED:
                 value = float(self.alpha @ found[0])
                 slack = (found[1] + (self.size.bit_length() + 60) * U) * value
@@ -106,7 +109,7 @@ class AbsorptionProblem:
         numbers. What does not leave before the first visit comes to o: where little does, alpha_o + sum_i w_i q_io is
         taken as sum alpha - sum_i w_i e_i.
         """
-        o, ends = self.last, self.exits + self.dead
+        o, ends = self.typical.state, self.exits + self.dead
         y, y_error, method = self.returns
         loss = float(y @ ends)
         relative = float(y_error @ ends) / loss
@@ -135,7 +138,7 @@ class AbsorptionProblem:
 
     @cached_property
     def measure(self) -> Measure:
-        return Measure(self.rates, self.exits + self.dead, self.last)
+        return Measure(self.rates, self.exits + self.dead, self.typical)
 
     def moments(self) -> Moments:
         if not self.size:
@@ -178,7 +181,7 @@ class AbsorptionProblem:
             return None
         members = np.flatnonzero(reached_from(self.rates, self._slowest_class()))
         rates, exits = self.rates[members][:, members], (self.exits + self.dead)[members]
-        factors = eliminated(rates, exits, typical_state(rates, 0))
+        factors = eliminated(rates, exits, typical(rates, 0).state)
         x, best = np.full(len(members), 1.0 / len(members)), None
         for _ in range(200):
             z = factors.solve_left(x)
@@ -229,7 +232,7 @@ def _decay_of_class(rates: sparse.csr_array, exits: np.ndarray, tolerance: float
     """Smallest eigenvalue of A of an irreducible class by inverse iteration; min x/z <= nu <= max x/z for any x > 0, z
     = A^-1 x.
     """
-    factors = eliminated(rates, exits, typical_state(rates, 0))
+    factors = eliminated(rates, exits, typical(rates, 0).state)
     x, low, high = np.ones(rates.shape[0]), 0.0, math.inf
     for _ in range(sweeps):
         z = factors.solve(x)

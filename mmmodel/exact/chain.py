@@ -52,6 +52,7 @@ Reward = Callable[[Any], float] | np.ndarray  # a value per unit of time in a st
 
 LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python objects for each
 BYTES_PER_STATE = 600
+SUMMED = 200 * U  # relative error of numpy's sum of terms >= 0, which it adds in pairs and blocks of 128, and of its factors
 ASK = 2**16  # states beyond which memory is asked for before there are more
 
 
@@ -251,19 +252,19 @@ class Chain:
         """
         if exact:
             return Law(zip(self.states, self._exact_chain().stationary()), 0.0, 0.0, "rational elimination")
-        pi, relative = self.stationary_vector(), self._cache["stationary_error"]
-        return Law(zip(self.states, pi.tolist()), relative[0], relative[0], relative[1])
+        pi, (error, method) = self.stationary_vector(), self._cache["stationary_error"]
+        relative = float(np.divide(error, pi, out=np.zeros(len(pi)), where=pi > 0).max())
+        return Law(zip(self.states, pi.tolist()), relative, float(error.sum()), method)
 
     def stationary_vector(self) -> np.ndarray:
         """The stationary law as an array of shape (n,)."""
         if "stationary" not in self._cache:
-            classes, weights, error = self._recurrent_classes()
-            pi, method = np.zeros(len(self)), "elimination"
+            classes, weights, uncertain = self._recurrent_classes()
+            pi, error, method = np.zeros(len(self)), np.zeros(len(self)), "elimination"
             for members, weight in zip(classes, weights):
                 law, bound, method = stationary_class(self._part(members), _place(members, self.initial))
-                pi[members] = weight * law
-                error = max(error, bound)
-            self._cache["stationary"], self._cache["stationary_error"] = pi, (error + 4 * U, method)
+                pi[members], error[members] = weight * law, weight * (bound * (1 + uncertain) + law * (uncertain + 4 * U))
+            self._cache["stationary"], self._cache["stationary_error"] = pi, (error, method)
         return self._cache["stationary"]
 
     def _recurrent_classes(self) -> tuple[list[np.ndarray], list[float], float]:
@@ -300,12 +301,11 @@ class Chain:
                 (p * Fraction(reward(s)) for s, p in zip(self.states, self._exact_chain().stationary()) if p),
                 Fraction(0),
             )
-        terms = self.stationary_vector() * self._values(reward)
-        value, slack = (
-            float(terms.sum()),
-            float(np.abs(terms).sum()) * (self._cache["stationary_error"][0] + len(self) * U),
-        )
-        return Certified(value, value - slack, value + slack, self._cache["stationary_error"][1])
+        values = self._values(reward)
+        terms, (error, method) = self.stationary_vector() * values, self._cache["stationary_error"]
+        size = np.abs(values)
+        value, slack = float(terms.sum()), float(error @ size) * (1 + len(self) * U) + float(np.abs(terms).sum()) * SUMMED
+        return Certified(value, value - slack, value + slack, method)
 
     def flow(self, select: Callable[[Any, Any], bool], exact: bool = False) -> Certified | Fraction:
         """Stationary rate (1/s) of the transitions with select(state, successor): a throughput."""
@@ -394,7 +394,7 @@ class Chain:
         return transient(self.rates, self.initial, _time(t), tolerance, self._stationary_and_error)
 
     def _stationary_and_error(self) -> tuple[np.ndarray, float]:
-        return self.stationary_vector(), self._cache["stationary_error"][0]
+        return self.stationary_vector(), float(self._cache["stationary_error"][0].sum())
 
     def quasi_stationary_rate(self, event: Event) -> Certified:
         """Rate nu (1/s) at which P(event not yet) decays in the end: ~ c exp(-nu t); 1/nu is the mean time once the

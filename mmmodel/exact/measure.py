@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -15,6 +15,7 @@ from mmmodel.exact.certified import U
 ELIMINATED = 30_000  # states up to which a chain is always solved by elimination
 ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
 CERTIFIED = 1e-9  # relative error up to which its certified result is taken
+STEPS, EFFORT = 2000, 100_000_000  # of the walk that looks for a typical state: steps, and transitions in all
 SMALLER = "lump equal requests into counts, bound the question (mm.throughput_bounds), or simulate (mmmodel.simulation, splitting if rare)"
 
 
@@ -24,8 +25,8 @@ class Measure:
     Elimination where it is cheap; multilevel aggregation for a large chain, if the lemma certifies its result.
     """
 
-    def __init__(self, rates: sparse.csr_array, ends: np.ndarray, o: int):
-        self.rates, self.ends, self.o = rates, ends, o
+    def __init__(self, rates: sparse.csr_array, ends: np.ndarray, typical: Typical):
+        self.rates, self.ends, self.o, self.potential = rates, ends, typical.state, typical.potential
         self.by_target = rates.T  # a view
         self.out = np.asarray(rates.sum(axis=1)).ravel() + ends
         self.widest = int(np.bincount(rates.indices, minlength=1).max()) + int(np.diff(rates.indptr).max(initial=0)) + 4
@@ -75,12 +76,11 @@ class Measure:
     def balanced(self) -> np.ndarray | None:
         """The stationary measure by detailed balance, 1 at o: exact for a reversible chain that nothing leaves, and otherwise
         a start. None if there is none, if it is not wanted, or has too wide a range."""
-        if self.multilevel is None:
-            return None
-        from mmmodel.exact.reversible import TINIEST, potential
+        from mmmodel.exact.reversible import TINIEST
 
-        found = potential(self.rates, self.o)
-        law = found.law() if found is not None else np.zeros(1)
+        if self.multilevel is None or self.potential is None:
+            return None
+        law = self.potential.law()
         return law / law[self.o] if law.min() > TINIEST else None
 
     @cached_property
@@ -137,22 +137,57 @@ class Measure:
         return np.insert(x, self.o, 0.0)
 
 
-def stationary_class(rates: sparse.csr_array, start: int) -> tuple[np.ndarray, float, str]:
-    """Stationary law of an irreducible chain, a bound on the relative error of every entry, and what gave the bound."""
+def stationary_class(rates: sparse.csr_array, start: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Stationary law of an irreducible chain, bounds on the absolute error of each entry, and what gave the bounds."""
     n = rates.shape[0]
     if n == 1:
-        return np.ones(1), 0.0, "a single state"
-    y, error, method = Measure(rates, np.zeros(n), typical_state(rates, start)).from_state()
+        return np.ones(1), np.zeros(1), "a single state"
+    y, error, method = Measure(rates, np.zeros(n), typical(rates, start)).from_state()
     total = float(y.sum())
-    return y / total, float((error / y).max()) + float(error.sum()) / total + (n.bit_length() + 130) * U, method
+    law = y / total
+    return law, error / total + law * (float(error.sum()) / total + (n.bit_length() + 130) * U), method
 
 
-def typical_state(rates: sparse.csr_array, start: int) -> int:
-    """A state that the chain is often in: a climb from the start along i -> j while q_ij > q_ji, as if pi_i q_ij =
-    pi_j q_ji.
+class Typical(NamedTuple):
+    """A state that the chain is often in, and its weights by detailed balance where they were asked for and exist."""
+
+    state: int
+    potential: Any
+
+
+def typical(rates: sparse.csr_array, start: int) -> Typical:
+    """The likeliest state of a large reversible chain; of others, the likeliest after some steps from `start`.
 
     Any state is right; one that is visited often makes the intervals narrow.
     """
+    if rates.shape[0] > ELIMINATED:
+        from mmmodel.exact.reversible import potential
+
+        found = potential(rates, start)
+        if found is not None:
+            return Typical(int(np.argmax(found.law())), found)
+    return Typical(_walked(rates, _climbed(rates, start)), None)
+
+
+def _walked(rates: sparse.csr_array, start: int) -> int:
+    """The likeliest state after STEPS steps of uniformization, or as many as EFFORT transitions allow."""
+    from mmmodel.exact.products import Product, walk
+
+    n, out = rates.shape[0], np.asarray(rates.sum(axis=1)).ravel()
+    steps = min(STEPS, EFFORT // max(rates.nnz, 1))
+    if not steps or not out.any():
+        return start
+    by_target, rate = sparse.csr_array(rates.T), 1.02 * float(out.max())
+    by_target.sort_indices()
+    product = Product(by_target.indptr, by_target.indices, by_target.data / rate)
+    v, new, total, none = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(0)
+    v[start] = 1.0
+    walk(product.form, 1 - out / rate, v, new, total, np.zeros(steps), none.astype(np.int64), none, np.zeros(steps))
+    return int(np.argmax(v + new))
+
+
+def _climbed(rates: sparse.csr_array, start: int) -> int:
+    """A climb from the start along i -> j while q_ij > q_ji, as if pi_i q_ij = pi_j q_ji."""
     by_target = sparse.csc_array(rates)
     here = start
     for _ in range(rates.shape[0]):

@@ -306,18 +306,17 @@ def _conjugate(form, scale, metric, a, x, tolerance):
 
 
 def hitting(
-    rates: sparse.csr_array, out: np.ndarray, exits: np.ndarray, reward: np.ndarray, root: int
+    rates: sparse.csr_array, out: np.ndarray, exits: np.ndarray, reward: np.ndarray, found: Potential | None
 ) -> tuple[np.ndarray, float] | None:
     """(h, bound on the relative error of each entry): what is collected of a reward > 0 from each state on until the exits, where
     the chain before is reversible and the answer is not rare.
 
     A h = reward, A = diag(out) - Q an M-matrix: if |reward - A h| <= eps reward, entry by entry, then |h - true| <= eps times true.
     The right-hand side is as large as the reward and the terms as large as out * h, so that rounding leaves out * h * u of eps: None
-    where that is too much. exits: (n,) rates out of the chain, which are in `out`. root: where the search for weights begins.
+    where that is too much, or where there are no weights. exits: (n,) rates out of the chain, which are in `out`.
     """
     from mmmodel.exact.multilevel import Multilevel
 
-    found = potential(rates, root)
     if found is None:
         return None
     pi, roundoff = found.law(), (int(np.diff(rates.indptr).max(initial=0)) + 6) * U

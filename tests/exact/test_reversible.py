@@ -211,7 +211,7 @@ def test_hitting_times_are_within_their_bound(load):
     assert reversible.potential(problem.rates) is not None
     with mpmath.workdps(40):
         for reward in (np.ones(problem.size), np.linspace(1.0, 3.0, problem.size)):
-            h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, reward, 0)
+            h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, reward, reversible.potential(problem.rates))
             exact = mpmath.lu_solve(dense(problem), mpmath.matrix(reward.tolist()))
             errors = [abs(mpmath.mpf(float(x)) / y - 1) for x, y in zip(h, exact)]
             assert max(errors) <= bound <= 1e-10
@@ -220,17 +220,17 @@ def test_hitting_times_are_within_their_bound(load):
 def test_bound_of_hitting_times_sees_a_wrong_answer(monkeypatch):
     """Conjugate gradients and cycles that stop early: the bound grows with the error, and holds."""
     _, problem = ending(1.5, 20)
-    exact, _ = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0)
+    exact, _ = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates))
     monkeypatch.setattr(reversible, "FINEST", 0.03)
     monkeypatch.setattr(reversible, "SHARP", 1e-3)
-    h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0)
+    h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates))
     assert 1e-6 < float(np.abs(h / exact - 1).max()) <= bound
 
 
 def test_rare_hitting_times_are_left_to_others():
     """1e-20 of the flow: terms of the size of the answer would leave no digit of the reward."""
     _, problem = ending(1e-4)
-    assert reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), 0) is None
+    assert reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates)) is None
 
 
 @pytest.mark.parametrize(("load", "t"), [(0.8, 4.0), (0.8, 60.0), (1.5, 6.0)])

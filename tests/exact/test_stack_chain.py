@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmmodel.exact import memory
+from mmmodel.exact import measure, memory
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 from mmmodel.exact.layout import GRANTS, Layout
@@ -368,3 +368,13 @@ def test_exploration_stops_before_memory_is_full(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10_000)
     with pytest.raises(StateSpaceTooLarge, match=r"exploring more than [\d,]+ states takes about .*; ask at a smaller depth"):
         stack_chain(system)
+
+
+def test_throughput_of_a_deep_stack_is_certified_to_eleven_digits():
+    """The climb along single transitions ends in a state that is hardly ever visited; from there the certificate has two digits."""
+    made = stack_chain(THREE.stack.system(depth=20, reserve=163))
+    assert made.throughput().relative_error < 1e-11
+    rates = made.chain.rates
+    share = made.chain.stationary_vector()
+    assert share[measure._climbed(rates, 0)] < 1e-6 * share.max()
+    assert share[measure.typical(rates, 0).state] > 0.5 * share.max()
