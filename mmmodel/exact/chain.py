@@ -43,8 +43,8 @@ from scipy.sparse import csgraph
 from mmmodel.exact import memory
 from mmmodel.exact.absorption import AbsorptionProblem, reached_from
 from mmmodel.exact.certified import Certified, Law, Moments, State, U
-from mmmodel.exact.measure import SMALLER, eliminated, stationary_class
-from mmmodel.exact.memory import StateSpaceTooLarge
+from mmmodel.exact.measure import eliminated, stationary_class
+from mmmodel.exact.memory import SMALLER, StateSpaceTooLarge
 
 Successors = Callable[[Any], Iterable[tuple[State, Real]]]
 Event = Callable[[Any], bool] | np.ndarray  # a predicate of a state, or a mask of shape (n,)

@@ -16,7 +16,6 @@ ELIMINATED = 30_000  # states up to which a chain is always solved by eliminatio
 ITERATED = 1e-13  # entrywise defect at which the iterative solver stops
 CERTIFIED = 1e-9  # relative error up to which its certified result is taken
 STEPS, EFFORT = 2000, 100_000_000  # of the walk that looks for a typical state: steps, and transitions in all
-SMALLER = "lump equal requests into counts, bound the question (mm.throughput_bounds), or simulate (mmmodel.simulation, splitting if rare)"
 
 
 class Measure:
@@ -125,7 +124,7 @@ class Measure:
         from mmmodel.exact.multilevel import Multilevel
         from mmmodel.exact.pattern import incoming
 
-        memory.require(memory.need(memory.ITERATED, self.rates.nnz, n), f"solving {n} states by multilevel aggregation", SMALLER)
+        memory.require(memory.need(memory.ITERATED, self.rates.nnz, n), f"solving {n} states by multilevel aggregation", memory.SMALLER)
 
         to_o = self.rates[:, [self.o]].toarray().ravel()
         return Multilevel(*incoming(self.rates, self.o), self._without(self.ends + to_o), self._without(self.out))

@@ -11,6 +11,7 @@ from pathlib import Path
 STORED = (24, 60)  # bytes a transition and a state while a chain is built with arrays
 ITERATED = (36, 200)  # multilevel aggregation with its certificate
 WALKED = (20, 80)  # a law at a time
+SMALLER = "lump equal requests into counts, bound the question (mm.throughput_bounds), or simulate (mmmodel.simulation, splitting if rare)"
 SPARED = 0.95  # share of what is available that a question may take
 
 

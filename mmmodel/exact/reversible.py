@@ -32,6 +32,7 @@ import numpy as np
 from scipy import sparse
 
 from mmmodel.compiled import jit
+from mmmodel.exact import memory
 from mmmodel.exact.pattern import row_starts
 from mmmodel.exact.products import Product, once
 
@@ -323,6 +324,7 @@ def hitting(
     flow = float(pi @ exits)
     if not (flow * SHARP > roundoff * float(out.max()) and pi.min() > TINIEST):  # 1 / flow is about h
         return None
+    memory.require(memory.need(memory.ITERATED, rates.nnz, len(out)), f"solving {len(out)} states by conjugate gradients", memory.SMALLER)
     h = Symmetric(Product(rates.indptr, rates.indices, rates.data), out, pi).solve(reward, FINEST)
     # conjugate gradients do not see states that are rare. pi h solves the same system from the left, where cycles see all alike
     h *= pi

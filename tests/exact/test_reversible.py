@@ -148,12 +148,15 @@ def test_memory_is_asked_for_before_it_is_taken(monkeypatch):
 
 def test_a_solve_that_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr(measure, "ELIMINATED", 100)
-    chain = loss_system(40, (2.0, 3.0, 4.0), (1.0, 1.0, 1.0))
+    chain, busy = loss_system(40, (2.0, 3.0, 4.0), (1.0, 1.0, 1.0)), loss_system(40, (20.0, 10.0, 10.0), (1.0, 1.0, 1.0))
     monkeypatch.setattr(memory, "available", lambda: 1_000_000)
     with pytest.raises(StateSpaceTooLarge, match="solving 12341 states by multilevel aggregation takes about .* simulate"):
         chain.stationary_vector()
     with pytest.raises(StateSpaceTooLarge, match="the law of 12341 states at a time"):
         chain.transient_vector(1.0)
+    problem = busy._problem(busy.coordinates.sum(axis=1) == 40)
+    with pytest.raises(StateSpaceTooLarge, match="solving 11480 states by conjugate gradients takes about .* simulate"):
+        problem.accumulated(np.ones(problem.size))
     monkeypatch.setattr(memory, "available", lambda: None)  # not to be read: nothing is refused
     assert chain.stationary_vector().sum() == pytest.approx(1)
 
