@@ -25,7 +25,8 @@ run: $(VENV)/ok ## size a real stack: verdict, executed notebook, figures
 	$(BIN)/python -m mmmodel size $(STACK) --reserve $(RESERVE) --host $(HOST)
 	$(BIN)/python -m mmmodel run 09-size-my-stack -p stack=$(STACK) -p reserve=$(RESERVE) -p host=$(HOST) -o $(OUT)
 
-test: lint test-package test-notebooks ## everything that CI runs
+test: lint ## everything that CI runs, two things at a time
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-package test-notebooks
 
 lint: $(VENV)/ok ## ruff
 	$(BIN)/ruff check .

@@ -259,22 +259,6 @@ def test_without_numba_the_plain_loop_serves_and_says_so(monkeypatch):
     assert plain.time_to_deadlock == compiled.time_to_deadlock
 
 
-def test_where_nothing_can_be_cached_it_compiles_in_memory(monkeypatch):
-    from mmmodel.simulation import kernel
-
-    asked = []
-
-    def njit(**options):
-        asked.append(options.get("cache", False))
-        if asked[-1]:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(kernel.numba, "njit", njit)
-    assert kernel._jit(abs) is abs
-    assert asked == [True, False]
-
-
 def test_early_release_is_searched_where_greed_cannot_decide():
     """Chunks 2 then 1, of which the first gives 1 back: two at once can finish in one order alone; the loop asks the search."""
     early = stack(
