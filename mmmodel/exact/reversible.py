@@ -40,8 +40,8 @@ TINY, HUGE = 2.0**-100, 2.0**100  # rates that need no exponents of their own
 RENEWED = 2.0**200  # weights whose exponent is taken out of them
 DEFECT = 1e-13  # relative defect of detailed balance up to which a chain is taken for reversible
 FAR = 900  # binary exponents below the largest weight at which a state is never followed
-FORGET = 128  # steps of uniformization by which a start that is too unlikely for the symmetric matrix is forgotten
-FORGOTTEN = 8  # times that this is tried
+FORGET = 96  # steps of uniformization by which a start that is too unlikely for the symmetric matrix is forgotten
+FORGOTTEN = 6  # times that this is tried, each for twice as long
 MOST = 2000  # steps of conjugate gradients
 FINEST = 1e-14  # weighted residual at which they end where nothing refines it but sweeps
 SHARP = 1e-11  # relative defect at which a system of hitting times is solved
@@ -380,8 +380,8 @@ def law_at(
         if done is not None:
             v, more, gone = done
             piece *= 16
-        elif tried < FORGOTTEN and 2 * FORGET < uniform * left:
-            gone, tried = FORGET / uniform, tried + 1
+        elif tried < FORGOTTEN and 2 * FORGET * 2**tried < uniform * left:
+            gone, tried = FORGET * 2**tried / uniform, tried + 1
             v, more = short(v, gone, tolerance / 8)
         else:
             gone = left
@@ -411,6 +411,10 @@ def _piece(
 
     None where rounding would cost more digits than uniformization loses.
     """
+    some, widest = v > 0, 2 * int(np.diff(rates.indptr).max(initial=0)) + 6
+    # less than the bound of rounding below, whatever the region: there is no need to build it
+    if 160 * U * float(np.linalg.norm(v[some] / root[some])) > max(tolerance / 8, 4 * float(out.max()) * left * widest * U):
+        return None
     rare = np.minimum(np.frexp(pi.max())[1] - np.frexp(pi)[1], FAR + 1)
     # limit: what a stationary start would lose by leaving the states with rare < limit, and what starts outside, is little
     limit = max(_least_cut(rare, size, tolerance / 64) for size in (pi * (1 + left * out), v)) if not ends else FAR + 1

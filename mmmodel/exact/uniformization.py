@@ -65,7 +65,10 @@ def poisson_weights(mean: float, tail: float = 1e-18) -> tuple[int, np.ndarray, 
     weights /= weights.sum()
     below = 0.0 if first == 0 else float(weights[0]) * first / max(mean - first, 1.0)
     above = float(weights[-1]) * mean / max(last - mean, 1.0)
-    return first, weights, below + above
+    behind = np.cumsum(weights[::-1])[::-1]  # a weight with all behind it; each costs a step
+    kept = int(np.searchsorted(-behind, -0.5 * tail, side="right"))
+    above += float(behind[kept]) if kept < len(weights) else 0.0
+    return first, weights[:kept], below + above
 
 
 # --- law at a time ----------------------------------------------------------------------------------------------------
