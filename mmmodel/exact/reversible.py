@@ -374,18 +374,16 @@ def law_at(
         return None
     pi = found.law()
     root, uniform = np.sqrt(pi), float(out.max())
-    v, left, error, tried, piece = initial, t, 0.0, 0, PIECE
+    v, left, error, piece = initial, t, 0.0, PIECE
+    forgetting = Forgetting(root, uniform)
     while left > 0:
         done = _piece(rates, out, found.defect, pi, root, v, left, tolerance, piece, ends)
         if done is not None:
             v, more, gone = done
             piece *= 16
-        elif tried < FORGOTTEN and 2 * FORGET * 2**tried < uniform * left:
-            gone, tried = FORGET * 2**tried / uniform, tried + 1
-            v, more = short(v, gone, tolerance / 8)
         else:
-            gone = left
-            v, more = short(v, left, tolerance / 2)
+            gone = forgetting.time(v, left, tolerance)
+            v, more = short(v, gone, tolerance / (8 if gone < left else 2))
         left, error = left - gone if gone < left else 0.0, error + more
         if left > 0 and stationary is not None and float(np.abs(v - pi).sum()) <= tolerance / 4:
             exact, uncertain = stationary()
@@ -393,6 +391,31 @@ def law_at(
             if spread + uncertain <= tolerance / 2:
                 return exact, error + spread + uncertain, "Chebyshev polynomials, ended at a certified stationary law"
     return v, error, "Chebyshev polynomials of the symmetric generator"
+
+
+class Forgetting:
+    """How long to wait until a start is no longer too unlikely for the symmetric matrix.
+
+    log chi falls about as exp(-c t); c is known after the first wait, which takes FORGET transitions.
+    """
+
+    def __init__(self, root: np.ndarray, uniform: float):
+        self.root, self.uniform, self.tried, self.before, self.gone = root, uniform, 0, 0.0, 0.0
+
+    def time(self, v: np.ndarray, left: float, tolerance: float) -> float:
+        """Seconds to wait, at most `left`: all that is left where it is short, or after FORGOTTEN times."""
+        some = v > 0
+        far = math.log(float(np.linalg.norm(v[some] / self.root[some]))) if self.root[some].all() else math.inf
+        least = FORGET / self.uniform
+        gone = least * 2**self.tried
+        if self.tried and 0 < far < self.before < math.inf:
+            goal = max(1.0, math.log(tolerance / (100 * U * self.uniform * left)))
+            wanted = self.gone * 1.1 * math.log(max(far / goal, 1.0)) / math.log(self.before / far)
+            gone = max(least / 4, min(wanted, 4 * gone))
+        if self.tried == FORGOTTEN or 2 * gone > left:
+            return left
+        self.tried, self.before, self.gone = self.tried + 1, far, gone
+        return gone
 
 
 def _piece(

@@ -38,7 +38,7 @@ from mmmodel.exact.reversible import law_at, potential
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
 RENEW = 8  # steps between two looks at which states hold mass; the region reaches as many hops around them
-ALL = 3  # a region that is this part of all states is given up: steps on all of them are faster then
+ALL = 4  # a region that is this part of all states is given up: steps on all of them are faster then
 SMALL = 5000  # states below which nothing is dropped
 CHECK = 256  # steps between two looks at the certificates
 RARE = 1e-2  # probability of an event that is not found as what is missing of a law
