@@ -167,13 +167,15 @@ class Brute:
         if self.most[step.cls] is None or inside < self.most[step.cls]:
             first = self.first[step.cls]
             if step.action == "enters":
-                yield self._with(state, self.arrived(first, self.zero))
+                come = self.arrived(first, self.zero)
+                ways = filter(None, (come, *self._onwards(*(come or (GONE, None)))))
+                yield from (self._with(state, request) for request in ways if self.places[request[0]].step == step.step)
             else:
                 come = self.arrived(first, self.zero)
                 yield from self._move(state, *come, step, state) if come else ()
 
     def _move(self, rest, at, held, step, state):
-        """The request's move `step`; a path may leave out, before and after it, services that give nothing back."""
+        """The request's move `step`; a path may leave out, before and after it, services that give nothing back, and the last ones."""
         for here, holds in ((at, held), *filter(None, self._onwards(at, held))):
             place = self.places[here]
             if (place.cls, place.step) != (step.cls, step.step):
@@ -189,9 +191,17 @@ class Brute:
             for request in (done, *self._onwards(*(done or (GONE, None)))):
                 yield self._with(rest, request)
 
+    def _leaves(self, at):
+        """Does a request in service at `at` leave without waiting again?"""
+        while at != GONE and not self.places[at].never and (self.places[at].served or not any(self.places[at].take)):
+            at = self.places[at].then
+        return at == GONE
+
     def _onwards(self, at, held):
-        """All that a request becomes by services that give nothing back; None once it has left."""
-        while at != GONE and self.places[at].served and not self.places[at].never and not any(self.places[at].give):
+        """All that a request becomes by services that give nothing back, or behind which it waits for nothing; None once it has left."""
+        while at != GONE and self.places[at].served and not self.places[at].never:
+            if any(self.places[at].give) and not self._leaves(at):
+                return
             request = self.finished(at, held)
             yield request
             at, held = request or (GONE, None)
