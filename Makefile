@@ -26,7 +26,8 @@ run: $(VENV)/ok ## size a real stack: verdict, executed notebook, figures
 	$(BIN)/python -m mmmodel run 09-size-my-stack -p stack=$(STACK) -p reserve=$(RESERVE) -p host=$(HOST) -o $(OUT)
 
 test: lint ## everything that CI runs, two things at a time
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-package test-notebooks
+	@echo "tests of the package and of the notebooks run side by side; each speaks when it is done, in about five minutes"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-package test-notebooks
 
 lint: $(VENV)/ok ## ruff
 	$(BIN)/ruff check .
@@ -37,7 +38,7 @@ test-package: $(VENV)/ok ## unit and property tests
 test-notebooks: $(VENV)/ok ## run every notebook and compare its outputs
 	$(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=120 -p no:cacheprovider notebooks
 
-verify: $(VENV)/ok ## slow verification: exhaustive and statistical (half an hour)
+verify: $(VENV)/ok ## slow verification: exhaustive and statistical (an hour and more)
 	$(PYTEST) -m verify --timeout=3600 -s
 
 bench: $(VENV)/ok ## benchmarks, with peers measured in the same run

@@ -410,7 +410,7 @@ class Forgetting:
         gone = least * 2**self.tried
         if self.tried and 0 < far < self.before < math.inf:
             goal = max(1.0, math.log(tolerance / (100 * U * self.uniform * left)))
-            wanted = self.gone * 1.1 * math.log(max(far / goal, 1.0)) / math.log(self.before / far)
+            wanted = self.gone * 1.05 * math.log(max(far / goal, 1.0)) / math.log(self.before / far)
             gone = max(least / 4, min(wanted, 4 * gone))
         if self.tried == FORGOTTEN or 2 * gone > left:
             return left

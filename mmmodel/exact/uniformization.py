@@ -112,7 +112,7 @@ def uniformized(
     """As `transient`, by uniformization. out: (n,) total rates out, 1/s."""
     rate = SLACK * float(out.max())
     mean = rate * t
-    first, weights, cut = poisson_weights(mean, max(1e-18, tolerance * 1e-3)) if mean <= LONGEST else _endless()
+    first, weights, cut = poisson_weights(mean, max(1e-18, tolerance * 0.05)) if mean <= LONGEST else _endless()
     steps = first + len(weights)
     pi, uncertain = stationary() if stationary is not None and first > 20 * CHECK else (None, 0.0)
     if mean > LONGEST and (pi is None or not pi.all()):
