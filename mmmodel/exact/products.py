@@ -16,11 +16,16 @@ from mmmodel.compiled import jit
 
 SHORT = 6  # mean length of a run below which rows are faster
 BLOCK = 64  # terms that are summed before they are added to a sum of such blocks
+LARGE = 2**21  # entries that no cache holds: 16 MiB
 WIDE = 32  # entries of a row beyond which it is a run of its own
 
 
 class Form(NamedTuple):
     """Runs: rows start[r]..start[r + 1], entries base[r]..base[r + 1] at those distances from the diagonal, values entry by entry.
+
+    Sparing runs, of a matrix that is larger than a cache: most rates do not change along a run, and a step costs what is read for it.
+    Entry q is not 0 in rows low[q]..high[q] of its run only, where it is constant[q], or values[at[q]...] if at[q] >= 0. Otherwise
+    these four are empty.
 
     Rows: start is empty; indptr, indices as of a CSR array, unsigned, since an index that may be negative costs a test each time.
     """
@@ -28,6 +33,10 @@ class Form(NamedTuple):
     start: np.ndarray
     base: np.ndarray
     distance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    at: np.ndarray
+    constant: np.ndarray
     values: np.ndarray
     indptr: np.ndarray
     indices: np.ndarray
@@ -39,10 +48,16 @@ class Product:
     def __init__(self, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray):
         pattern = signed(indptr), signed(indices)
         runs = _runs(*pattern)
-        if len(runs[0]):
-            self.form = Form(*runs, _values(*pattern, data, *runs), *map(unsigned, (indptr[:0], indices[:0])))
+        none, rows = np.zeros(0, dtype=np.int64), map(unsigned, (indptr, indices))
+        spared = none, none, none, np.zeros(0)
+        if not len(runs[0]):
+            self.form = Form(*runs, *spared, data, *rows)
+            return
+        if len(data) > LARGE:
+            *spared, values = _spared(*pattern, data, *runs)
         else:
-            self.form = Form(*runs, data, *map(unsigned, (indptr, indices)))
+            values = _values(*pattern, data, *runs)
+        self.form = Form(*runs, *spared, values, *(part[:0] for part in rows))
 
     def __call__(self, scale: np.ndarray, v: np.ndarray) -> np.ndarray:
         """scale * v + M v."""
@@ -137,6 +152,44 @@ def _values(indptr, indices, data, start, base, distance):
     return values
 
 
+@jit
+def _spared(indptr, indices, data, start, base, distance):
+    """(low, high, at, constant, values) of `Form`."""
+    count, longest, used = len(distance), 0, 0
+    low, high, at = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+    constant, values = np.zeros(count), np.empty(len(data) // 4 + len(start))
+    for r in range(len(start) - 1):
+        longest = max(longest, (start[r + 1] - start[r]) * (base[r + 1] - base[r]))
+    block = np.empty(longest)  # of a run, entry by entry
+    for r in range(len(start) - 1):
+        length, width = start[r + 1] - start[r], base[r + 1] - base[r]
+        block[: length * width] = 0.0
+        for j in range(length):
+            q = 0
+            for s in range(indptr[start[r] + j], indptr[start[r] + j + 1]):
+                while distance[base[r] + q] < indices[s] - start[r] - j:
+                    q += 1
+                block[q * length + j] = data[s]
+        for q in range(width):
+            row, k, begin, end, same = block[q * length : (q + 1) * length], base[r] + q, 0, length, True
+            while begin < end and row[begin] == 0.0:
+                begin += 1
+            while end > begin and row[end - 1] == 0.0:
+                end -= 1
+            for j in range(begin, end):
+                same = same and row[j] == row[begin]
+            low[k], high[k] = begin, end
+            if same:
+                constant[k] = row[begin] if begin < end else 0.0
+                continue
+            while used + end - begin > len(values):
+                values = np.concatenate((values, np.empty(len(values))))
+            at[k] = used
+            values[used : used + end - begin] = row[begin:end]
+            used += end - begin
+    return low, high, at, constant, values[:used].copy()
+
+
 @jit(error_model="numpy")
 def once(form, scale, v, keep, new):
     """new <- scale * v + keep * new + M v."""
@@ -156,6 +209,18 @@ def once(form, scale, v, keep, new):
         x, v_own, s_own = new[a:b], v[a:b], scale[a:b]
         for j in range(m):
             x[j] = s_own[j] * v_own[j] + keep * x[j]
+        for k in range(q, end if len(form.at) else q):
+            f, g, c, values = a + form.low[k], a + form.high[k], form.constant[k], form.at[k]
+            x, vf = new[f:g], v[f + form.distance[k] : g + form.distance[k]]
+            if values < 0:
+                for j in range(g - f):
+                    x[j] += c * vf[j]
+            else:
+                mf = form.values[values : values + g - f]
+                for j in range(g - f):
+                    x[j] += mf[j] * vf[j]
+        if len(form.at):
+            continue
         while q + 3 <= end:  # three at once: x is read and written a third as often
             f, g, h = a + form.distance[q], a + form.distance[q + 1], a + form.distance[q + 2]
             vf, vg, vh = v[f : f + m], v[g : g + m], v[h : h + m]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from mmmodel.exact import products
 from mmmodel.exact.chain import explore_box
 from mmmodel.exact.products import BLOCK, WIDE, Product, flow, sweep, unsigned, walk
 
@@ -51,12 +52,15 @@ MATRICES = {
 }
 
 
-@pytest.fixture(params=MATRICES)
-def matrix(request):
-    made, runs = MATRICES[request.param]
+@pytest.fixture(params=[(name, sparing) for name in MATRICES for sparing in (False, True)], ids=str)
+def matrix(request, monkeypatch):
+    name, sparing = request.param
+    made, runs = MATRICES[name]
     made.sort_indices()
+    monkeypatch.setattr(products, "LARGE", -1 if sparing else 2**21)
     product = Product(made.indptr, made.indices, made.data)
     assert (len(product.form.start) > 0) == runs
+    assert (len(product.form.at) > 0) == (runs and sparing and made.nnz > 0)
     return made, product
 
 
@@ -76,16 +80,30 @@ def test_runs_are_in_reach_and_hold_every_entry(matrix):
     form, n = product.form, made.shape[0]
     if not len(form.start):
         return
-    dense, at = np.zeros((n, n)), 0
+    dense, read, sparing = np.zeros((n, n)), 0, len(form.at) > 0
     for r, begin in enumerate(form.start[:-1]):
-        length = form.start[r + 1] - begin
         for q in range(form.base[r], form.base[r + 1]):
-            rows = np.arange(begin, begin + length)
-            assert 0 <= begin + form.distance[q] <= begin + length - 1 + form.distance[q] < n
-            dense[rows, rows + form.distance[q]] += form.values[at : at + length]
-            at += length
-    assert at == len(form.values)
+            low, high = (form.low[q], form.high[q]) if sparing else (0, form.start[r + 1] - begin)
+            rows = np.arange(begin + low, begin + high)
+            assert begin <= rows[0]
+            assert rows[-1] < form.start[r + 1]
+            assert 0 <= rows[0] + form.distance[q]
+            assert rows[-1] + form.distance[q] < n
+            if sparing and form.at[q] < 0:
+                dense[rows, rows + form.distance[q]] += form.constant[q]
+            else:
+                dense[rows, rows + form.distance[q]] += form.values[read : read + len(rows)]
+                assert not sparing or form.at[q] == read
+                read += len(rows)
+    assert read == len(form.values)
     np.testing.assert_array_equal(dense, made.toarray())
+
+
+def test_rates_that_do_not_change_along_a_run_are_spared(monkeypatch):
+    """Of the four of a state only the deaths of the inner class change."""
+    monkeypatch.setattr(products, "LARGE", 0)
+    made, _ = MATRICES["a pool of 40"]
+    assert 0 < len(Product(made.indptr, made.indices, made.data).form.values) <= made.shape[0]
 
 
 @pytest.mark.parametrize("terms", [0, 1, 2, 5])
