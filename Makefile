@@ -26,7 +26,7 @@ run: $(VENV)/ok ## size a real stack: verdict, executed notebook, figures
 	$(BIN)/python -m mmmodel run 09-size-my-stack -p stack=$(STACK) -p reserve=$(RESERVE) -p host=$(HOST) -o $(OUT)
 
 test: lint ## everything that CI runs, two things at a time
-	@echo "tests of the package and of the notebooks run side by side; each speaks when it is done, in about five minutes"
+	@echo "tests of the package and of the notebooks run side by side; each speaks when it is done, in some five to eight minutes"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-package test-notebooks
 
 lint: $(VENV)/ok ## ruff
