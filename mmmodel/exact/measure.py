@@ -170,19 +170,17 @@ def typical(rates: sparse.csr_array, start: int) -> Typical:
 
 def _walked(rates: sparse.csr_array, start: int) -> int:
     """The likeliest state after STEPS steps of uniformization, or as many as EFFORT transitions allow."""
-    from mmmodel.exact.products import Product, walk
+    from mmmodel.exact.uniformization import SLACK, Walk
 
     n, out = rates.shape[0], np.asarray(rates.sum(axis=1)).ravel()
     steps = min(STEPS, EFFORT // max(rates.nnz, 1))
     if not steps or not out.any():
         return start
-    by_target, rate = sparse.csr_array(rates.T), 1.02 * float(out.max())
-    by_target.sort_indices()
-    product = Product(by_target.indptr, by_target.indices, by_target.data / rate)
-    v, new, total, none = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(0)
-    v[start] = 1.0
-    walk(product.form, 1 - out / rate, v, new, total, np.zeros(steps), none.astype(np.int64), none, np.zeros(steps))
-    return int(np.argmax(v + new))
+    law = np.zeros(n)
+    law[start] = 1.0
+    walk = Walk(rates, None, out, SLACK * float(out.max()), law, 0.0)
+    walk(np.zeros(steps))
+    return int(np.argmax(walk.v))
 
 
 def _climbed(rates: sparse.csr_array, start: int) -> int:

@@ -67,10 +67,9 @@ class Product:
 
     def series(
         self, scale: np.ndarray, keep: float, before: np.ndarray, here: np.ndarray, total: np.ndarray, coefficients: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """For each coefficient c: next = scale * here + M here + keep * before, total += c * next. The last two, in place of those given."""
+    ) -> None:
+        """For each coefficient c: next = scale * here + M here + keep * before, total += c * next. before and here are overwritten."""
         _series(self.form, scale, keep, before, here, total, coefficients)
-        return (before, here) if len(coefficients) % 2 == 0 else (here, before)
 
 
 def unsigned(indices: np.ndarray) -> np.ndarray:

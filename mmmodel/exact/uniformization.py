@@ -33,7 +33,7 @@ from scipy import sparse
 
 from mmmodel.compiled import jit
 from mmmodel.exact.products import BLOCK, Product, flow, unsigned, walk
-from mmmodel.exact.reversible import law_at, potential
+from mmmodel.exact.reversible import Short, law_at, potential
 
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused
@@ -91,14 +91,15 @@ def transient(
     if t == 0 or not out.any():
         return initial.copy(), 0.0, "initial law"
     if float(out.max()) * t > FEW:
-
-        def short(law: np.ndarray, t: float, tolerance: float) -> tuple[np.ndarray, float]:
-            return uniformized(rates, out, law, t, tolerance)[:2]
-
-        found = law_at(rates, out, initial, t, tolerance, short, stationary)
+        found = law_at(rates, out, initial, t, tolerance, _short(rates, out), stationary)
         if found is not None:
             return found
     return uniformized(rates, out, initial, t, tolerance, stationary)
+
+
+def _short(rates: sparse.csr_array, out: np.ndarray) -> Short:
+    """What `law_at` asks for a stretch of time: (law, error) by uniformization."""
+    return lambda law, t, tolerance: uniformized(rates, out, law, t, tolerance)[:2]
 
 
 def uniformized(
@@ -196,11 +197,7 @@ def _left(
     found = potential(rates, int(np.argmax(initial)))
     if found is None or t * float(found.law() @ exits) < RARE:
         return None
-
-    def short(law: np.ndarray, t: float, tolerance: float) -> tuple[np.ndarray, float]:
-        return uniformized(rates, out, law, t, tolerance)[:2]
-
-    law, error, method = law_at(rates, out, initial, t, RARE * tolerance, short, ends=True, found=found)
+    law, error, method = law_at(rates, out, initial, t, RARE * tolerance, _short(rates, out), ends=True, found=found)
     value = float(initial.sum()) - float(law.sum())
     error += (len(law).bit_length() + 40) * U
     if not error <= tolerance * value:
