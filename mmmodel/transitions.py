@@ -12,6 +12,7 @@ waits for ever are the same, and there are fewer of them. An unmerged one keeps 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -188,6 +189,15 @@ class Relation:
                 if gain < position.take[pool]:
                     return False
         return True
+
+    def closing(self, fallbacks: Iterable[int]) -> Relation:
+        """The same relation without the fallbacks at these positions: where their take does not fit, requests wait."""
+        other = copy(self)
+        other.positions = list(self.positions)
+        for at in fallbacks:
+            other.positions[at] = replace(self.positions[at], way_round=False, refused=LEAVES)
+        other.refusals = any(position.way_round for position in other.positions)
+        return other
 
     def replay(self, moves: Iterable[Move], state: State | None = None) -> State:
         """The state after `moves` from `state` (None: empty). Raises ValueError at the first that cannot be made."""

@@ -43,12 +43,12 @@ class Search:
     consumed: bool = False
 
 
-def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True) -> Search:
+def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, relation: Relation | None = None) -> Search:
     """A shortest path from empty to a deadlock (or to a request that is served for ever), if there is one.
 
-    Raises StateSpaceTooLarge beyond `limit` states, and ValueError for a class whose requests nothing bounds.
+    `relation`: that of the system, where some of its fallbacks were closed. Raises StateSpaceTooLarge beyond `limit` states, and ValueError for a class whose requests nothing bounds.
     """
-    relation = Relation(system)
+    relation = Relation(system) if relation is None else relation
     if not relation.positions:
         return Search(None, 1)
     if compiled:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mmmodel.exact import reach
+from mmmodel.exact.entry import without_dead_fallbacks
 from mmmodel.exact.flood import flood
+from mmmodel.exact.macro import macro_path
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
@@ -37,11 +39,12 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     lost = consumption(relation)
     if lost is not None:
         return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
+    relation, _ = without_dead_fallbacks(relation)
     states = StuckStates(relation)
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
         if any(position.never for position in relation.positions):
-            return _whole(system, limit, None)
+            return _whole(system, relation, limit, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
     if states.exact:
         moves = bring(relation, states, first)
@@ -128,6 +131,9 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
     burst = flood(relation)
     if burst is not None:
         return Decision(False, "a burst of requests (greedy), its path replayed", moves=burst)
+    moves = macro_path(relation)
+    if moves is not None:
+        return Decision(False, "a path of macro steps (integer arithmetic), replayed", moves=moves)
     for _ in range(CUTS):
         found = _smallest(states)
         if found is None:
@@ -150,12 +156,12 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
         if outcome.moves is not None:
             return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
         states.block_populations(populations)
-    return _whole(system, limit, last)
+    return _whole(system, relation, limit, last)
 
 
-def _whole(system: System, limit: int, stuck: Stuck | None) -> Decision:
+def _whole(system: System, relation: Relation, limit: int, stuck: Stuck | None) -> Decision:
     try:
-        outcome = reach.search(system, limit)
+        outcome = reach.search(system, limit, relation=relation)
     except reach.StateSpaceTooLarge as error:
         fewer = _fewer(system, limit)
         if fewer is not None:
