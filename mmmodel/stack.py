@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -157,6 +158,12 @@ class Lose(Strict):
     lose: Seconds
 
 
+class Restart(Strict):
+    """Where the take does not fit, all that is held is given back, and the request begins anew after a time (try and retry, EAGAIN)."""
+
+    restart: Seconds
+
+
 class Fallback(Strict):
     """Where the take does not fit, these steps are walked in its place; then the class goes on behind the refused step."""
 
@@ -168,21 +175,32 @@ def _serve_kind(value: Any) -> str:
 
 
 def _refused_kind(value: Any) -> str | None:
-    if isinstance(value, Lose | Fallback):
-        return "lost" if isinstance(value, Lose) else "elsewhere"
+    if isinstance(value, Lose | Fallback | Restart):
+        return {Lose: "lost", Restart: "restarted"}.get(type(value), "elsewhere")
     if isinstance(value, dict):
-        return "lost" if "lose" in value else "elsewhere"
+        return "lost" if "lose" in value else "restarted" if "restart" in value else "elsewhere"
     return "waits"
 
 
-UNION_TAGS = ("never", "served", "waits", "lost", "elsewhere")  # no part of a problem's place
+UNION_TAGS = ("never", "served", "waits", "lost", "restarted", "elsewhere")  # no part of a problem's place
 Served = Annotated[Annotated[Serve, Tag("served")] | Annotated[Literal["never"], Tag("never")], Discriminator(_serve_kind)]
 Refused = Annotated[
-    Annotated[Literal["wait"], Tag("waits")] | Annotated[Lose, Tag("lost")] | Annotated[Fallback, Tag("elsewhere")],
+    Annotated[Literal["wait"], Tag("waits")]
+    | Annotated[Lose, Tag("lost")]
+    | Annotated[Restart, Tag("restarted")]
+    | Annotated[Fallback, Tag("elsewhere")],
     Discriminator(_refused_kind),
 ]
 Right = Literal["ordinary", "high", "atomic", "memalloc", "nomemalloc"]
 Context = Literal["submitter", "kthread", "workqueue", "memalloc-daemon", "user-daemon", "softirq"]
+
+
+class Take(Strict):
+    """One of several ways to be satisfied: amounts, each with a floor of its own, and the right with which memory is taken."""
+
+    take: Amounts
+    floor: Amounts = Field(default_factory=dict)
+    right: Right | None = None
 
 
 class Step(Strict):
@@ -190,6 +208,7 @@ class Step(Strict):
 
     name: str = ""
     take: Amounts = Field(default_factory=dict)
+    otherwise: list[Take] = Field(default_factory=list)
     serve: Served | None = None
     give: Amounts = Field(default_factory=dict)
     floor: Amounts = Field(default_factory=dict)
@@ -199,6 +218,25 @@ class Step(Strict):
     context: Context | None = None
     source: Text = ""
     assumption: Text = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alternatives(cls, data: Any) -> Any:
+        """`take: [{reserve: 320 B, right: atomic}, {bio: 1}]`: the first is the step's own take, the others stand in `otherwise`."""
+        if not isinstance(data, dict) or not isinstance(data.get("take"), list):
+            return data
+        ways = [_way(way) for way in data["take"]] or [{"take": {}}]
+        first = {key: value for key, value in ways[0].items() if value}
+        return {**data, "take": {}, **first, "otherwise": [*ways[1:], *data.get("otherwise", ())]}
+
+
+def _way(way: Any) -> Any:
+    if not isinstance(way, dict):
+        return way
+    return {
+        "take": {k: v for k, v in way.items() if k not in ("floor", "right")},
+        **{k: way[k] for k in ("floor", "right") if k in way},
+    }
 
 
 class RequestClass(Strict):
@@ -370,8 +408,18 @@ class Service:
 
 
 @dataclass(frozen=True)
+class SystemWay:
+    """What one way of being satisfied takes, and the floors it leaves; a `whim` is granted or refused as an adversary likes."""
+
+    take: tuple[int, ...]
+    floor: tuple[int, ...]
+    whim: bool = False
+
+
+@dataclass(frozen=True)
 class SystemStep:
-    """One step, its amounts as vectors over the pools. `fallback` is empty unless a refusal leads elsewhere."""
+    """One step, its amounts as vectors over the pools. `fallback` is empty unless a refusal leads elsewhere; `others` are the ways
+    to be satisfied besides the first, in their order; `restart` is the time after which a refused request begins anew."""
 
     name: str
     take: tuple[int, ...]
@@ -381,6 +429,14 @@ class SystemStep:
     never: bool = False
     lose: float | None = None
     fallback: tuple[SystemStep, ...] = ()
+    whim: bool = False
+    others: tuple[SystemWay, ...] = ()
+    restart: float | None = None
+
+    @property
+    def turns(self) -> bool:
+        """Whether what is free decides where a request goes on, not only when."""
+        return bool(self.fallback or self.others or self.whim) or self.restart is not None
 
 
 @dataclass(frozen=True)
@@ -471,15 +527,21 @@ def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], p
         )
     made = SystemStep(
         step.name,
-        tuple(int(step.take.get(pool, 0)) for pool in pools),
-        tuple(int(step.give.get(pool, 0)) for pool in pools),
-        tuple(int(step.floor.get(pool, 0)) for pool in pools),
+        _vector(step.take, pools),
+        _vector(step.give, pools),
+        _vector(step.floor, pools),
         service,
         step.serve == "never",
         step.refused.lose if isinstance(step.refused, Lose) else None,
         fallback,
+        others=tuple(SystemWay(_vector(way.take, pools), _vector(way.floor, pools)) for way in step.otherwise),
+        restart=step.refused.restart if isinstance(step.refused, Restart) else None,
     )
     return [made] * step.repeat
+
+
+def _vector(amounts: Amounts, pools: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(int(amounts.get(pool, 0)) for pool in pools)
 
 
 def _drop_throttle(names: tuple[str, ...], pools: dict[str, Pool], classes: tuple[SystemClass, ...]):
@@ -491,7 +553,8 @@ def _drop_throttle(names: tuple[str, ...], pools: dict[str, Pool], classes: tupl
 
     def cut_step(step: SystemStep) -> SystemStep:
         fallback = tuple(cut_step(other) for other in step.fallback)
-        return replace(step, take=cut(step.take), give=cut(step.give), floor=cut(step.floor), fallback=fallback)
+        others = tuple(replace(way, take=cut(way.take), floor=cut(way.floor)) for way in step.others)
+        return replace(step, take=cut(step.take), give=cut(step.give), floor=cut(step.floor), fallback=fallback, others=others)
 
     made = tuple(SystemClass(c.name, c.population, tuple(cut_step(step) for step in c.steps)) for c in classes)
     return cut(names), {name: pool for name, pool in pools.items() if name != THROTTLE}, made
@@ -597,32 +660,47 @@ def _walk(place: str, steps: list[Step]) -> Iterator[tuple[str, Step]]:
 
 
 def _step_problems(stack: Stack, where: str, step: Step) -> Iterator[tuple[str, str]]:
-    for key, amounts in (("take", step.take), ("give", step.give), ("floor", step.floor)):
-        for pool, amount in amounts.items():
-            if pool not in stack.pools:
-                yield f"{where}.{key}.{pool}", f"unknown pool; the stack has {', '.join(stack.pools)}"
-            elif isinstance(amount, ByteCount) and stack.pools[pool].unit != "byte":
-                yield (
-                    f"{where}.{key}.{pool}",
-                    f"is in bytes, but the pool counts in {stack.pools[pool].unit}; write a bare whole number",
-                )
-            elif amount > LARGEST:
-                yield f"{where}.{key}.{pool}", f"{amount} is too large; at most 2^53"
-    for pool, amount in step.floor.items():
-        if pool in stack.pools and amount and not step.take.get(pool):
-            yield f"{where}.floor.{pool}", "is a floor of a pool that the step does not take from"
-    for pool, amount in step.take.items():
-        capacity = stack.pools[pool].capacity if pool in stack.pools else None
-        needed = amount + step.floor.get(pool, 0)
-        if capacity is not None and amount and needed > capacity:
-            yield (
-                f"{where}.take.{pool}",
-                f"{needed} (with its floor) is larger than the pool's capacity, {capacity}; it could never be taken",
-            )
+    yield from _amount_problems(stack, f"{where}.give", step.give)
+    ways = [(f"{where}.take", f"{where}.floor", step.take, step.floor)]
+    if step.otherwise:  # as the file has them: a list of ways, each with its floor inside
+        listed = [(step.take, step.floor), *((way.take, way.floor) for way in step.otherwise)]
+        ways = [(f"{where}.take[{n}]", f"{where}.take[{n}].floor", *way) for n, way in enumerate(listed)]
+    for taken, floored, take, floor in ways:
+        yield from _way_problems(stack, taken, floored, take, floor)
+        if step.otherwise and not any(take.values()):
+            yield taken, "takes nothing, so that it would always fit"
     if isinstance(step.refused, Fallback) and step.repeat > 1:
         yield f"{where}.repeat", "a step with a fallback cannot be repeated; write the loop's steps one by one"
+    if step.otherwise and step.repeat > 1:
+        yield f"{where}.repeat", "a step with several ways cannot be repeated; write the loop's steps one by one"
     if isinstance(step.refused, Fallback) and not any(step.take.values()):
         yield f"{where}.refused", "a step that takes nothing cannot be refused"
+
+
+def _amount_problems(stack: Stack, where: str, amounts: Amounts) -> Iterator[tuple[str, str]]:
+    for pool, amount in amounts.items():
+        if pool not in stack.pools:
+            yield f"{where}.{pool}", f"unknown pool; the stack has {', '.join(stack.pools)}"
+        elif isinstance(amount, ByteCount) and stack.pools[pool].unit != "byte":
+            yield f"{where}.{pool}", f"is in bytes, but the pool counts in {stack.pools[pool].unit}; write a bare whole number"
+        elif amount > LARGEST:
+            yield f"{where}.{pool}", f"{amount} is too large; at most 2^53"
+
+
+def _way_problems(stack: Stack, taken: str, floored: str, take: Amounts, floor: Amounts) -> Iterator[tuple[str, str]]:
+    yield from _amount_problems(stack, taken, take)
+    yield from _amount_problems(stack, floored, floor)
+    for pool, amount in floor.items():
+        if pool in stack.pools and amount and not take.get(pool):
+            yield f"{floored}.{pool}", "is a floor of a pool that the step does not take from"
+    for pool, amount in take.items():
+        capacity = stack.pools[pool].capacity if pool in stack.pools else None
+        needed = amount + floor.get(pool, 0)
+        if capacity is not None and amount and needed > capacity:
+            yield (
+                f"{taken}.{pool}",
+                f"{needed} (with its floor) is larger than the pool's capacity, {capacity}; it could never be taken",
+            )
 
 
 def _path_problems(stack: Stack, place: str, cls_: RequestClass) -> Iterator[tuple[str, str]]:
@@ -642,11 +720,11 @@ def _hold(ways: dict[tuple, None], place: str, steps: list[Step], found: dict[tu
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
         after: dict[tuple, None] = {}
-        for way in ways:
+        for way, take in itertools.product(ways, (step.take, *(other.take for other in step.otherwise))):
             held = dict(way)
-            for pool in {*step.take, *step.give}:
-                gain = step.take.get(pool, 0) - step.give.get(pool, 0)
-                least = min(held.get(pool, 0), held.get(pool, 0) + gain * (step.repeat - 1)) + step.take.get(pool, 0)
+            for pool in {*take, *step.give}:
+                gain = take.get(pool, 0) - step.give.get(pool, 0)
+                least = min(held.get(pool, 0), held.get(pool, 0) + gain * (step.repeat - 1)) + take.get(pool, 0)
                 if step.give.get(pool, 0) > least:
                     found[(f"{where}.give.{pool}", pool)] = f"gives back {step.give[pool]}, but only {least} is held there"
                 held[pool] = max(0, held.get(pool, 0) + gain * step.repeat)

@@ -11,9 +11,10 @@ waits for ever are the same, and there are fewer of them. An unmerged one keeps 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from mmmodel.stack import Service, System, SystemStep
@@ -23,11 +24,26 @@ State = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way in which a wait can end: `take` fits above `floor`, and the request goes on at `then`.
+
+    A `whim` is granted or refused as an adversary likes, whatever is free (memory with the ordinary right on a machine, where others
+    hold or leave what lies above the ordinary floor); only what else it takes must fit.
+    """
+
+    take: tuple[int, ...]
+    floor: tuple[int, ...]
+    then: int
+    whim: bool = False
+
+
+@dataclass(frozen=True)
 class Position:
     """Where a request of class `cls` can stand. `holds`, `take` and `floor` are vectors over the pools.
 
-    Waiting (`waits`): it moves to `then` when `take` fits above `floor`; where it does not fit, to `refused` if it has a
-    `way_round` (LEAVES: its fallback takes nothing and was the last), else it stays.
+    Waiting (`waits`): it moves to `then` when `take` fits above `floor`, else by the first of `others` that fits; where none does, to
+    `refused` if it has a `way_round` (LEAVES: it gives all back and begins anew, or its fallback takes nothing and was the last), else
+    it stays until any of them fits.
     Served: it moves to `then` at any time, except when `never`. `then == LEAVES` means that it is done and gives all back.
     """
 
@@ -43,6 +59,18 @@ class Position:
     lose: float | None = None
     service: Service | None = None
     way_round: bool = False
+    whim: bool = False
+    others: tuple[Way, ...] = ()
+
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
+        """How the wait can end, in the order in which they are tried; empty where the request is served."""
+        return (Way(self.take, self.floor, self.then, self.whim), *self.others) if self.waits else ()
+
+    @cached_property
+    def exits(self) -> tuple[int, ...]:
+        """Where a request can go from here, LEAVES among it."""
+        return (self.then, *(way.then for way in self.others), *([self.refused] if self.way_round else []))
 
 
 @dataclass(frozen=True)
@@ -65,7 +93,7 @@ class Relation:
         self.system, self.merged = system, merged
         self.positions: list[Position] = []
         self.first: list[int] = []
-        self.refusals = any(_has_fallback(step) for cls in system.classes for step in cls.steps)
+        self.refusals = any(step.turns for cls in system.classes for step in cls.steps)
         for k in range(len(system.classes)):
             self.first.append(_Walk(self, k).enter((0,), (0,) * len(system.pools)))
         self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits)
@@ -81,9 +109,23 @@ class Relation:
                 used = [u + count * h for u, h in zip(used, position.holds)]
         return tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, used))
 
-    def fits(self, position: Position, free: Iterable[float]) -> bool:
-        """Whether the position's take fits: for every pool taken from, what is free after it is at least the floor."""
-        return all(f - t >= low for t, low, f in zip(position.take, position.floor, free) if t)
+    def fits(self, way: Way, free: Iterable[float]) -> bool:
+        """Whether a take fits: for every pool taken from, what is free after it is at least the floor."""
+        return all(f - t >= low for t, low, f in zip(way.take, way.floor, free) if t)
+
+    def granted(self, position: Position, free: tuple[float, ...]) -> list[Way]:
+        """The ways that may be taken: every whim that fits up to the first other way that fits, and that one."""
+        found = []
+        for way in position.ways:
+            if self.fits(way, free):
+                found.append(way)
+                if not way.whim:
+                    break
+        return found
+
+    def blocked(self, position: Position, free: tuple[float, ...]) -> bool:
+        """Whether no way is sure: none fits but by a whim."""
+        return all(way.whim or not self.fits(way, free) for way in position.ways)
 
     def moves(self, state: State) -> Iterator[tuple[Move, State]]:
         """Every move of one request, with the state it leads to."""
@@ -99,9 +141,10 @@ class Relation:
             if not position.waits:
                 if state[at] and not position.never:
                     yield self._step(state, Move("finish", at, position.then))
-            elif self.fits(position, free):
-                yield self._step(state, Move("take", at, position.then))
-            elif position.way_round:
+                continue
+            for to in dict.fromkeys(way.then for way in self.granted(position, free)):
+                yield self._step(state, Move("take", at, to))
+            if position.way_round and self.blocked(position, free):
                 yield self._step(state, Move("refuse", at, position.refused))
 
     def apply(self, state: State, move: Move) -> State:
@@ -112,18 +155,23 @@ class Relation:
         free = self.free(state)
         if move.count > present:
             raise ValueError(f"{move}: only {present} requests stand there")
+        if move.action == "take" and (position.others or position.whim):
+            return self._one_by_one(state, move, outside)
         if move.action == "take":
             together = 1 if move.to == LEAVES else move.count
             gains = self.positions[move.to].holds if move.to != LEAVES else position.holds
             left = [f - (together - 1) * (g - h) for f, g, h in zip(free, gains, position.holds)]
-            if position.then != move.to or not self.fits(position, left):
+            way = position.ways[0]
+            if position.then != move.to or not self.fits(way, left):
                 raise ValueError(f"{move}: {position.take} does not fit into {tuple(left)} above {position.floor}")
             # an earlier one of the group needs no less room than a later one only where the gain is not negative
-            if any(g < h for g, h in zip(gains, position.holds)) and not self.fits(position, free):
+            if any(g < h for g, h in zip(gains, position.holds)) and not self.fits(way, free):
                 raise ValueError(f"{move}: {position.take} does not fit into {free} above {position.floor}")
         elif move.action == "finish" and (position.waits or position.never or position.then != move.to):
             raise ValueError(f"{move}: no service ends there")
-        elif move.action == "refuse" and (not position.way_round or position.refused != move.to or self.fits(position, free)):
+        elif move.action == "refuse" and (
+            not position.way_round or position.refused != move.to or not self.blocked(position, free)
+        ):
             raise ValueError(f"{move}: nothing is refused there")
         return self._step(state, move)[1]
 
@@ -134,7 +182,7 @@ class Relation:
         other request finished (Coffman 1971; Holt 1972). What is served `never` is not given back.
         """
         kept = [0] * len(self.capacity)
-        stuck = set()
+        stuck: set[int] = set()
         for at, (count, position) in enumerate(zip(state, self.positions)):
             if count and position.never:
                 kept = [k + count * h for k, h in zip(kept, position.holds)]
@@ -144,12 +192,23 @@ class Relation:
             held = list(kept)
             for at in stuck:
                 held = [u + state[at] * h for u, h in zip(held, self.positions[at].holds)]
-            free = [float("inf") if c is None else c - u for c, u in zip(self.capacity, held)]
-            able = {at for at in stuck if self.fits(self.positions[at], free)}
+            free = tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, held))
+            able = {at for at in stuck if not self.blocked(self.positions[at], free)}
+            if not able:
+                # who waits for a whim waits until somebody finishes, and that sets memory free
+                going = any(
+                    self._goes(at, free) for at, count in enumerate(state[: len(self.positions)]) if count and at not in stuck
+                )
+                able = {at for at in stuck if going and any(way.whim for way in self.positions[at].ways)}
             if not able:
                 break
             stuck -= able
         return frozenset(stuck)
+
+    def _goes(self, at: int, free: tuple[float, ...]) -> bool:
+        """Whether a request at the position goes on, once all that are not stuck have finished."""
+        position = self.positions[at]
+        return position.way_round or not self.blocked(position, free) if position.waits else not position.never
 
     def consumed(self, state: State) -> bool:
         """Whether some request is served for ever: what it holds is lost."""
@@ -180,23 +239,25 @@ class Relation:
     def monotone(self, pool: int) -> bool:
         """Whether the pool is given back only at the end, and taken from without a floor."""
         for position in self.positions:
-            after = [self.positions[at] for at in (position.then, position.refused) if at != LEAVES]
-            if position.floor[pool] or any(other.holds[pool] < position.holds[pool] for other in after):
+            after = [self.positions[at] for at in position.exits if at != LEAVES]
+            if any(other.holds[pool] < position.holds[pool] for other in after):
                 return False
-            # a take that is given back at once needs room that the next position does not show
-            if position.waits and position.then != LEAVES:
-                gain = self.positions[position.then].holds[pool] - position.holds[pool]
-                if gain < position.take[pool]:
+            for way in position.ways:
+                if way.floor[pool]:
+                    return False
+                # a take that is given back at once needs room that the next position does not show
+                if way.then != LEAVES and self.positions[way.then].holds[pool] - position.holds[pool] < way.take[pool]:
                     return False
         return True
 
-    def closing(self, fallbacks: Iterable[int]) -> Relation:
-        """The same relation without the fallbacks at these positions: where their take does not fit, requests wait."""
+    def closing(self, left: Mapping[int, int]) -> Relation:
+        """The same relation with only the first `left[at]` exits of each of these positions."""
         other = copy(self)
         other.positions = list(self.positions)
-        for at in fallbacks:
-            other.positions[at] = replace(self.positions[at], way_round=False, refused=LEAVES)
-        other.refusals = any(position.way_round for position in other.positions)
+        for at, number in left.items():
+            position = self.positions[at]
+            other.positions[at] = replace(position, others=position.others[: number - 1], way_round=False, refused=LEAVES)
+        other.refusals = any(len(position.exits) > 1 or position.whim for position in other.positions)
         return other
 
     def replay(self, moves: Iterable[Move], state: State | None = None) -> State:
@@ -226,12 +287,21 @@ class Relation:
             if position.never:
                 return False
             if position.waits:
-                if not self.fits(position, free):
+                if not self.fits(position.ways[0], free):
                     return False
                 after = self.positions[position.then].holds if position.then != LEAVES else position.holds
                 free = tuple(f - (a - h) for f, a, h in zip(free, after, position.holds))
             at = position.then
         return True
+
+    def _one_by_one(self, state: State, move: Move, outside: bool) -> State:
+        position, one = self.positions[move.position], Move(move.action, move.position, move.to)
+        for _ in range(move.count):
+            free = self.free(state)
+            if move.to not in {way.then for way in self.granted(position, free)}:
+                raise ValueError(f"{move}: not granted where {free} is free")
+            state = self._step(state, one)[1]
+        return state
 
     def _room(self, state: State, cls: int) -> int:
         population = self.population[cls]
@@ -275,20 +345,27 @@ class _Walk:
 
     def _lay(self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep) -> int:
         positions = self.relation.positions
-        none = (0,) * len(holds)
-        during = tuple(h + t for h, t in zip(holds, step.take))
+        then = self._arrives(place, holds, step, step.take)
+        if not any(step.take) and not step.whim and not step.others:
+            return then
+        others = tuple(Way(way.take, way.floor, self._arrives(place, holds, step, way.take), way.whim) for way in step.others)
+        refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
+        position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
+        way_round = bool(step.fallback) or step.restart is not None
+        positions.append(replace(position, way_round=way_round, whim=step.whim, others=others))
+        return len(positions) - 1
+
+    def _arrives(self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep, take: tuple[int, ...]) -> int:
+        """Where a request is after it has taken: at the step's service, or behind it."""
+        positions, none = self.relation.positions, (0,) * len(holds)
+        during = tuple(h + t for h, t in zip(holds, take))
         then = self._known(self._next(place), tuple(d - g for d, g in zip(during, step.give)))
         if step.never or (step.service and not self._mergeable(then, during)):
             positions.append(
                 Position(self.cls, step.name, False, during, none, none, then, LEAVES, step.never, None, step.service)
             )
             then = len(positions) - 1
-        if not any(step.take):
-            return then
-        refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
-        position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
-        positions.append(replace(position, way_round=bool(step.fallback)))
-        return len(positions) - 1
+        return then
 
     def _known(self, place: tuple[int, ...] | None, holds: tuple[int, ...]) -> int:
         return LEAVES if place is None else self.enter(place, holds)
@@ -316,7 +393,3 @@ class _Walk:
                 return (*place[:-1], place[-1] + 1)
             place = place[:-1]
         return None
-
-
-def _has_fallback(step: SystemStep) -> bool:
-    return bool(step.fallback)

@@ -17,8 +17,7 @@ class Place:
     cls: str
     step: str
     served: bool
-    take: tuple
-    floor: tuple
+    ways: tuple  # (take, floor) of each, in their order
     give: tuple
     never: bool
     at_once: bool
@@ -50,7 +49,12 @@ class Brute:
         for step in reversed(unrolled):
             refused = step.get("refused", "wait")
             way = self._lay(cls, refused["steps"], then) if isinstance(refused, dict) and "steps" in refused else None
-            vectors = [self._vector(step.get(key)) for key in ("take", "floor", "give")]
+            if isinstance(refused, dict) and "restart" in refused:
+                way = GONE  # all is given back; the request is outside again
+            listed = (
+                step["take"] if isinstance(step.get("take"), list) else [{**(step.get("take") or {}), "floor": step.get("floor")}]
+            )
+            vectors = tuple((self._vector(one), self._vector(one.get("floor"))) for one in listed), self._vector(step.get("give"))
             never = step.get("serve") == "never"
             at_once = "serve" not in step
             self.places.append(Place(cls, step["name"], True, *vectors, never, at_once, then, None))
@@ -61,14 +65,20 @@ class Brute:
     def free(self, requests):
         return tuple(c - sum(held[i] for _, held in requests) for i, c in enumerate(self.capacity))
 
-    def fits(self, at, free):
-        place = self.places[at]
-        return all(t == 0 or f - t >= floor for t, f, floor in zip(place.take, free, place.floor))
+    def way(self, at, free):
+        """What the first way that fits takes; None if none does."""
+        for take, floors in self.places[at].ways:
+            if all(t == 0 or f - t >= floor for t, f, floor in zip(take, free, floors)):
+                return take
+        return None
 
-    def took(self, at, held):
+    def fits(self, at, free):
+        return self.way(at, free) is not None
+
+    def took(self, at, held, take):
         """The request after its take: in service, or behind the step if that is done at once; None if it has left."""
         place = self.places[at]
-        held = tuple(h + t for h, t in zip(held, place.take))
+        held = tuple(h + t for h, t in zip(held, take))
         return self.finished(place.then, held) if place.at_once else (place.then, held)
 
     def finished(self, at, held):
@@ -80,9 +90,12 @@ class Brute:
 
     def arrived(self, at, held):
         """The request when it comes to wait at `at`: who takes nothing does not wait. None if it has left."""
-        if any(self.places[at].take):
+        if self.waits(at):
             return at, held
-        return self.took(at, held)
+        return self.took(at, held, self.zero)
+
+    def waits(self, at):
+        return any(any(take) for take, _ in self.places[at].ways)
 
     def refused(self, at, held):
         """The request on its way round a step that refused it."""
@@ -100,7 +113,7 @@ class Brute:
                 if not place.never:
                     yield self._with(rest, self.finished(at, held))
             elif self.fits(at, free):
-                yield self._with(rest, self.took(at, held))
+                yield self._with(rest, self.took(at, held, self.way(at, free)))
             elif place.refused is not None:
                 yield self._with(rest, self.refused(at, held))
         inside = Counter(self.places[at].cls for at, _ in state)
@@ -108,7 +121,7 @@ class Brute:
             if self.most[cls] is not None and inside[cls] >= self.most[cls]:
                 continue
             if self.fits(at, free):
-                yield self._with(state, self.took(at, self.zero))
+                yield self._with(state, self.took(at, self.zero, self.way(at, free)))
             elif self.places[at].refused is not None:
                 yield self._with(state, self.refused(at, self.zero))
 
@@ -183,7 +196,7 @@ class Brute:
             if step.action == "is served at" and place.served and not place.never:
                 done = self.finished(here, holds)
             elif step.action == "takes" and not place.served and self.fits(here, self.free(state)):
-                done = self.took(here, holds)
+                done = self.took(here, holds, self.way(here, self.free(state)))
             elif step.action == "is refused" and place.refused is not None and not self.fits(here, self.free(state)):
                 done = self.refused(here, holds)
             else:
@@ -193,7 +206,7 @@ class Brute:
 
     def _leaves(self, at):
         """Does a request in service at `at` leave without waiting again?"""
-        while at != GONE and not self.places[at].never and (self.places[at].served or not any(self.places[at].take)):
+        while at != GONE and not self.places[at].never and (self.places[at].served or not self.waits(at)):
             at = self.places[at].then
         return at == GONE
 

@@ -55,7 +55,7 @@ def _most(relation: Relation, state: State, at: int, left: list[int]) -> Move | 
     if outside and at not in relation.outside:
         ways = [("enter", at)]
     elif position.waits:
-        ways = [("take", position.then)] + ([("refuse", position.refused)] if position.way_round else [])
+        ways = [("take", way.then) for way in position.ways] + ([("refuse", position.refused)] if position.way_round else [])
     else:
         ways = [] if position.never else [("finish", position.then)]
     for action, to in ways:
@@ -99,5 +99,5 @@ def stages(relation: Relation) -> dict[int, int]:
             continue
         found[at] = stage
         position = relation.positions[at]
-        reached += [(position.then, stage + 1)] + ([(position.refused, stage + 1)] if position.way_round else [])
+        reached += [(to, stage + 1) for to in position.exits]
     return found

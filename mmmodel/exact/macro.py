@@ -10,14 +10,15 @@ its size, or its first one needs most. A path that the solver finds is one (it i
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import z3
 
 from mmmodel.exact.flood import stages
 from mmmodel.exact.stuck import contended
-from mmmodel.transitions import LEAVES, Move, Relation
+from mmmodel.transitions import LEAVES, Move, Relation, Way
 
 SWEEPS = 3
 MILLISECONDS = 4000  # of one question to the solver
@@ -26,10 +27,14 @@ EDGES = 1500  # moves times sweeps; beyond that the solver is not asked
 
 @dataclass(frozen=True)
 class _Edge:
-    action: str
+    """A move of one request: `fits` is what must fit, `refused` what must not, `gain` what it holds more afterwards."""
+
+    action: Literal["take", "finish", "refuse", "enter"]
     at: int
     to: int
     gain: tuple[int, ...]
+    fits: Way | None = None
+    refused: tuple[Way, ...] = ()
 
 
 def macro_path(relation: Relation, sweeps: int = SWEEPS, milliseconds: int = MILLISECONDS) -> list[Move] | None:
@@ -44,18 +49,25 @@ def macro_path(relation: Relation, sweeps: int = SWEEPS, milliseconds: int = MIL
     return None
 
 
-def _edges(relation: Relation):
+def _edges(relation: Relation) -> Iterator[_Edge]:
     order = stages(relation)
     for at in sorted(order, key=order.__getitem__):
         position = relation.positions[at]
         if at == relation.first[position.cls] and at not in relation.outside:
             yield _Edge("enter", at, at, position.holds)
-        ways = [("take" if position.waits else "finish", position.then)] if not position.never else []
+        sure = [way for way in position.ways if not way.whim]
+
+        def gain(to: int, holds: tuple[int, ...] = position.holds) -> tuple[int, ...]:
+            after = relation.positions[to].holds if to != LEAVES else (0,) * len(holds)
+            return tuple(a - h for a, h in zip(after, holds))
+
+        if not position.waits and not position.never:
+            yield _Edge("finish", at, position.then, gain(position.then))
+        for number, way in enumerate(position.ways):
+            earlier = tuple(other for other in position.ways[:number] if not other.whim)
+            yield _Edge("take", at, way.then, gain(way.then), way, earlier)
         if position.way_round:
-            ways.append(("refuse", position.refused))
-        for action, to in ways:
-            after = relation.positions[to].holds if to != LEAVES else (0,) * len(position.holds)
-            yield _Edge(action, at, to, tuple(a - h for a, h in zip(after, position.holds)))
+            yield _Edge("refuse", at, position.refused, gain(position.refused), None, tuple(sure))
 
 
 class _Unrolled:
@@ -96,15 +108,17 @@ class _Unrolled:
                 self.solver.add(z3.Sum([*self.classes[position.cls], count]) <= population)
         else:
             self.solver.add(count <= z3.Sum(self.inside.get(edge.at) or [z3.IntVal(0)]))
-        taken = {pool: position.take[pool] for pool in self.pools if position.waits and position.take[pool]}
-        if edge.action == "take":
-            for pool, take in taken.items():
-                last = self.used[pool] + max(edge.gain[pool], 0) * (count - 1) + take + position.floor[pool]
-                self.solver.add(z3.Or(count == 0, last <= relation.capacity[pool]))
-        elif edge.action == "refuse":
+        if edge.fits is not None:  # the last of the group needs most where each holds more than before, else the first
+            for pool in self._taken(edge.fits):
+                need = edge.fits.take[pool] + edge.fits.floor[pool]
+                self.solver.add(
+                    z3.Or(count == 0, self.used[pool] + max(edge.gain[pool], 0) * (count - 1) + need <= relation.capacity[pool])
+                )
+        for way in edge.refused:
             full = [
-                self.used[pool] + min(edge.gain[pool], 0) * (count - 1) + take + position.floor[pool] > relation.capacity[pool]
-                for pool, take in taken.items()
+                self.used[pool] + min(edge.gain[pool], 0) * (count - 1) + way.take[pool] + way.floor[pool]
+                > relation.capacity[pool]
+                for pool in self._taken(way)
             ]
             self.solver.add(z3.Or(count == 0, *full))
         if comes:
@@ -116,11 +130,13 @@ class _Unrolled:
         else:
             self.inside.setdefault(edge.to, []).append(count)
         for pool in self.pools:
-            gain = edge.gain[pool] if not comes or edge.action == "enter" else edge.gain[pool]
-            if gain:
+            if edge.gain[pool]:
                 after = z3.Int(f"u{name}_{pool}")
-                self.solver.add(after == self.used[pool] + gain * count)
+                self.solver.add(after == self.used[pool] + edge.gain[pool] * count)
                 self.used[pool] = after
+
+    def _taken(self, way: Way) -> list[int]:
+        return [pool for pool in self.pools if way.take[pool]]
 
     def _deadlocked(self) -> None:
         """Some of the waiting requests that hold something are a deadlock: none fits even if all others have gone."""
@@ -138,12 +154,15 @@ class _Unrolled:
                 if position.holds[pool]:
                     held[pool].append(position.holds[pool] * number)
         used = {pool: z3.Sum(terms or [z3.IntVal(0)]) for pool, terms in held.items()}
+        whims = []
         for at, number in stuck.items():
-            position = relation.positions[at]
-            full = [
-                used[pool] + position.take[pool] + position.floor[pool] > relation.capacity[pool]
-                for pool in self.pools
-                if position.take[pool]
-            ]
-            self.solver.add(z3.Or(number == 0, *full))
+            for way in relation.positions[at].ways:
+                if way.whim:
+                    whims.append(number)
+                    continue
+                full = [used[pool] + way.take[pool] + way.floor[pool] > relation.capacity[pool] for pool in self._taken(way)]
+                self.solver.add(z3.Or(number == 0, *full))
+        if whims:  # who waits for a whim is stuck only where nobody else goes on
+            everybody = z3.Sum([count for inside in self.classes for count in inside])
+            self.solver.add(z3.Or(z3.Sum(whims) == 0, z3.Sum(list(stuck.values())) == everybody))
         self.solver.add(z3.Sum(list(stuck.values()) or [z3.IntVal(0)]) >= 1)

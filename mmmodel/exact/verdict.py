@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mmmodel.exact import reach
-from mmmodel.exact.entry import without_dead_fallbacks
+from mmmodel.exact.entry import without_dead_exits
 from mmmodel.exact.flood import flood
 from mmmodel.exact.macro import macro_path
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
@@ -39,7 +39,7 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     lost = consumption(relation)
     if lost is not None:
         return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
-    relation, _ = without_dead_fallbacks(relation)
+    relation, _ = without_dead_exits(relation)
     states = StuckStates(relation)
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
@@ -120,7 +120,7 @@ def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
         position = relation.positions[here]
         if here == relation.first[position.cls] and here not in relation.outside:
             moves.append(Move("enter", here, here, count))
-        action = "finish" if not position.waits else "take" if position.then == there else "refuse"
+        action = "finish" if not position.waits else "take" if any(way.then == there for way in position.ways) else "refuse"
         moves.append(Move(action, here, there, count))
     return moves
 
@@ -141,7 +141,12 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
         last = found
         if not _needs_refusal(relation, states, found):
             try:
-                return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=bring(relation, states, found), stuck=found)
+                return Decision(
+                    False,
+                    "stuck state (integer arithmetic), its path replayed",
+                    moves=bring(relation, states, found),
+                    stuck=found,
+                )
             except ValueError:
                 pass
         if relation.refusals:
