@@ -75,10 +75,15 @@ class Strict(BaseModel):
 
 
 class Pool(Strict):
-    """A finite resource. `unit` is what its amounts count; `capacity` may be left to the question for throttle and reserve."""
+    """A finite resource. `unit` is what its amounts count; `capacity` may be left to the question for throttle and reserve.
+
+    `queue`: who waits for it may be overtaken by whoever fits, or all stand in one line of which only the head may take (fifo:
+    an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N).
+    """
 
     unit: str = ""
     capacity: Annotated[int, PlainValidator(_amount)] | None = None
+    queue: Literal["overtaking", "fifo"] = "overtaking"
     title: str = ""
     source: Text = ""
     assumption: Text = ""
@@ -457,6 +462,7 @@ class System:
     capacity: tuple[int | None, ...]
     classes: tuple[SystemClass, ...]
     stack: Stack = field(compare=False, repr=False)
+    fifo: tuple[bool, ...] = ()
 
     def pool(self, name: str) -> int:
         """The index of a pool."""
@@ -491,7 +497,10 @@ def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, un
     classes = tuple(_system_class(name, cls_, names, pools, implicit) for name, cls_ in stack.requests.items())
     if implicit and len(stack.requests) == 1:
         names, pools, classes = _drop_throttle(names, pools, classes)
-    return System(names, tuple(pools[n].unit for n in names), tuple(pools[n].capacity for n in names), classes, stack)
+    capacities = tuple(pools[n].capacity for n in names)
+    return System(
+        names, tuple(pools[n].unit for n in names), capacities, classes, stack, tuple(pools[n].queue == "fifo" for n in names)
+    )
 
 
 def _system_class(name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool) -> SystemClass:

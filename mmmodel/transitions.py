@@ -11,16 +11,17 @@ waits for ever are the same, and there are fewer of them. An unmerged one keeps 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from mmmodel.stack import Service, System, SystemStep
 
 LEAVES = -1
-State = tuple[int, ...]
+State = tuple[Any, ...]  # counts over the positions, then a line for each fifo pool: ((position, how many), ...) from its head
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,12 @@ class Relation:
         self.refusals = any(step.turns for cls in system.classes for step in cls.steps)
         for k in range(len(system.classes)):
             self.first.append(_Walk(self, k).enter((0,), (0,) * len(system.pools)))
-        self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits)
         self.capacity = system.capacity
         self.population = tuple(cls.population for cls in system.classes)
-        self.empty: State = (0,) * len(self.positions)
+        self.queues = tuple(pool for pool, fifo in enumerate(system.fifo) if fifo)
+        self.lines = [self._lines(position.ways) for position in self.positions]
+        self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits and not self.lines[at])
+        self.empty: State = (0,) * len(self.positions) + ((),) * len(self.queues)
 
     def free(self, state: State) -> tuple[int | float, ...]:
         """What is left of each pool (infinity where it has no capacity)."""
@@ -113,19 +116,30 @@ class Relation:
         """Whether a take fits: for every pool taken from, what is free after it is at least the floor."""
         return all(f - t >= low for t, low, f in zip(way.take, way.floor, free) if t)
 
-    def granted(self, position: Position, free: tuple[float, ...]) -> list[Way]:
-        """The ways that may be taken: every whim that fits up to the first other way that fits, and that one."""
+    def granted(self, at: int, state: State, free: tuple[float, ...]) -> list[Way]:
+        """The ways that may be taken: every whim that is open up to the first other way that is open, and that one."""
         found = []
-        for way in position.ways:
-            if self.fits(way, free):
+        for way in self.positions[at].ways:
+            if self._open(at, way, state, free):
                 found.append(way)
                 if not way.whim:
                     break
         return found
 
-    def blocked(self, position: Position, free: tuple[float, ...]) -> bool:
-        """Whether no way is sure: none fits but by a whim."""
-        return all(way.whim or not self.fits(way, free) for way in position.ways)
+    def blocked(self, at: int, state: State, free: tuple[float, ...]) -> bool:
+        """Whether no way is sure: none is open but by a whim."""
+        return all(way.whim or not self._open(at, way, state, free) for way in self.positions[at].ways)
+
+    def _open(self, at: int, way: Way, state: State, free: tuple[float, ...]) -> bool:
+        """Whether the take fits and the request is at the head of every line that it needs."""
+        return self.fits(way, free) and all(_heads(state[line], at, 1) for line in self._lines((way,)))
+
+    def _lines(self, ways: Iterable[Way]) -> tuple[int, ...]:
+        """Where a state has the lines in which a request stands that waits for one of these ways."""
+        ways = tuple(ways)
+        return tuple(
+            len(self.positions) + number for number, pool in enumerate(self.queues) if any(way.take[pool] for way in ways)
+        )
 
     def moves(self, state: State) -> Iterator[tuple[Move, State]]:
         """Every move of one request, with the state it leads to."""
@@ -142,9 +156,9 @@ class Relation:
                 if state[at] and not position.never:
                     yield self._step(state, Move("finish", at, position.then))
                 continue
-            for to in dict.fromkeys(way.then for way in self.granted(position, free)):
+            for to in dict.fromkeys(way.then for way in self.granted(at, state, free)):
                 yield self._step(state, Move("take", at, to))
-            if position.way_round and self.blocked(position, free):
+            if position.way_round and self.blocked(at, state, free):
                 yield self._step(state, Move("refuse", at, position.refused))
 
     def apply(self, state: State, move: Move) -> State:
@@ -156,12 +170,14 @@ class Relation:
         if move.count > present:
             raise ValueError(f"{move}: only {present} requests stand there")
         if move.action == "take" and (position.others or position.whim):
-            return self._one_by_one(state, move, outside)
+            return self._one_by_one(state, move)
         if move.action == "take":
             together = 1 if move.to == LEAVES else move.count
             gains = self.positions[move.to].holds if move.to != LEAVES else position.holds
             left = [f - (together - 1) * (g - h) for f, g, h in zip(free, gains, position.holds)]
             way = position.ways[0]
+            if not all(_heads(state[line], move.position, move.count) for line in self.lines[move.position]):
+                raise ValueError(f"{move}: others stand before them in the line")
             if position.then != move.to or not self.fits(way, left):
                 raise ValueError(f"{move}: {position.take} does not fit into {tuple(left)} above {position.floor}")
             # an earlier one of the group needs no less room than a later one only where the gain is not negative
@@ -170,7 +186,7 @@ class Relation:
         elif move.action == "finish" and (position.waits or position.never or position.then != move.to):
             raise ValueError(f"{move}: no service ends there")
         elif move.action == "refuse" and (
-            not position.way_round or position.refused != move.to or not self.blocked(position, free)
+            not position.way_round or position.refused != move.to or not self.blocked(move.position, state, free)
         ):
             raise ValueError(f"{move}: nothing is refused there")
         return self._step(state, move)[1]
@@ -181,6 +197,8 @@ class Relation:
         The largest set of waiting requests that hold something, none of which could take its next step even if every
         other request finished (Coffman 1971; Holt 1972). What is served `never` is not given back.
         """
+        if self.queues:
+            return self._deadlocked_in_lines(state)
         kept = [0] * len(self.capacity)
         stuck: set[int] = set()
         for at, (count, position) in enumerate(zip(state, self.positions)):
@@ -193,22 +211,78 @@ class Relation:
             for at in stuck:
                 held = [u + state[at] * h for u, h in zip(held, self.positions[at].holds)]
             free = tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, held))
-            able = {at for at in stuck if not self.blocked(self.positions[at], free)}
+            able = {at for at in stuck if not self.blocked(at, state, free)}
             if not able:
                 # who waits for a whim waits until somebody finishes, and that sets memory free
-                going = any(
-                    self._goes(at, free) for at, count in enumerate(state[: len(self.positions)]) if count and at not in stuck
-                )
+                going = any(self._goes(at, state, free) for at, count in enumerate(state) if count and at not in stuck)
                 able = {at for at in stuck if going and any(way.whim for way in self.positions[at].ways)}
             if not able:
                 break
             stuck -= able
         return frozenset(stuck)
 
-    def _goes(self, at: int, free: tuple[float, ...]) -> bool:
+    def _goes(self, at: int, state: State, free: tuple[float, ...]) -> bool:
         """Whether a request at the position goes on, once all that are not stuck have finished."""
         position = self.positions[at]
-        return position.way_round or not self.blocked(position, free) if position.waits else not position.never
+        return position.way_round or not self.blocked(at, state, free) if position.waits else not position.never
+
+    def _deadlocked_in_lines(self, state: State) -> frozenset[int]:
+        """The same where some pools have a line: who stands behind a stuck request is stuck, even if it holds nothing.
+
+        Requests are told apart by their place in the lines: the k-th of a position is the k-th in each line that it stands in.
+        """
+        total = len(self.positions)
+        order: list[list[tuple[int, int]]] = []
+        for line in state[total:]:
+            met: dict[int, int] = {}
+            items = []
+            for at, number in line:
+                items += [(at, met.get(at, 0) + k) for k in range(number)]
+                met[at] = met.get(at, 0) + number
+            order.append(items)
+        place = [{item: n for n, item in enumerate(items)} for items in order]
+        stuck: dict[tuple[int, int], None] = {}
+        gone: set[int] = set()
+        for at, (count, position) in enumerate(zip(state, self.positions)):
+            if not count or position.way_round:
+                continue
+            if position.waits and self.lines[at]:
+                stuck |= dict.fromkeys((at, k) for k in range(count))
+            elif position.waits and any(position.holds):
+                stuck[at, -1] = None  # all of them alike: none stands in a line
+            elif position.never:
+                gone.add(at)
+        changed = True
+        while changed and stuck:
+            changed = False
+            free = self._left(state, stuck, gone)
+            counts = Counter(at for at, k in stuck if k >= 0)
+            going = any(
+                self._goes(at, state, free)
+                for at, count in enumerate(state[:total])
+                if count > counts[at] and (at, -1) not in stuck and at not in gone
+            )
+            head = [0] * len(order)  # of each line, the first that is stuck
+            for item in [item for items in order for item in items if item in stuck] + [item for item in stuck if item[1] < 0]:
+                for line, items in enumerate(order):
+                    while head[line] < len(items) and items[head[line]] not in stuck:
+                        head[line] += 1
+                if item in stuck and any(
+                    (going or not way.whim)  # who waits for a whim waits until somebody finishes
+                    and self.fits(way, free)
+                    and all(place[line - total][item] <= head[line - total] for line in self._lines((way,)))
+                    for way in self.positions[item[0]].ways
+                ):
+                    del stuck[item]
+                    changed = True
+        return frozenset(at for at, _ in stuck if any(any(self.positions[other].holds) for other, _ in stuck))
+
+    def _left(self, state: State, stuck: Iterable[tuple[int, int]], gone: Iterable[int]) -> tuple[float, ...]:
+        """What is free of each pool once all but these have finished."""
+        held = [0] * len(self.capacity)
+        for at, number in [*((at, 1 if k >= 0 else state[at]) for at, k in stuck), *((at, state[at]) for at in gone)]:
+            held = [u + number * h for u, h in zip(held, self.positions[at].holds)]
+        return tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, held))
 
     def consumed(self, state: State) -> bool:
         """Whether some request is served for ever: what it holds is lost."""
@@ -222,7 +296,7 @@ class Relation:
         """
         if self.consumed(state):
             return False
-        if all(self.monotone(pool) for pool in range(len(self.capacity))) and not self.refusals:
+        if all(self.monotone(pool) for pool in range(len(self.capacity))) and not self.refusals and not self.queues:
             return not self._greedy(state)
         seen, stack = {state}, [state]
         while stack:
@@ -294,11 +368,11 @@ class Relation:
             at = position.then
         return True
 
-    def _one_by_one(self, state: State, move: Move, outside: bool) -> State:
-        position, one = self.positions[move.position], Move(move.action, move.position, move.to)
+    def _one_by_one(self, state: State, move: Move) -> State:
+        one = Move(move.action, move.position, move.to)
         for _ in range(move.count):
             free = self.free(state)
-            if move.to not in {way.then for way in self.granted(position, free)}:
+            if move.to not in {way.then for way in self.granted(move.position, state, free)}:
                 raise ValueError(f"{move}: not granted where {free} is free")
             state = self._step(state, one)[1]
         return state
@@ -315,8 +389,12 @@ class Relation:
         after = list(state)
         if move.action != "enter" and move.position not in self.outside:
             after[move.position] -= move.count
+            for line in self.lines[move.position]:
+                after[line] = _without(after[line], move.position, move.count)
         if move.to != LEAVES:
             after[move.to] += move.count
+            for line in self.lines[move.to]:
+                after[line] = _joined(after[line], move.to, move.count)
         return move, tuple(after)
 
 
@@ -393,3 +471,27 @@ class _Walk:
                 return (*place[:-1], place[-1] + 1)
             place = place[:-1]
         return None
+
+
+Line = tuple[tuple[int, int], ...]
+
+
+def _heads(line: Line, at: int, count: int) -> bool:
+    """Whether the first `count` of a line are requests of this position."""
+    return bool(line) and line[0][0] == at and line[0][1] >= count
+
+
+def _joined(line: Line, at: int, count: int) -> Line:
+    """The line after `count` requests have come to its end."""
+    return (*line[:-1], (at, line[-1][1] + count)) if line and line[-1][0] == at else (*line, (at, count))
+
+
+def _without(line: Line, at: int, count: int) -> Line:
+    """The line after its first `count` requests of a position have left it."""
+    left: Line = ()
+    for here, number in line:
+        out = min(count, number) if here == at else 0
+        count -= out
+        if number > out:
+            left = _joined(left, here, number - out)
+    return left

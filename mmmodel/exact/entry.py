@@ -82,6 +82,8 @@ class _States:
     def refuses(self, at: int, number: int) -> bool:
         """Whether in some of these states a request stands at `at` and none of its first `number` takes fits. True where z3 gives up."""
         position = self.relation.positions[at]
+        if self.relation.lines[at]:
+            return True  # it may stand behind others
         population = self.relation.population[position.cls]
         if at in self.count:
             there = [self.count[at] >= 1]

@@ -16,6 +16,7 @@ from mmmodel.stack import System
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
 DEFAULT_LIMIT = 40_000_000  # states; about 60 bytes each at two words a state
+IN_LINES = 200_000  # states where requests stand in lines: these are not compiled
 UNLIMITED = 2**62
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 _ENTER, _TAKE, _FINISH, _REFUSE = 0, 1, 2, 3
@@ -51,6 +52,8 @@ def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, re
     relation = Relation(system) if relation is None else relation
     if not relation.positions:
         return Search(None, 1)
+    if relation.queues:
+        return _plain(relation, min(limit, IN_LINES))
     if compiled:
         try:
             import numba  # noqa: F401

@@ -56,7 +56,13 @@ class Stuck:
 
 
 class StuckStates:
-    """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number."""
+    """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number.
+
+    Where pools have a line, requests that hold nothing count too (somebody must hold something), and "blocked" is the least set closed
+    under: what does not fit is blocked; a blocked request closes every line that it stands in; who needs a closed line is blocked. Least:
+    a line is closed by a request that is blocked for a reason of its own or by a line closed before, hence a rank for each line. Since
+    requests join all lines of a step at one moment, every deadlock has such ranks, also with early release and floors.
+    """
 
     def __init__(self, relation: Relation, sized: int | None = None):
         self.relation, self.sized = relation, sized
@@ -110,7 +116,7 @@ class StuckStates:
                 any(need[pool] and count * holds[pool] + need[pool] > capacity[pool] for pool in self.pools)
                 for need in group.needs
             )
-            if count and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
+            if count and any(holds) and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
                 return state
         return None
 
@@ -199,8 +205,8 @@ class StuckStates:
             solver.add(number >= 0)
             if extra is not None:
                 solver.add(extra >= 0, extra <= number * (len(group.members) - 1))
-        if self.groups:
-            solver.add(z3.Sum(self.count) >= 1)
+        holding = [number for number, group in zip(self.count, self.groups) if any(group.holds)]
+        solver.add(z3.Sum(holding) >= 1 if holding else z3.BoolVal(False))
         for cls, population in enumerate(self.relation.population):
             inside = [number for number, group in zip(self.count, self.groups) if group.cls == cls]
             if inside and population is not None:
@@ -208,7 +214,11 @@ class StuckStates:
         for pool in self.pools:
             solver.add(used[pool] <= capacity[pool])
         full: dict[tuple[int, int], z3.BoolRef] = {}
+        closed = {pool: z3.Bool(f"closed_{pool}") for pool in self.relation.queues}
+        rank = {pool: z3.Int(f"rank_{pool}") for pool in closed}
+        closing: dict[int, list[z3.BoolRef]] = {pool: [z3.Not(shut)] for pool, shut in closed.items()}
         for number, group in zip(self.count, self.groups):
+            refused = []  # for each way: what keeps it from fitting
             for need in group.needs:
                 ways = []
                 for pool in self.pools:
@@ -218,7 +228,24 @@ class StuckStates:
                             full[key] = z3.Bool(f"full_{pool}_{need[pool]}")
                             solver.add(full[key] == (used[pool] + need[pool] > capacity[pool]))
                         ways.append(full[key])
-                solver.add(z3.Or(number == 0, *ways))
+                refused.append(ways)
+                solver.add(z3.Or(number == 0, *ways, *(closed[pool] for pool in closed if need[pool])))
+            for pool in closed:
+                if any(need[pool] for need in group.needs):
+                    before = [
+                        z3.Or(
+                            *ways,
+                            *(
+                                z3.And(closed[other], rank[other] < rank[pool])
+                                for other in closed
+                                if need[other] and other != pool
+                            ),
+                        )
+                        for need, ways in zip(group.needs, refused)
+                    ]
+                    closing[pool].append(z3.And(number >= 1, *before))
+        for ways in closing.values():
+            solver.add(z3.Or(*ways))
         for pool in self.loose:
             self._interleave(solver, pool, capacity[pool])
 
@@ -376,7 +403,11 @@ class Chains:
 
 def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Group]:
     positions = relation.positions
-    waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and not p.way_round and at in chains}
+    waiting = {
+        at
+        for at, p in enumerate(positions)
+        if p.waits and (any(p.holds) or relation.lines[at]) and not p.way_round and at in chains
+    }
     detours = _behind_refusals(relation)
     for at in sorted(waiting, key=lambda at: sum(positions[at].holds)):
         if at not in waiting:
@@ -406,7 +437,7 @@ def _behind_refusals(relation: Relation) -> set[int]:
 
 def _alike(positions: list[Position], run: list[int], after: int, loose: list[int]) -> bool:
     here, there = positions[run[-1]], positions[after]
-    if here.others or there.others or here.whim or there.whim:
+    if here.others or there.others or here.whim or there.whim or not any(here.holds):
         return False
     if (here.take, here.floor) != (there.take, there.floor) or any(here.take[pool] for pool in loose):
         return False

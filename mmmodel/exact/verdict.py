@@ -8,9 +8,9 @@ warning    a stuck state for which neither a path nor its absence was found; the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from mmmodel.exact import reach
+from mmmodel.exact.convoys import along, convoys
 from mmmodel.exact.entry import without_dead_exits
 from mmmodel.exact.flood import flood
 from mmmodel.exact.macro import macro_path
@@ -46,7 +46,7 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
         if any(position.never for position in relation.positions):
             return _whole(system, relation, limit, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
-    if states.exact:
+    if states.exact and not relation.queues:
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
     return _search_for(system, relation, states, limit)
@@ -58,7 +58,7 @@ def consumption(relation: Relation) -> list[Move] | None:
         if relation.positions[at].never:
             chain = StuckStates(relation).chains[at]
             try:
-                moves = _along(relation, chain, 1) or [Move("enter", at, at)]
+                moves = along(relation, chain, 1) or [Move("enter", at, at)]
                 relation.replay(moves)
             except ValueError:
                 continue
@@ -79,7 +79,7 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
     """All at once, step by step, where nothing is given back early; else in the order of the descents of the first loose pool."""
     order = sorted(stuck.counts, key=lambda at: len(states.chains[at]))
     if not states.loose:
-        return [move for at in order for move in _along(relation, states.chains[at], stuck.counts[at])]
+        return [move for at in order for move in along(relation, states.chains[at], stuck.counts[at])]
     pool = states.loose[0]
     parts, pieces = [], []
     for at in order:
@@ -104,7 +104,7 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
 def _most_together(relation: Relation, state: State, part: list[int], count: int) -> tuple[int, list[Move], State]:
     """All of `count` requests along `part` at once, or a half of them, a quarter …; raises ValueError if not even one can."""
     while True:
-        moves = _along(relation, part, count)
+        moves = along(relation, part, count)
         try:
             return count, moves, relation.replay(moves, state)
         except ValueError:
@@ -113,21 +113,14 @@ def _most_together(relation: Relation, state: State, part: list[int], count: int
             count = (count + 1) // 2
 
 
-def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
-    """The moves of `count` requests from the first position of `chain` to its last."""
-    moves = []
-    for here, there in pairwise(chain):
-        position = relation.positions[here]
-        if here == relation.first[position.cls] and here not in relation.outside:
-            moves.append(Move("enter", here, here, count))
-        action = "finish" if not position.waits else "take" if any(way.then == there for way in position.ways) else "refuse"
-        moves.append(Move(action, here, there, count))
-    return moves
-
-
 def _search_for(system: System, relation: Relation, states: StuckStates, limit: int) -> Decision:
     """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
     last: Stuck | None = None
+    if relation.queues:
+        found = _smallest(states)
+        moves = convoys(relation, states.chains, found) if found else None
+        if moves is not None:
+            return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=found)
     burst = flood(relation)
     if burst is not None:
         return Decision(False, "a burst of requests (greedy), its path replayed", moves=burst)
