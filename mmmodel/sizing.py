@@ -402,7 +402,7 @@ def _named(system: System, amounts) -> dict[str, float]:
 
 def _closed_form(relation: Relation, pool: int) -> int | None:
     """The safe capacity of `pool` in closed form, where that is exact (design section 4.2): no other pool refuses anybody."""
-    if relation.refusals or not relation.monotone(pool):
+    if relation.refusals or relation.queues or not relation.monotone(pool):
         return None
     if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):
         return None

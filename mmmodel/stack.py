@@ -464,6 +464,21 @@ class System:
     stack: Stack = field(compare=False, repr=False)
     fifo: tuple[bool, ...] = ()
 
+    @property
+    def plain(self) -> bool:
+        """Whether no pool has a line, no take several ways, and no request begins anew: what older engines take for granted."""
+        return not any(self.fifo) and not any(
+            step.others or step.whim or step.restart is not None for cls in self.classes for step in every_step(cls.steps)
+        )
+
+    def require_plain(self, what: str) -> None:
+        """Raises QuestionError for `what` where the system is not plain."""
+        if not self.plain:
+            raise QuestionError(
+                f"{what}: not computed for stacks with a fifo pool, with several ways to be satisfied, or with restart; "
+                "verdicts and reserves are"
+            )
+
     def pool(self, name: str) -> int:
         """The index of a pool."""
         return self.pools.index(name)
@@ -547,6 +562,13 @@ def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], p
         restart=step.refused.restart if isinstance(step.refused, Restart) else None,
     )
     return [made] * step.repeat
+
+
+def every_step(steps: Iterable[SystemStep]) -> Iterator[SystemStep]:
+    """The steps and those of their fallbacks."""
+    for step in steps:
+        yield step
+        yield from every_step(step.fallback)
 
 
 def _vector(amounts: Amounts, pools: tuple[str, ...]) -> tuple[int, ...]:
