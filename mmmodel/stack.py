@@ -14,7 +14,7 @@ import html
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -36,6 +36,7 @@ from pydantic import (
 from mmmodel.units import ByteCount, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds
 
 THROTTLE, RESERVE = "throttle", "reserve"
+FREELY = "taken freely"  # what the ordinary right was granted on a machine, at no cost
 LARGEST = 2**53  # amounts stay exact in every engine, floating point included
 LONGEST = 100_000  # steps of one class after its loops are unrolled
 
@@ -308,16 +309,64 @@ class Stack(Strict):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     def system(
-        self, depth: int | None = None, reserve: int | None = None, pool: str = RESERVE, unlimited: bool = False
+        self,
+        depth: int | None = None,
+        reserve: int | None = None,
+        pool: str = RESERVE,
+        unlimited: bool = False,
+        memory: Memory | None = None,
     ) -> System:
-        """The numbers of one question filled in: see `System`. `unlimited` makes `pool` infinite, whatever the stack says."""
-        return _system(self, depth, reserve, pool, unlimited)
+        """The numbers of one question filled in: see `System`. `unlimited` makes `pool` infinite, whatever the stack says.
+
+        `memory`: asked about on a machine, with the rights of the steps in place of their floors: see `Memory`.
+        """
+        if memory is None:
+            return _system(self, depth, reserve, pool, unlimited)
+        if reserve is not None or pool != RESERVE or unlimited:
+            raise QuestionError("memory: a question about a machine has no reserve of its own; leave reserve= out")
+        return _on_machine(_system(self, depth, memory.capacity, RESERVE, False, memory), memory)
 
     def __str__(self) -> str:
         return "\n".join(_text_table(self))
 
     def _repr_html_(self) -> str:
         return _html_table(self)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A machine's free memory, entered by right, in bytes: the pool `reserve` where a question is about a machine.
+
+    capacity   the ordinary floor: what lies above it others may hold at any time, and need not give back
+    floors     what a take with the right high, atomic or memalloc must leave free
+    parked     pages that no watermark counts (per-cpu lists, HighAtomic blocks), by name: drawn with the memalloc right, they come back
+               only when some request finishes
+    atomic     bytes that others may take with the ATOMIC right, and keep
+
+    A take with the ordinary right (or NOMEMALLOC, or none named) is granted from what others leave, and then costs the pool nothing, or
+    refused, as an adversary likes.
+    """
+
+    capacity: int
+    floors: Mapping[str, int]
+    parked: Mapping[str, int] = field(default_factory=dict)
+    atomic: int = 0
+    page: int = 4096
+
+    def __post_init__(self) -> None:
+        wrong = {
+            name: value
+            for name, value in {"capacity": self.capacity, "atomic": self.atomic, **self.parked, **self.floors}.items()
+            if value < 0
+        }
+        if wrong or self.page < 1:
+            raise QuestionError(f"memory: {wrong or {'page': self.page}} is negative or no page; write bytes and pages")
+        missing = {"high", "atomic", "memalloc"} - set(self.floors)
+        if missing:
+            raise QuestionError(f"memory: no floor for the right {', '.join(sorted(missing))}")
+
+
+SURE_RIGHTS = ("high", "atomic", "memalloc")
 
 
 @dataclass(frozen=True)
@@ -446,11 +495,15 @@ class SystemStep:
 
 @dataclass(frozen=True)
 class SystemClass:
-    """`population`: requests of the class present at once (in flight or waiting for their first step); None: no bound."""
+    """`population`: requests of the class present at once (in flight or waiting for their first step); None: no bound.
+
+    `passive`: what others hold (pages in per-cpu lists, say): it can make requests wait, but is nobody's deadlock by itself.
+    """
 
     name: str
     population: int | None
     steps: tuple[SystemStep, ...]
+    passive: bool = False
 
 
 @dataclass(frozen=True)
@@ -463,6 +516,7 @@ class System:
     classes: tuple[SystemClass, ...]
     stack: Stack = field(compare=False, repr=False)
     fifo: tuple[bool, ...] = ()
+    shadow: tuple[int, int] | None = None  # (pool, pool of what was taken of it at no cost): what is given back goes there first
 
     @property
     def plain(self) -> bool:
@@ -487,7 +541,29 @@ class System:
 # ---- from a stack to a system ---------------------------------------------------------------------------------------
 
 
-def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, unlimited: bool) -> System:
+def _on_machine(system: System, memory: Memory) -> System:
+    """The classes of what others hold, beside those of the stack."""
+    at, nothing = system.pools.index(RESERVE), (0,) * len(system.pools)
+    one = tuple(memory.page if n == at else 0 for n in range(len(system.pools)))
+
+    def passive(name: str, pages: int, right: str) -> SystemClass:
+        floor = tuple(memory.floors[right] if n == at else 0 for n in range(len(system.pools)))
+        return SystemClass(
+            name,
+            pages,
+            (SystemStep(name, one, nothing, floor), SystemStep("until somebody finishes", nothing, nothing, nothing, whim=True)),
+            passive=True,
+        )
+
+    more = [passive(name, pages, "memalloc") for name, pages in memory.parked.items() if pages]
+    if memory.atomic:
+        more.append(passive("others, ATOMIC", -(-memory.atomic // memory.page), "atomic"))
+    return replace(system, classes=(*system.classes, *more))
+
+
+def _system(
+    stack: Stack, depth: int | None, reserve: int | None, sized: str, unlimited: bool, memory: Memory | None = None
+) -> System:
     pools = dict(stack.pools)
     implicit = False
     if depth is not None:
@@ -502,26 +578,30 @@ def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, un
             raise QuestionError(f"{sized}: stack {stack.name} has no pool {sized!r} to size; it has {', '.join(stack.pools)}")
         capacity = None if unlimited else _asked(sized, reserve, pools[sized].unit + "s", 0)
         pools[sized] = pools[sized].model_copy(update={"capacity": capacity})
+    if memory is not None:
+        pools[FREELY] = Pool(unit="byte", title="memory above the ordinary floor")
     names = tuple(pools)
     for name, pool in pools.items():
-        if pool.capacity is None and not (unlimited and name == sized):
+        if pool.capacity is None and not (unlimited and name == sized) and not (memory and name == FREELY):
             asked = {THROTTLE: "give depth=", sized: f"give {'reserve=' if sized == RESERVE else sized}"}.get(
                 name, "give it in the stack"
             )
             raise QuestionError(f"{name}: the pool has no capacity; {asked}")
-    classes = tuple(_system_class(name, cls_, names, pools, implicit) for name, cls_ in stack.requests.items())
+    classes = tuple(_system_class(name, cls_, names, pools, implicit, memory) for name, cls_ in stack.requests.items())
     if implicit and len(stack.requests) == 1:
         names, pools, classes = _drop_throttle(names, pools, classes)
     capacities = tuple(pools[n].capacity for n in names)
-    return System(
-        names, tuple(pools[n].unit for n in names), capacities, classes, stack, tuple(pools[n].queue == "fifo" for n in names)
-    )
+    fifo = tuple(pools[n].queue == "fifo" for n in names)
+    shadow = (names.index(RESERVE), names.index(FREELY)) if memory is not None else None
+    return System(names, tuple(pools[n].unit for n in names), capacities, classes, stack, fifo, shadow)
 
 
-def _system_class(name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool) -> SystemClass:
+def _system_class(
+    name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool, memory: Memory | None = None
+) -> SystemClass:
     steps = []
     for n, step in enumerate(cls_.steps):
-        steps.extend(_system_steps(step, (name, str(n)), cls_.servers, pools))
+        steps.extend(_system_steps(step, (name, str(n)), cls_.servers, pools, memory))
     if throttled:
         at = pools.index(THROTTLE)
         first = steps[0]
@@ -535,7 +615,19 @@ def _system_class(name: str, cls_: RequestClass, pools: tuple[str, ...], have: d
     return SystemClass(name, population, tuple(steps))
 
 
-def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], pools: tuple[str, ...]) -> list[SystemStep]:
+def _system_way(take: Amounts, floor: Amounts, right: Right | None, pools: tuple[str, ...], memory: Memory | None) -> SystemWay:
+    """One way in vectors; on a machine the right says what the floor is, or that the take is a whim of those who hold the rest."""
+    if memory is None or not take.get(RESERVE):
+        return SystemWay(_vector(take, pools), _vector(floor, pools))
+    if right in SURE_RIGHTS:
+        return SystemWay(_vector(take, pools), _vector({**floor, RESERVE: memory.floors[right]}, pools))
+    freely = {name: amount for name, amount in take.items() if name != RESERVE} | {FREELY: take[RESERVE]}
+    return SystemWay(_vector(freely, pools), _vector({**floor, RESERVE: 0}, pools), whim=True)
+
+
+def _system_steps(
+    step: Step, place: tuple[str, ...], servers: dict[str, int], pools: tuple[str, ...], memory: Memory | None = None
+) -> list[SystemStep]:
     service = None
     if isinstance(step.serve, Serve):
         serve = step.serve
@@ -547,18 +639,23 @@ def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], p
         fallback = tuple(
             made
             for n, other in enumerate(step.refused.steps)
-            for made in _system_steps(other, (*place, f"refused-{n}"), servers, pools)
+            for made in _system_steps(other, (*place, f"refused-{n}"), servers, pools, memory)
         )
+    first, *others = (
+        _system_way(way.take, way.floor, way.right or step.right, pools, memory)
+        for way in (Take(take=step.take, floor=step.floor), *step.otherwise)
+    )
     made = SystemStep(
         step.name,
-        _vector(step.take, pools),
+        first.take,
         _vector(step.give, pools),
-        _vector(step.floor, pools),
+        first.floor,
         service,
         step.serve == "never",
         step.refused.lose if isinstance(step.refused, Lose) else None,
         fallback,
-        others=tuple(SystemWay(_vector(way.take, pools), _vector(way.floor, pools)) for way in step.otherwise),
+        whim=first.whim,
+        others=tuple(others),
         restart=step.refused.restart if isinstance(step.refused, Restart) else None,
     )
     return [made] * step.repeat

@@ -99,6 +99,7 @@ class Relation:
             self.first.append(_Walk(self, k).enter((0,), (0,) * len(system.pools)))
         self.capacity = system.capacity
         self.population = tuple(cls.population for cls in system.classes)
+        self.passive = frozenset(k for k, cls in enumerate(system.classes) if cls.passive)
         self.queues = tuple(pool for pool, fifo in enumerate(system.fifo) if fifo)
         self.lines = [self._lines(position.ways) for position in self.positions]
         self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits and not self.lines[at])
@@ -219,7 +220,11 @@ class Relation:
             if not able:
                 break
             stuck -= able
-        return frozenset(stuck)
+        return frozenset(stuck) if any(self._somebody(at) for at in stuck) else frozenset()
+
+    def _somebody(self, at: int) -> bool:
+        """Whether a request that is stuck there is somebody's, and holds something."""
+        return self.positions[at].cls not in self.passive and any(self.positions[at].holds)
 
     def _goes(self, at: int, state: State, free: tuple[float, ...]) -> bool:
         """Whether a request at the position goes on, once all that are not stuck have finished."""
@@ -275,7 +280,7 @@ class Relation:
                 ):
                     del stuck[item]
                     changed = True
-        return frozenset(at for at, _ in stuck if any(any(self.positions[other].holds) for other, _ in stuck))
+        return frozenset(at for at, _ in stuck) if any(self._somebody(at) for at, _ in stuck) else frozenset()
 
     def _left(self, state: State, stuck: Iterable[tuple[int, int]], gone: Iterable[int]) -> tuple[float, ...]:
         """What is free of each pool once all but these have finished."""
@@ -415,7 +420,7 @@ class _Walk:
                 break
             step = self._step(place)
             trail.append((place, holds, step))
-            holds = tuple(h + t - g for h, t, g in zip(holds, step.take, step.give))
+            holds = self._kept(holds, step.take, step.give)
             place = self._next(place)
         for place, holds, step in reversed(trail):
             self.known[place, holds] = self._lay(place, holds, step)
@@ -437,13 +442,22 @@ class _Walk:
         """Where a request is after it has taken: at the step's service, or behind it."""
         positions, none = self.relation.positions, (0,) * len(holds)
         during = tuple(h + t for h, t in zip(holds, take))
-        then = self._known(self._next(place), tuple(d - g for d, g in zip(during, step.give)))
+        then = self._known(self._next(place), self._kept(holds, take, step.give))
         if step.never or (step.service and not self._mergeable(then, during)):
             positions.append(
                 Position(self.cls, step.name, False, during, none, none, then, LEAVES, step.never, None, step.service)
             )
             then = len(positions) - 1
         return then
+
+    def _kept(self, holds: tuple[int, ...], take: tuple[int, ...], give: tuple[int, ...]) -> tuple[int, ...]:
+        """What is held after a step. On a machine what was granted freely is given back first: the pool gets no more than it must."""
+        if self.relation.system.shadow is not None:
+            pool, freely = self.relation.system.shadow
+            first = min(give[pool], holds[freely] + take[freely])
+            given = dict(enumerate(give)) | {pool: give[pool] - first, freely: first}
+            give = tuple(given[n] for n in range(len(give)))
+        return tuple(h + t - g for h, t, g in zip(holds, take, give))
 
     def _known(self, place: tuple[int, ...] | None, holds: tuple[int, ...]) -> int:
         return LEAVES if place is None else self.enter(place, holds)

@@ -59,7 +59,7 @@ def _goes_on(counts, starts, need, whim, kind, stuck, free):
 
 
 @jit
-def _deadlocked(counts, holds, starts, need, whim, capacity, kind, stuck, free):
+def _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, free):
     """Whether a greatest set of waiting requests that hold something is blocked by what it and `never` hold."""
     positions, pools = holds.shape
     some = False
@@ -95,13 +95,16 @@ def _deadlocked(counts, holds, starts, need, whim, capacity, kind, stuck, free):
                 elif stuck[at]:
                     some = True
         if not changed:
-            return some
+            for at in range(positions):  # what others hold is nobody's deadlock by itself
+                if stuck[at] and not passive[at]:
+                    return True
+            return False
     return False
 
 
 @jit
 def breadth_first(
-    words, word, shift, mask, rows, delta, holds, starts, need, whim, capacity, population, cls, kind, refusals, limit
+    words, word, shift, mask, rows, delta, holds, starts, need, whim, capacity, population, cls, kind, passive, refusals, limit
 ):
     """(status, states seen, the one found, parent of each, label of the move to each)."""
     positions, pools = holds.shape
@@ -194,7 +197,7 @@ def breadth_first(
         if (
             holding
             and (not moved_inside or refusals)
-            and _deadlocked(counts, holds, starts, need, whim, capacity, kind, stuck, left)
+            and _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, left)
         ):
             return DEADLOCK, count, at, parents, labels
         at += 1

@@ -165,4 +165,5 @@ class _Unrolled:
         if whims:  # who waits for a whim is stuck only where nobody else goes on
             everybody = z3.Sum([count for inside in self.classes for count in inside])
             self.solver.add(z3.Or(z3.Sum(whims) == 0, z3.Sum(list(stuck.values())) == everybody))
-        self.solver.add(z3.Sum(list(stuck.values()) or [z3.IntVal(0)]) >= 1)
+        somebody = [number for at, number in stuck.items() if relation.positions[at].cls not in relation.passive]
+        self.solver.add(z3.Sum(somebody or [z3.IntVal(0)]) >= 1)

@@ -169,6 +169,7 @@ class _Table:
             [[t + f if t else -UNLIMITED for t, f in zip(way.take, way.floor)] for way in ways], np.int64
         ).reshape(len(ways), pools)
         self.whim = np.array([way.whim for way in ways], np.bool_)
+        self.passive = np.array([p.cls in relation.passive for p in positions], np.bool_)
         self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
         self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
         self.cls = np.array([p.cls for p in positions], np.int64)
@@ -199,6 +200,7 @@ class _Table:
             self.population,
             self.cls,
             self.kind,
+            self.passive,
             self.relation.refusals,
         )
 

@@ -103,7 +103,8 @@ class StuckStates:
 
     def uniform(self) -> Stuck | None:
         """A stuck state in which all wait for the same step, the one that holds most, if there is one: the easiest to read."""
-        members = [(at, group) for group in self.groups for at in group.members if not group.refusal]
+        passive = self.relation.passive
+        members = [(at, group) for group in self.groups for at in group.members if not group.refusal and group.cls not in passive]
         for at, group in sorted(members, key=lambda item: sum(self.relation.positions[item[0]].holds), reverse=True):
             holds, capacity = self.relation.positions[at].holds, self.relation.capacity
             population = self.relation.population[group.cls]
@@ -205,7 +206,11 @@ class StuckStates:
             solver.add(number >= 0)
             if extra is not None:
                 solver.add(extra >= 0, extra <= number * (len(group.members) - 1))
-        holding = [number for number, group in zip(self.count, self.groups) if any(group.holds)]
+        holding = [
+            number
+            for number, group in zip(self.count, self.groups)
+            if any(group.holds) and group.cls not in self.relation.passive
+        ]
         solver.add(z3.Sum(holding) >= 1 if holding else z3.BoolVal(False))
         for cls, population in enumerate(self.relation.population):
             inside = [number for number, group in zip(self.count, self.groups) if group.cls == cls]
