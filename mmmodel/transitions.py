@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from mmmodel.stack import Service, System, SystemStep
@@ -69,7 +70,7 @@ class Relation:
             self.first.append(_Walk(self, k).enter((0,), (0,) * len(system.pools)))
         self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits)
         self.capacity = system.capacity
-        self.population = tuple(cls.population for cls in system.classes)
+        self.population = system.in_flight
         self.empty: State = (0,) * len(self.positions)
 
     def free(self, state: State) -> tuple[int | float, ...]:
@@ -149,6 +150,46 @@ class Relation:
                 break
             stuck -= able
         return frozenset(stuck)
+
+    @cached_property
+    def endless(self) -> frozenset[int]:
+        """Positions that nobody ever leaves, whoever else is about: served for ever, or waiting for more than there is of a pool.
+
+        Who holds something while it waits for more than all that is left is a deadlock by itself, and no matter for this set.
+        """
+        return frozenset(at for at, position in enumerate(self.positions) if position.never or self._never_fits(position))
+
+    def _never_fits(self, position: Position) -> bool:
+        needs = zip(position.take, position.floor, self.capacity)
+        over = any(t and c is not None and t + low > c for t, low, c in needs)
+        return over and position.waits and not position.way_round and not any(position.holds)
+
+    def stranded(self, state: State) -> frozenset[int]:
+        """The waiting positions at which somebody stands who can never go on: holding nothing, wanting more than there is.
+
+        At a first step that never fits somebody always stands: the requests of the class that wait outside.
+        """
+        return frozenset(at for at in self.endless if self.positions[at].waits and (state[at] or at in self.outside))
+
+    def alone(self, cls: int) -> tuple[list[Move], int]:
+        """The moves of one request of the class with nobody else about, and where they end: LEAVES, or a position it never leaves."""
+        at, moves = self.first[cls], []
+        if at != LEAVES and at not in self.outside:
+            moves.append(Move("enter", at, at))
+        while at != LEAVES:
+            position = self.positions[at]
+            free = [float("inf") if c is None else c - h for c, h in zip(self.capacity, position.holds)]
+            if not position.waits and not position.never:
+                action, to = "finish", position.then
+            elif position.waits and self.fits(position, free):
+                action, to = "take", position.then
+            elif position.way_round:
+                action, to = "refuse", position.refused
+            else:
+                break
+            moves.append(Move(action, at, to))
+            at = to
+        return moves, at
 
     def consumed(self, state: State) -> bool:
         """Whether some request is served for ever: what it holds is lost."""

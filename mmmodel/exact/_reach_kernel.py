@@ -69,7 +69,7 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck):
 
 @jit
 def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, limit):
-    """(status, states seen, the one found, parent of each, label of the move to each)."""
+    """(status, states seen, the one found, parent of each, label of the move to each, first state of each row that can be made or -1)."""
     positions, pools = holds.shape
     room = 1 << 12
     states = np.zeros((room, words), np.uint64)
@@ -82,6 +82,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
     inside = np.zeros(population.size, np.int64)
     free = np.zeros(pools, np.int64)
     stuck = np.zeros(positions, np.bool_)
+    met = np.full(rows.shape[0], -1, np.int64)
     at = 0
     while at < count:
         inside[:] = 0
@@ -91,7 +92,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             counts[p] = c
             if c > 0:
                 if kind[p] == NEVER:
-                    return CONSUMED, count, at, parents, labels
+                    return CONSUMED, count, at, parents, labels, met
                 inside[cls[p]] += c
                 for pool in range(pools):
                     free[pool] -= c * holds[p, pool]
@@ -120,9 +121,11 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                     continue
             if kind[p] != OUTSIDE and action != ENTER:
                 moved_inside = True
+            if met[r] < 0:
+                met[r] = at
             if count == room:
                 if count >= limit:
-                    return TOO_MANY, count, at, parents, labels
+                    return TOO_MANY, count, at, parents, labels, met
                 grown = np.zeros((2 * room, words), np.uint64)
                 grown[:room] = states
                 states = grown
@@ -150,7 +153,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             if known:
                 continue
             if count >= limit:
-                return TOO_MANY, count, at, parents, labels
+                return TOO_MANY, count, at, parents, labels, met
             slots[slot] = count
             parents[count] = at
             labels[count] = r
@@ -160,6 +163,6 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                 slot_mask = np.uint64(slots.size - 1)
         # without refusals a shortest path ends where nothing inside can move (others only take room away)
         if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck):
-            return DEADLOCK, count, at, parents, labels
+            return DEADLOCK, count, at, parents, labels, met
         at += 1
-    return NOT_FOUND, count, 0, parents, labels
+    return NOT_FOUND, count, 0, parents, labels, met
