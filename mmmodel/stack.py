@@ -495,7 +495,7 @@ class SystemStep:
 
 @dataclass(frozen=True)
 class SystemClass:
-    """`population`: requests of the class present at once (in flight or waiting for their first step); None: no bound.
+    """`population`: the class's own depth, or the asked one where no pool stands for it; None: only pools bound it, if they do.
 
     `passive`: what others hold (pages in per-cpu lists, say): it can make requests wait, but is nobody's deadlock by itself.
     """
@@ -537,6 +537,110 @@ class System:
         """The index of a pool."""
         return self.pools.index(name)
 
+    @cached_property
+    def in_flight(self) -> tuple[int | None, ...]:
+        """The most requests of each class that can be behind the take of their first step at once; None: no bound.
+
+        Its population, and what every gate (`_gate`) lets in. The gates follow from the pools, so that the states that can be
+        reached are the same with this bound and without it: a search may count on it.
+        """
+        return tuple(_least([cls.population, *_gates(cls.steps, self.capacity)]) for cls in self.classes)
+
+    @cached_property
+    def present(self) -> tuple[int | None, ...]:
+        """Requests of each class that are about while the stack is saturated, in flight or waiting for their first step; None: no bound.
+
+        Its population if it has one. Else as many as its gates let in, and at least one: one that leaves is replaced at once by one
+        that waits. What later steps take from too says nothing about how many stand before it, so that a gate counts if no class
+        does that, or else if this class does not. (Of a throttle taken unit by unit that is the number of submitters: the depth.)
+        """
+        later = [
+            [any(_takes(step, pool) for step in _behind(cls.steps)) for cls in self.classes] for pool in range(len(self.pools))
+        ]
+        found = []
+        for k, cls in enumerate(self.classes):
+            gates = _gates(cls.steps, self.capacity)
+            bounds = _least(most for most, users in zip(gates, later) if not any(users))
+            if bounds is None:
+                bounds = _least(most for most, users in zip(gates, later) if not users[k])
+            # where nobody gets in, somebody waits for ever
+            found.append(cls.population if cls.population is not None or bounds is None else max(1, bounds))
+        return tuple(found)
+
+
+# ---- how many requests there can be -----------------------------------------------------------------------------------
+
+
+def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int | None:
+    """The most requests of a class that one pool lets be in flight, None if it bounds nothing.
+
+    Let a request hold at least h >= 1 of the pool wherever it can stand behind its entry (waiting for a later take, or served),
+    on every way through the class; it enters by a take of t that must leave f. When the n-th one enters, n - 1 others hold h
+    each, so (n - 1) h + t + f <= capacity: n is at most 1 + (capacity - t - f) // h, or 0 where t + f is more than there is.
+    Nothing of this speaks of the pool's name or of what it is for. Where some way gives all of it back early, or goes past it by
+    a fallback, h is 0 there, and the pool bounds nothing behind that step.
+    """
+    first = steps[_entry(steps)]
+    if capacity is None or not first.take[pool] or first.fallback or first.others:
+        return None
+    least = [first.take[pool]]
+
+    def walk(way: Sequence[SystemStep], held: int) -> int:
+        """The least that is held behind `way`, where `held` is the least before it."""
+        for step in way:
+            if any(step.take) or step.turns:
+                least.append(held)
+            around = walk(step.fallback, held) if step.fallback else None
+            taken = min(way.take[pool] for way in (step, *step.others))
+            if step.service or step.never:
+                least.append(held + taken)
+            held += taken - step.give[pool]
+            held = held if around is None else min(held, around)
+        return held
+
+    walk(_behind(steps), first.take[pool] - first.give[pool])
+    room = capacity - first.take[pool] - first.floor[pool]
+    return None if not min(least) else 1 + room // min(least) if room >= 0 else 0
+
+
+def _entry(steps: Sequence[SystemStep]) -> int:
+    """The index of the step by which a request enters: the first that takes or is served (the last one if none does)."""
+    return next((n for n, step in enumerate(steps) if any(step.take) or step.turns or step.service or step.never), len(steps) - 1)
+
+
+def _behind(steps: Sequence[SystemStep]) -> Sequence[SystemStep]:
+    """The steps behind the one by which a request enters."""
+    return steps[_entry(steps) + 1 :]
+
+
+def _gates(steps: Sequence[SystemStep], capacity: Sequence[int | None]) -> list[int | None]:
+    """What each pool lets in, over the pools."""
+    return [_gate(steps, pool, most) for pool, most in enumerate(capacity)]
+
+
+def _takes(step: SystemStep, pool: int) -> bool:
+    return any(way.take[pool] for way in (step, *step.others)) or any(_takes(other, pool) for other in step.fallback)
+
+
+def _least(bounds: Iterable[int | None]) -> int | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def admitted(steps: Sequence[SystemStep], unit: SystemStep) -> tuple[SystemStep, ...]:
+    """The steps behind a take that holds a place to the end (`unit`): together with the first step's, or before it.
+
+    Before it where the first step leads elsewhere when refused: who is refused there is in, and has its place.
+    """
+    first = steps[0]
+    if first.turns:
+        return (unit, *steps)
+    both = replace(
+        first,
+        take=tuple(a + b for a, b in zip(first.take, unit.take)),
+        floor=tuple(a + b for a, b in zip(first.floor, unit.floor)),
+    )
+    return (both, *steps[1:])
+
 
 # ---- from a stack to a system ---------------------------------------------------------------------------------------
 
@@ -565,14 +669,12 @@ def _system(
     stack: Stack, depth: int | None, reserve: int | None, sized: str, unlimited: bool, memory: Memory | None = None
 ) -> System:
     pools = dict(stack.pools)
-    implicit = False
+    # without a throttle in the stack the depth bounds all requests in flight together
+    together = depth is not None and THROTTLE not in pools
     if depth is not None:
         depth = _asked("depth", depth, "requests", 1)
-        if THROTTLE not in pools:
-            # no throttle in the stack: the depth bounds all requests in flight together
-            pools[THROTTLE] = Pool(unit="request", capacity=depth)
-            implicit = True
-        pools[THROTTLE] = pools[THROTTLE].model_copy(update={"capacity": depth})
+        if not together or len(stack.requests) > 1:
+            pools[THROTTLE] = pools.get(THROTTLE, Pool(unit="request")).model_copy(update={"capacity": depth})
     if reserve is not None or unlimited:
         if sized not in pools:
             raise QuestionError(f"{sized}: stack {stack.name} has no pool {sized!r} to size; it has {', '.join(stack.pools)}")
@@ -587,32 +689,23 @@ def _system(
                 name, "give it in the stack"
             )
             raise QuestionError(f"{name}: the pool has no capacity; {asked}")
-    classes = tuple(_system_class(name, cls_, names, pools, implicit, memory) for name, cls_ in stack.requests.items())
-    if implicit and len(stack.requests) == 1:
-        names, pools, classes = _drop_throttle(names, pools, classes)
+    classes = []
+    for name, cls_ in stack.requests.items():
+        steps = tuple(
+            made for n, step in enumerate(cls_.steps) for made in _system_steps(step, (name, str(n)), cls_.servers, names, memory)
+        )
+        population = cls_.depth
+        if together and THROTTLE in pools:
+            none = (0,) * len(names)
+            steps = admitted(steps, SystemStep("admit", tuple(int(pool == THROTTLE) for pool in names), none, none))
+            population = population or depth
+        elif together:  # of one class the depth says the same as a pool
+            population = _least([population, depth])
+        classes.append(SystemClass(name, population, steps))
     capacities = tuple(pools[n].capacity for n in names)
     fifo = tuple(pools[n].queue == "fifo" for n in names)
     shadow = (names.index(RESERVE), names.index(FREELY)) if memory is not None else None
-    return System(names, tuple(pools[n].unit for n in names), capacities, classes, stack, fifo, shadow)
-
-
-def _system_class(
-    name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool, memory: Memory | None = None
-) -> SystemClass:
-    steps = []
-    for n, step in enumerate(cls_.steps):
-        steps.extend(_system_steps(step, (name, str(n)), cls_.servers, pools, memory))
-    if throttled:
-        at = pools.index(THROTTLE)
-        first = steps[0]
-        steps[0] = replace(first, take=tuple(1 if i == at else amount for i, amount in enumerate(first.take)))
-    population = cls_.depth
-    if THROTTLE in pools:
-        weight, capacity = steps[0].take[pools.index(THROTTLE)], have[THROTTLE].capacity
-        if weight and capacity is not None:
-            bound = capacity // weight
-            population = bound if population is None else min(population, bound)
-    return SystemClass(name, population, tuple(steps))
+    return System(names, tuple(pools[n].unit for n in names), capacities, tuple(classes), stack, fifo, shadow)
 
 
 def _system_way(take: Amounts, floor: Amounts, right: Right | None, pools: tuple[str, ...], memory: Memory | None) -> SystemWay:
@@ -670,22 +763,6 @@ def every_step(steps: Iterable[SystemStep]) -> Iterator[SystemStep]:
 
 def _vector(amounts: Amounts, pools: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(int(amounts.get(pool, 0)) for pool in pools)
-
-
-def _drop_throttle(names: tuple[str, ...], pools: dict[str, Pool], classes: tuple[SystemClass, ...]):
-    """One class whose first step takes one unit: its population says the same as the pool, and one pool less is easier."""
-    at = names.index(THROTTLE)
-
-    def cut(vector: tuple[int, ...]) -> tuple[int, ...]:
-        return vector[:at] + vector[at + 1 :]
-
-    def cut_step(step: SystemStep) -> SystemStep:
-        fallback = tuple(cut_step(other) for other in step.fallback)
-        others = tuple(replace(way, take=cut(way.take), floor=cut(way.floor)) for way in step.others)
-        return replace(step, take=cut(step.take), give=cut(step.give), floor=cut(step.floor), fallback=fallback, others=others)
-
-    made = tuple(SystemClass(c.name, c.population, tuple(cut_step(step) for step in c.steps)) for c in classes)
-    return cut(names), {name: pool for name, pool in pools.items() if name != THROTTLE}, made
 
 
 def _asked(what: str, value: Any, unit: str, least: int) -> int:

@@ -98,7 +98,7 @@ class Relation:
         for k in range(len(system.classes)):
             self.first.append(_Walk(self, k).enter((0,), (0,) * len(system.pools)))
         self.capacity = system.capacity
-        self.population = tuple(cls.population for cls in system.classes)
+        self.population = system.in_flight
         self.passive = frozenset(k for k, cls in enumerate(system.classes) if cls.passive)
         self.queues = tuple(pool for pool, fifo in enumerate(system.fifo) if fifo)
         self.lines = [self._lines(position.ways) for position in self.positions]
@@ -288,6 +288,47 @@ class Relation:
         for at, number in [*((at, 1 if k >= 0 else state[at]) for at, k in stuck), *((at, state[at]) for at in gone)]:
             held = [u + number * h for u, h in zip(held, self.positions[at].holds)]
         return tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, held))
+
+    @cached_property
+    def endless(self) -> frozenset[int]:
+        """Positions that nobody ever leaves, whoever else is about: served for ever, or waiting for more than there is of a pool.
+
+        Who holds something while it waits for more than all that is left is a deadlock by itself, and no matter for this set.
+        """
+        return frozenset(at for at, position in enumerate(self.positions) if position.never or self._never_fits(position))
+
+    def _never_fits(self, position: Position) -> bool:
+        if not position.waits or position.way_round or any(position.holds):
+            return False
+        return not any(way.whim or self.fits(way, self.free(self.empty)) for way in position.ways)
+
+    def stranded(self, state: State) -> frozenset[int]:
+        """The waiting positions at which somebody stands who can never go on: holding nothing, wanting more than there is.
+
+        At a first step that never fits somebody always stands: the requests of the class that wait outside.
+        """
+        return frozenset(at for at in self.endless if self.positions[at].waits and (state[at] or at in self.outside))
+
+    def alone(self, cls: int) -> tuple[list[Move], int]:
+        """The moves of one request of the class with nobody else about, and where they end: LEAVES, or a position it never leaves."""
+        at, moves = self.first[cls], []
+        if at != LEAVES and at not in self.outside:
+            moves.append(Move("enter", at, at))
+        while at != LEAVES:
+            position = self.positions[at]
+            free = tuple(float("inf") if c is None else c - h for c, h in zip(self.capacity, position.holds))
+            way = next((way for way in position.ways if self.fits(way, free)), None)
+            if not position.waits and not position.never:
+                action, to = "finish", position.then
+            elif way is not None:
+                action, to = "take", way.then
+            elif position.way_round:
+                action, to = "refuse", position.refused
+            else:
+                break
+            moves.append(Move(action, at, to))
+            at = to
+        return moves, at
 
     def consumed(self, state: State) -> bool:
         """Whether some request is served for ever: what it holds is lost."""

@@ -142,11 +142,34 @@ class Brute:
     def consumes(self, state):
         return any(self.places[at].served and self.places[at].never for at, _ in state)
 
+    def strands(self, state):
+        """Whether somebody, in flight or outside, waits for more than is free when all others have given back what they hold."""
+        outside = [self.comes_to(at) for at in self.first.values()]
+        for at, held in (*state, *filter(None, outside)):
+            place = self.places[at]
+            alone = tuple(c - h for c, h in zip(self.capacity, held))
+            if not place.served and place.refused is None and not self.fits(at, alone):
+                return True
+        return False
+
+    def comes_to(self, at):
+        """Where a request from outside waits first, behind services that need nothing; None if it leaves."""
+        request = self.arrived(at, self.zero)
+        while request and self.places[request[0]].served and not self.places[request[0]].never:
+            if any(request[1]):
+                return request
+            request = self.finished(*request)
+        return request
+
+    def never_ends(self, state):
+        """Whether somebody can never finish, whatever the others do."""
+        return bool(self.consumes(state) or self.deadlock(state) or self.strands(state))
+
     def unsafe(self, limit=100_000):
-        """Whether a deadlock, or a request that is served for ever, can be reached. None if there are too many states."""
+        """Whether a state can be reached in which somebody can never finish. None if there are too many states."""
         seen, order = {()}, [()]
         for state in order:
-            if self.consumes(state) or self.deadlock(state):
+            if self.never_ends(state):
                 return True
             for after in self.after(state):
                 if after not in seen:

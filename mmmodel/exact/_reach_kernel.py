@@ -95,10 +95,7 @@ def _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuc
                 elif stuck[at]:
                     some = True
         if not changed:
-            for at in range(positions):  # what others hold is nobody's deadlock by itself
-                if stuck[at] and not passive[at]:
-                    return True
-            return False
+            return (stuck & ~passive).any()  # what others hold is nobody's deadlock by itself
     return False
 
 
@@ -106,7 +103,7 @@ def _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuc
 def breadth_first(
     words, word, shift, mask, rows, delta, holds, starts, need, whim, capacity, population, cls, kind, passive, refusals, limit
 ):
-    """(status, states seen, the one found, parent of each, label of the move to each)."""
+    """(status, states seen, the one found, parent of each, label of the move to each, first state of each row that can be made or -1)."""
     positions, pools = holds.shape
     room = 1 << 12
     states = np.zeros((room, words), np.uint64)
@@ -120,6 +117,7 @@ def breadth_first(
     free = np.zeros(pools, np.int64)
     stuck = np.zeros(positions, np.bool_)
     left = np.zeros(pools, np.int64)
+    met = np.full(rows.shape[0], -1, np.int64)
     at = 0
     while at < count:
         inside[:] = 0
@@ -129,7 +127,7 @@ def breadth_first(
             counts[p] = c
             if c > 0:
                 if kind[p] == NEVER:
-                    return CONSUMED, count, at, parents, labels
+                    return CONSUMED, count, at, parents, labels, met
                 inside[cls[p]] += c
                 for pool in range(pools):
                     free[pool] -= c * holds[p, pool]
@@ -155,9 +153,11 @@ def breadth_first(
                     continue
             if kind[p] != OUTSIDE and action != ENTER:
                 moved_inside = True
+            if met[r] < 0:
+                met[r] = at
             if count == room:
                 if count >= limit:
-                    return TOO_MANY, count, at, parents, labels
+                    return TOO_MANY, count, at, parents, labels, met
                 grown = np.zeros((2 * room, words), np.uint64)
                 grown[:room] = states
                 states = grown
@@ -185,7 +185,7 @@ def breadth_first(
             if known:
                 continue
             if count >= limit:
-                return TOO_MANY, count, at, parents, labels
+                return TOO_MANY, count, at, parents, labels, met
             slots[slot] = count
             parents[count] = at
             labels[count] = r
@@ -199,6 +199,6 @@ def breadth_first(
             and (not moved_inside or refusals)
             and _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, left)
         ):
-            return DEADLOCK, count, at, parents, labels
+            return DEADLOCK, count, at, parents, labels, met
         at += 1
-    return NOT_FOUND, count, 0, parents, labels
+    return NOT_FOUND, count, 0, parents, labels, met

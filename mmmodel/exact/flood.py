@@ -10,10 +10,11 @@ It finds those that a burst causes: all are admitted before the first of them is
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
-ADMITTED = 10**6  # requests of a class without a population
+ADMITTED = (4, 64, 1024, 10**6)  # requests of a class without a bound: as few as do it, for a path that can be read
 LONGEST = 1000  # moves; a flood that is longer passes through a lock one by one, and is left
 
 
@@ -21,17 +22,18 @@ def flood(relation: Relation) -> list[Move] | None:
     """Moves from empty to a deadlock, or None where neither order of the stages leads to one."""
     stage = stages(relation)
     first = sorted(stage, key=stage.__getitem__)
-    for order in (first, first[::-1]):
-        moves, state = _flooded(relation, order)
+    endless = None in relation.population
+    for admitted, order in product(ADMITTED if endless else ADMITTED[:1], (first, first[::-1])):
+        moves, state = _flooded(relation, order, admitted)
         if relation.deadlocked(state):
             return moves
     return None
 
 
-def _flooded(relation: Relation, order: list[int]) -> tuple[list[Move], State]:
+def _flooded(relation: Relation, order: list[int], admitted: int) -> tuple[list[Move], State]:
     """The moves of one flood: always the first position of `order` that can move, as many at once as can."""
     state, moves = relation.empty, []
-    left = [ADMITTED if most is None else most for most in relation.population]
+    left = [admitted if most is None else most for most in relation.population]
     going = True
     while going and len(moves) < LONGEST:
         going = False

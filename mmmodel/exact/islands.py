@@ -47,6 +47,8 @@ def unsafe_intervals(system: System, pool: str, most: int = MOST_INTERVALS) -> l
     least = footprint(relation, at)
     if any(position.never for position in relation.positions):
         raise ValueError("a class that consumes is unsafe at every reserve; there is no map")
+    if any(relation.alone(cls)[1] in relation.endless for cls in range(len(system.classes))):
+        return [(least, math.inf)]  # it takes more than there is of another pool
     coins = _coins(relation, at)
     found = _by_coins(coins, least) if coins is not None else _by_solver(relation, at, least, most)
     return merge(found)

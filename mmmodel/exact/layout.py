@@ -74,7 +74,7 @@ class Layout:
         self.relation = Relation(system, merged=False)
         self.positions = self.relation.positions
         self.first = self.relation.first
-        self.population = [_population(cls.name, cls.population) for cls in system.classes]
+        self.population = [_population(cls.name, present) for cls, present in zip(system.classes, system.present)]
         self.slots: list[Slot] = []
         self.stations: list[Station] = []
         self.fits_made: list[str] = []
@@ -196,7 +196,7 @@ class Layout:
 
 def _population(name: str, population: int | None) -> int:
     if population is None:
-        raise QuestionError(f"{name}: nothing bounds how many of its requests are present; give it a depth")
+        raise QuestionError(f"{name}: nothing bounds how many of its requests are present; give it a depth of its own")
     if population > 2**15 - 1:
         raise QuestionError(f"{name}: {population} requests at once are too many states; at most 32767")
     return population

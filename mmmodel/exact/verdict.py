@@ -1,8 +1,13 @@
-"""Whether a deadlock can be reached, decided exactly, with a path (design section 4.4).
+"""Whether some request can come to where it never finishes, decided exactly, with a path (design section 4.4).
 
 safe       no stuck state fits (z3), or every state was searched
-deadlock   a stuck state and the moves that lead to it, replayed through the transition relation
-warning    a stuck state for which neither a path nor its absence was found; the verdict is then "unsafe", and says so
+unsafe     a deadlock, or a step that somebody never gets past although nobody else is about (it is served for ever, or takes more
+           than there is), and the moves that lead there, replayed through the transition relation
+warning    a stuck state (or such a step behind a refusal) for which neither a path nor its absence was found; the verdict is then
+           "unsafe", and says so
+
+No deadlock and no such step is all that there is to ask: with admission closed the moves run out, and whoever is still there waits,
+holds nothing (else it is a deadlock), and wants more than all that there is.
 """
 
 from __future__ import annotations
@@ -36,14 +41,14 @@ class Decision:
 def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     """The verdict on a system. Never guesses: see `Decision.certain`."""
     relation = Relation(system)
-    lost = consumption(relation)
+    lost = alone_for_ever(relation)
     if lost is not None:
-        return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
+        return lost
     relation, _ = without_dead_exits(relation)
     states = StuckStates(relation)
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
-        if any(position.never for position in relation.positions):
+        if relation.endless:
             return _whole(system, relation, limit, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
     if states.exact and not relation.queues:
@@ -52,17 +57,17 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     return _search_for(system, relation, states, limit)
 
 
-def consumption(relation: Relation) -> list[Move] | None:
-    """The moves of one request alone to a service that never ends, if it can get there alone."""
-    for at in range(len(relation.positions)):
-        if relation.positions[at].never:
-            chain = StuckStates(relation).chains[at]
-            try:
-                moves = along(relation, chain, 1) or [Move("enter", at, at)]
-                relation.replay(moves)
-            except ValueError:
-                continue
-            return moves
+def alone_for_ever(relation: Relation) -> Decision | None:
+    """Some request that never finishes although nobody else is about: served for ever, or at a step that takes more than there is."""
+    for cls in range(len(relation.first)) if relation.endless else ():
+        moves, end = relation.alone(cls)
+        if end in relation.endless:
+            relation.replay(moves)
+            served = relation.positions[end].never
+            why = (
+                "a request that is served for ever consumes what it holds" if served else "a request waits for more than there is"
+            )
+            return Decision(False, why, moves=moves)
     return None
 
 
@@ -164,16 +169,17 @@ def _whole(system: System, relation: Relation, limit: int, stuck: Stuck | None) 
         fewer = _fewer(system, limit)
         if fewer is not None:
             return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
-        return Decision(False, f"warning: a stuck state fits, but no path to it is known ({error})", certain=False, stuck=stuck)
+        what = "a stuck state fits" if stuck else "a step that nobody could get past stands behind a refusal"
+        return Decision(False, f"warning: {what}, but no path to it is known ({error})", certain=False, stuck=stuck)
     if outcome.moves is None:
         return Decision(True, f"all {outcome.states:,} states searched")
     return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck)
 
 
 def _fewer(system: System, limit: int) -> list[Move] | None:
-    """A path to a deadlock among fewer requests: it stands for the whole too, since requests outside hold nothing."""
+    """A path among fewer requests to where somebody never finishes: it stands for the whole too, since requests outside hold nothing."""
     for most in range(1, 65):
-        populations = {k: min(most, cls.population or most) for k, cls in enumerate(system.classes)}
+        populations = {k: most if bound is None else min(most, bound) for k, bound in enumerate(system.in_flight)}
         try:
             outcome = reach.search(restricted(system, populations), limit)
         except reach.StateSpaceTooLarge:
