@@ -26,13 +26,17 @@ class Place:
 
 
 class Brute:
-    """The states of `data` (a stack as plain data). A state is a sorted tuple of (place, holdings), one entry a request."""
+    """The states of `data` (a stack as plain data). A state is a sorted tuple of (place, holdings), one entry a request.
+
+    Requests that wait for a pool with `queue: fifo` stand behind all others, in the order in which they came.
+    """
 
     def __init__(self, data, reserve=None, depth=None):
         self.pools = list(data["pools"])
         asked = {"reserve": reserve, "throttle": depth}
         own = {name: (pool or {}).get("capacity") for name, pool in data["pools"].items()}
         self.capacity = tuple(asked[n] if asked.get(n) is not None else own[n] for n in self.pools)
+        self.fifo = [i for i, name in enumerate(self.pools) if (data["pools"][name] or {}).get("queue") == "fifo"]
         self.places = []
         self.first, self.most = {}, {}
         for name, cls in data["requests"].items():
@@ -65,15 +69,20 @@ class Brute:
     def free(self, requests):
         return tuple(c - sum(held[i] for _, held in requests) for i, c in enumerate(self.capacity))
 
-    def way(self, at, free):
-        """What the first way that fits takes; None if none does."""
+    def way(self, at, free, before=()):
+        """What the first way that fits takes, and that needs no line in which one of `before` stands; None if there is none."""
         for take, floors in self.places[at].ways:
-            if all(t == 0 or f - t >= floor for t, f, floor in zip(take, free, floors)):
+            ahead = any(take[i] and i in self.lines(other) for i in self.fifo for other, _ in before)
+            if not ahead and all(t == 0 or f - t >= floor for t, f, floor in zip(take, free, floors)):
                 return take
         return None
 
-    def fits(self, at, free):
-        return self.way(at, free) is not None
+    def fits(self, at, free, before=()):
+        return self.way(at, free, before) is not None
+
+    def lines(self, at):
+        """The pools in whose lines a request stands that is at this place."""
+        return [] if self.places[at].served else [i for i in self.fifo if any(take[i] for take, _ in self.places[at].ways)]
 
     def took(self, at, held, take):
         """The request after its take: in service, or behind the step if that is done at once; None if it has left."""
@@ -105,38 +114,45 @@ class Brute:
         """Every state that one move of one request leads to."""
         free = self.free(state)
         for i, (at, held) in enumerate(state):
-            if i and state[i - 1] == state[i]:
+            if i and state[i - 1] == state[i] and not self.lines(at):
                 continue
             rest = state[:i] + state[i + 1 :]
             place = self.places[at]
             if place.served:
                 if not place.never:
                     yield self._with(rest, self.finished(at, held))
-            elif self.fits(at, free):
-                yield self._with(rest, self.took(at, held, self.way(at, free)))
+            elif self.fits(at, free, state[:i]):
+                yield self._with(rest, self.took(at, held, self.way(at, free, state[:i])))
             elif place.refused is not None:
                 yield self._with(rest, self.refused(at, held))
         inside = Counter(self.places[at].cls for at, _ in state)
         for cls, at in self.first.items():
             if self.most[cls] is not None and inside[cls] >= self.most[cls]:
                 continue
-            if self.fits(at, free):
+            if self.lines(at):  # it comes to the end of the line
+                yield self._with(state, (at, self.zero))
+            elif self.fits(at, free):
                 yield self._with(state, self.took(at, self.zero, self.way(at, free)))
             elif self.places[at].refused is not None:
                 yield self._with(state, self.refused(at, self.zero))
 
     def _with(self, rest, request):
-        return rest if request is None else tuple(sorted((*rest, request)))
+        if request is None:
+            return rest
+        lined = [r for r in (*rest, request) if self.lines(r[0])]
+        return tuple(sorted(r for r in (*rest, request) if not self.lines(r[0]))) + tuple(lined)
 
     def deadlock(self, state):
-        """The largest set of waiting requests that hold something, none of which could go on if all others finished."""
-        stuck = [r for r in state if any(r[1]) and not self.places[r[0]].served and self.places[r[0]].refused is None]
+        """The largest set of waiting requests that hold something (or stand in a line with such), none of which could go on if all
+        others finished."""
+        waiting = [r for r in state if not self.places[r[0]].served and self.places[r[0]].refused is None]
+        stuck = [r for r in waiting if any(r[1]) or self.lines(r[0])]
         lost = [r for r in state if self.places[r[0]].served and self.places[r[0]].never]
         while True:
             free = self.free(stuck + lost)
-            left = [r for r in stuck if not self.fits(r[0], free)]
+            left = [r for i, r in enumerate(stuck) if not self.fits(r[0], free, stuck[:i])]
             if len(left) == len(stuck):
-                return left
+                return left if any(any(held) for _, held in left) else []
             stuck = left
 
     def consumes(self, state):
