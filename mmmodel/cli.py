@@ -155,7 +155,7 @@ def _size(arguments: argparse.Namespace) -> int:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
     if arguments.check:
-        return OK if report.verdict.safe and report.verdict.starts else UNSAFE
+        return OK if report.verdict.safe else UNSAFE
     return OK
 
 

@@ -170,23 +170,27 @@ def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]]
 
 
 def path_figure(verdict: sizing.Verdict) -> plot.Shown:
-    """Who holds and who waits on the way to the deadlock. Raises QuestionError where there is no path."""
+    """Who holds and who waits on the way to the deadlock, or to what never ends otherwise. Raises QuestionError where there is no path."""
     pictures, wants, pool = sizing.frames(verdict)
     if not pictures:
-        raise QuestionError("there is no path to a deadlock to draw")
+        raise QuestionError("there is no path to draw")
     at = verdict.system.pool(pool)
     capacity = verdict.system.capacity[at] or 1
     figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
     plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
-    return plot.Shown(figure, "The way to the deadlock. " + " ".join(verdict.explain().splitlines()[2:]))
+    end = "the deadlock" if verdict.reason == "deadlock" else "what never ends"
+    return plot.Shown(figure, f"The way to {end}. " + " ".join(verdict.explain().splitlines()[2:]))
 
 
 def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
     """The deadlock of the asked reserve, or that of the largest unsafe one; and a sentence that says which."""
     if report.verdict is not None and not report.verdict.safe:
-        return report.verdict, "The asked reserve is unsafe. This is the way into its deadlock:"
+        end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
+        return report.verdict, f"The asked reserve is unsafe. This is the way into {end}:"
     sizes = report.sizes[0]
-    if math.isinf(sizes.safe_reserve) or sizes.safe_reserve <= sizes.footprint:
+    if math.isinf(sizes.safe_reserve):
+        return None, "No reserve is enough."
+    if sizes.safe_reserve <= sizes.footprint:
         return None, "No reserve of one request's footprint or more can deadlock."
     largest = int(sizes.safe_reserve) - 1
     text = f"The largest unsafe reserve at this depth is {_size(report.stack, largest)}. This is the way into its deadlock:"

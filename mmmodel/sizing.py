@@ -442,16 +442,16 @@ def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
     states = StuckStates(relation, sized=pool)
     for _ in range(exact_verdict.CUTS):
         top, state = states.most_holding()
-        if state is None or states.exact or relation.refusals:
+        if state is None or states.exact or relation.refusals or math.isinf(top):
             return top
         # several pools are given back early: look whether this one can be reached, else cut it
-        capacity = 2**53 if math.isinf(top) else int(top)
+        capacity = int(top)
         populations = dict.fromkeys(range(len(relation.population)), 0)
         for at, count in state.counts.items():
             populations[relation.positions[at].cls] += count
         there = exact_verdict.restricted(_with_capacity(system, pool, capacity), populations)
         try:
-            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None or math.isinf(top):
+            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None:
                 return top
         except reach.StateSpaceTooLarge:
             return top

@@ -29,9 +29,11 @@ class Brute:
     """The states of `data` (a stack as plain data). A state is a sorted tuple of (place, holdings), one entry a request.
 
     Requests that wait for a pool with `queue: fifo` stand behind all others, in the order in which they came.
+
+    A class without a depth has `most` requests (None: any number). A depth asked of a stack without a throttle bounds all in flight.
     """
 
-    def __init__(self, data, reserve=None, depth=None):
+    def __init__(self, data, reserve=None, depth=None, most=None):
         self.pools = list(data["pools"])
         asked = {"reserve": reserve, "throttle": depth}
         own = {name: (pool or {}).get("capacity") for name, pool in data["pools"].items()}
@@ -41,7 +43,8 @@ class Brute:
         self.first, self.most = {}, {}
         for name, cls in data["requests"].items():
             self.first[name] = self._lay(name, cls["steps"], GONE)
-            self.most[name] = cls.get("depth")
+            self.most[name] = cls.get("depth", most)
+        self.together = None if "throttle" in data["pools"] else depth
         self.zero = (0,) * len(self.pools)
 
     def _vector(self, amounts):
@@ -128,6 +131,8 @@ class Brute:
         inside = Counter(self.places[at].cls for at, _ in state)
         for cls, at in self.first.items():
             if self.most[cls] is not None and inside[cls] >= self.most[cls]:
+                continue
+            if self.together is not None and len(state) >= self.together:
                 continue
             if self.lines(at):  # it comes to the end of the line
                 yield self._with(state, (at, self.zero))

@@ -99,10 +99,11 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
     moves: list[Move] = []
     state = relation.empty
     for part, count in parts:
+        guess = count
         while count:
-            together, more, state = _most_together(relation, state, part, count)
+            together, more, state = _most_together(relation, state, part, min(guess, count))
             moves += more
-            count -= together
+            count, guess = count - together, 2 * together
     return moves
 
 

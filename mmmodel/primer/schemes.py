@@ -109,11 +109,7 @@ class Cell:
     @property
     def why(self) -> str:
         """The pools on which the requests of the deadlock block one another, in a few words."""
-        if self.verdict.safe:
-            return ""
-        if not self.verdict.cycle:
-            return "consumed"
-        return " + ".join(self.verdict.cycle)
+        return "consumed" if self.verdict.reason == "consumed" else " + ".join(self.verdict.cycle)
 
 
 def cell(scheme: str, ground: Ground) -> Cell | None:
@@ -144,7 +140,7 @@ def reserve_needed(stack: Stack) -> float:
     """
     system = stack.system(unlimited=True)
     relation = Relation(system)
-    if any(position.never for position in relation.positions):
+    if relation.endless:
         return math.inf
     top, _ = StuckStates(relation, sized=system.pool(RESERVE)).most_holding()
     return max(top + 1, islands.footprint(relation, system.pool(RESERVE)))
