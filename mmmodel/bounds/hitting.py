@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight, reals
+from mmmodel.bounds.registry import Claim, Derivation, Domain, Entry, Quantity, Step, Tight, family, reals
 from mmmodel.bounds.smallchain import SmallChain
 
 if TYPE_CHECKING:
@@ -166,12 +166,11 @@ def exact_sum() -> Entry:
         "HIT-1",
         "Mean first-passage time of a birth–death reserve, an exact sum",
         sp.Eq(sp.Symbol("T_n"), by_sum(n)),
-        tuple(Quantity(rate, "1/s", "rate", 1, 9, "rational") for rate in (*births, *deaths)),
-        (),
+        tuple(Quantity(rate, "1/s", "rate", 1, 9, Domain.RATIONAL) for rate in (*births, *deaths)),
         KEILSON,
         lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage([lambda_0, lambda_1, lambda_2], [mu_1, mu_2]),
         Tight("An equality.", {"lambda_0": 5, "lambda_1": 5, "lambda_2": 5, "mu_1": 1, "mu_2": 2}),
-        steps,
+        derivation=steps,
         identities=steps,
         latex=r"T_n = \sum_{i<n} \frac{1}{\lambda_i \pi_i} \sum_{j \le i} \pi_j, \qquad \pi_j = \prod_{k=1}^{j} "
         r"\frac{\lambda_{k-1}}{\mu_k}",
@@ -188,43 +187,34 @@ def two_sides() -> Entry:
     for birth, death in zip(births[1:], deaths):
         g = 1 / birth + death / birth * g
 
-    def claim(n: int, coefficient: int = 1) -> Claim:
+    def between(n: int, coefficient: int = 1) -> Claim:
         gaps, birth, death = reals("g", n), reals("l", n), reals("m", n)
         premises = [*(x > 0 for x in birth), *(x >= 0 for x in death), sp.Eq(gaps[0] * birth[0], 1)]
         premises += [birth[i + 1] <= birth[i] for i in range(n - 1)]
         premises += [death[i + 1] >= death[i] for i in range(1, n - 1)]
         premises += [sp.Eq(gaps[i] * birth[i], 1 + death[i] * gaps[i - 1]) for i in range(1, n)]
         total = sum(gaps)
-        return Claim(f"n = {n}", tuple(premises), sp.And(gaps[-1] <= total, total <= coefficient * n * gaps[-1]))
+        return Claim("n = {}", premises, sp.And(gaps[-1] <= total, total <= coefficient * n * gaps[-1]))
 
     def step(coefficient: int = 1) -> Claim:
         a, b, c, b1, b2, d1, d2 = sp.symbols("g0 g1 g2 l1 l2 m1 m2", real=True)
-        premises = (
-            a > 0,
-            b >= a,
-            b1 > 0,
-            b2 > 0,
-            b2 <= b1,
-            d1 >= 0,
-            d2 >= d1,
-            sp.Eq(b * b1, 1 + d1 * a),
-            sp.Eq(c * b2, 1 + d2 * b),
-        )
+        premises = [a > 0, b >= a, b1 > 0, b2 > 0, b2 <= b1, d1 >= 0, d2 >= d1]
+        premises += [sp.Eq(b * b1, 1 + d1 * a), sp.Eq(c * b2, 1 + d2 * b)]
         return Claim("g_{i} ≥ g_{i−1} implies g_{i+1} ≥ g_i", premises, c >= coefficient * b)
 
     return Entry(
         "HIT-2",
         "First passage between its last step and n times it",
         sp.Le(sp.Symbol("T_n"), 3 * g),
-        tuple(Quantity(rate, "1/s", "rate", 1, 9, "rational") for rate in (*births, *deaths)),
-        (births[1] <= births[0], births[2] <= births[1], deaths[0] <= deaths[1]),
+        tuple(Quantity(rate, "1/s", "rate", 1, 9, Domain.RATIONAL) for rate in (*births, *deaths)),
         HERE,
         lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage_bounds([lambda_0, lambda_1, lambda_2], [mu_1, mu_2])[1],
         Tight(
             "The upper side at n = 1; the lower side as the event becomes rare: T_n/g_{n−1} → 1.",
             test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
         ),
-        claims=(step().against(step(2)), *(claim(n).against(claim(n, sp.Rational(1, 3))) for n in (1, 2))),
+        assumptions=(births[1] <= births[0], births[2] <= births[1], deaths[0] <= deaths[1]),
+        claims=family(step, coefficient=2) + family(between, 1, 2, coefficient=sp.Rational(1, 3)),
         latex=r"g_{n-1} \le T_n \le n\, g_{n-1} \quad (\lambda_i \text{ not growing}, \mu_i \text{ not falling})",
         shown_for="n = 3 (upper side)",
         argument="The g_i never fall: g_1 ≥ 1/λ_1 ≥ g_0, and the step is proved; a sum of n terms lies between its "
@@ -260,14 +250,13 @@ def constant_rates() -> Entry:
         sp.Eq(sp.Symbol("T_n"), closed),
         (
             Quantity(n, "places", "places in the reserve", 1, 20),
-            Quantity(lam, "1/s", "rate of taking", 1, 9, "rational"),
-            Quantity(x, "1", "μ/λ", 2, 9, "rational"),
+            Quantity(lam, "1/s", "rate of taking", 1, 9, Domain.RATIONAL),
+            Quantity(x, "1", "μ/λ", 2, 9, Domain.RATIONAL),
         ),
-        (),
         HERE,
         lambda n, x, **other: constant_rates_passage(other["lambda"], other["lambda"] * x, n),
         Tight("An equality.", {"n": 10, "lambda": 1, "x": 2}),
-        steps,
+        derivation=steps,
         identities=(start, telescope, recursion),
         latex=r"T_n = \frac{1}{\lambda (x - 1)} \left( \frac{x (x^n - 1)}{x - 1} - n \right), \qquad x = "
         r"\mu/\lambda \ne 1",
@@ -284,11 +273,11 @@ def many_servers() -> Entry:
     a = lam / mu
     high = n / lam * sp.Sum(((n - 1) / a) ** k, (k, 0, n - 1))
 
-    def claim(places: int, coefficient: int = 1) -> Claim:
+    def at_most(places: int, coefficient: Any = 1) -> Claim:
         y = sp.Symbol("y", real=True)  # 1/a; λ = 1
         gap = [sum(sp.ff(i, j) * y**j for j in range(i + 1)) for i in range(places)]
         bound = sum(((places - 1) * y) ** j for j in range(places))
-        return Claim(f"n = {places}", (y > 0,), sum(gap) <= coefficient * places * bound)
+        return Claim("n = {}", (y > 0,), sum(gap) <= coefficient * places * bound)
 
     recursion = [
         Step(
@@ -304,10 +293,9 @@ def many_servers() -> Entry:
         sp.Le(sp.Symbol("T_n"), high),
         (
             Quantity(n, "places", "places in the reserve", 2, 20),
-            Quantity(lam, "1/s", "rate of taking", 1, 9, "rational"),
-            Quantity(mu, "1/s", "rate at which each place is given back", 1, 9, "rational"),
+            Quantity(lam, "1/s", "rate of taking", 1, 9, Domain.RATIONAL),
+            Quantity(mu, "1/s", "rate at which each place is given back", 1, 9, Domain.RATIONAL),
         ),
-        (),
         HERE + ": T_n = (1/λ) Σ_{i<n} 1/B(i, a), with OCC-5, OCC-6 and HIT-2",
         lambda n, mu, **other: many_servers_passage_bounds(other["lambda"], mu, n)[1],
         Tight(
@@ -315,8 +303,8 @@ def many_servers() -> Entry:
             test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
             gap="the upper side by up to n·(n/a)^n·a^n/n! ≈ n eⁿ/√(2πn); the recursion of HIT-1 is exact and cheap",
         ),
-        claims=tuple(claim(m).against(claim(m, sp.Rational(1, 2) / m)) for m in range(1, 6)),
-        identities=tuple(recursion),
+        claims=sum((family(at_most, m, coefficient=sp.Rational(1, 2) / m) for m in range(1, 6)), ()),
+        identities=recursion,
         latex=r"\frac{1}{\lambda}\Big(1 + \tfrac{m}{a} + \tfrac{m(m-1)}{a^2} + \tfrac{m!}{a^m}\Big) \le T_n \le "
         r"\frac{n}{\lambda} \sum_{k \le m} \Big(\frac{m}{a}\Big)^k, \quad m = n - 1 \ge 3",
         shown_for="the upper side; z3 for n = 1 to 5",
@@ -345,13 +333,12 @@ def growth_constant() -> Entry:
         "HIT-5",
         "Each further place multiplies the time to exhaustion by μ/λ (constant rates)",
         sp.Eq(sp.Symbol("growth"), d.result),
-        (Quantity(x, "1", "μ/λ", 2, 9, "rational"),),
-        (),
+        (Quantity(x, "1", "μ/λ", 2, 9, Domain.RATIONAL),),
         HERE + ", from HIT-3",
         lambda x: growth_per_place(1.0, float(x)),
         Tight("A limit.", test="tests/bounds/test_hitting.py::test_growth_rates"),
-        tuple(d.steps),
-        identities=tuple(ratio),
+        derivation=d.steps,
+        identities=ratio,
         lemmas_only=True,
         exhausted="tests/bounds/test_hitting.py::test_growth_rates",
     )
@@ -372,12 +359,12 @@ def growth_scaled() -> Entry:
         "HIT-6",
         "Time to exhaustion when load and reserve grow together",
         sp.Eq(sp.Symbol("growth"), d.result),
-        (Quantity(alpha, "1", "load per place", 0, 1, "rational"),),
-        (alpha > 0, alpha < 1),
+        (Quantity(alpha, "1", "load per place", 0, 1, Domain.RATIONAL),),
         HERE + "; the rate function of a Poisson number (H. Cramér)",
         lambda alpha: growth_when_load_scales(float(alpha)),
         Tight("A limit.", test="tests/bounds/test_hitting.py::test_growth_rates"),
-        tuple(d.steps),
+        assumptions=(alpha > 0, alpha < 1),
+        derivation=d.steps,
         identities=(zero, slope),
         lemmas_only=True,
         exhausted="tests/bounds/test_hitting.py::test_growth_rates",
@@ -424,12 +411,11 @@ def _deadlock_entry(identifier: str, title: str, chunks: tuple[int, ...], reserv
         identifier,
         title,
         sp.Eq(sp.Symbol("T_dead"), value),
-        tuple(Quantity(rate, "1/s", f"rate of step {i + 1}", 1, 9, "rational") for i, rate in enumerate(rates)),
-        (),
+        tuple(Quantity(rate, "1/s", f"rate of step {i + 1}", 1, 9, Domain.RATIONAL) for i, rate in enumerate(rates)),
         "this project: SymPy on the absorbing chain; such networks: Palmer, Harper and Knight, EJOR 266, 2018, 609",
         lambda **given: deadlock_time(chunks, [given[rate.name] for rate in rates], servers, 2, reserve),
         Tight(how, {rate.name: 1 for rate in rates}, "tests/bounds/test_hitting.py::test_symbolic_time_against_fractions"),
-        (step,),
+        derivation=(step,),
         identities=(step,),
         exhausted="tests/bounds/test_hitting.py::test_symbolic_time_against_fractions",
     )

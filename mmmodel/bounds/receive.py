@@ -11,12 +11,13 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight
+from mmmodel.bounds.registry import Claim, Derivation, Domain, Entry, Quantity, Step, Tight, family
 
 CALCULUS = (
     "J.-Y. Le Boudec and P. Thiran, Network Calculus, 2001, Theorem 1.4.1; R. L. Cruz, IEEE Trans. Information Theory 37(1), 1991"
 )
 HERE = "this project: proof below"
+SLOTTED = "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue"
 
 
 def backlog(burst: Any, rate: Any, latency: Any) -> Any:
@@ -65,7 +66,7 @@ def token_bucket() -> Entry:
         "arrivals less service, at any s: growing until T, not growing after it as r ≤ C", b + r * T, premises
     )
 
-    def claim(coefficient: int = 1) -> Claim:
+    def always(coefficient: int = 1) -> Claim:
         burst, rate, latency, capacity, time = late
         supply = capacity * sp.Max(0, time - latency)
         return Claim("at every time", premises, burst + rate * time - supply <= burst + coefficient * rate * latency)
@@ -75,17 +76,12 @@ def token_bucket() -> Entry:
         "Backlog before classification",
         sp.Le(sp.Symbol("backlog"), d.result),
         (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification")),
-        (),
         CALCULUS,
         lambda b, r, T: backlog(b, r, T),
-        Tight(
-            "Attained at s = T by a greedy source.",
-            {"b": 3000, "r": 500, "T": Fraction(1, 10)},
-            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
-        ),
-        tuple(d.steps),
-        (claim().against(claim(sp.Rational(1, 2))),),
-        exhausted="tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        Tight("Attained at s = T by a greedy source.", {"b": 3000, "r": 500, "T": Fraction(1, 10)}, SLOTTED),
+        derivation=d.steps,
+        claims=family(always, coefficient=sp.Rational(1, 2)),
+        exhausted=SLOTTED,
     )
 
 
@@ -94,7 +90,7 @@ def with_the_ring() -> Entry:
 
     b, r, T, ring = sp.symbols("b r T G", positive=True)
 
-    def claim(coefficient: int = 1) -> Claim:
+    def both(coefficient: int = 1) -> Claim:
         used, bound, size = sp.symbols("u A G", real=True)
         return Claim("both hold", (used >= 0, used <= bound, used <= size), used <= coefficient * sp.Min(size, bound))
 
@@ -108,15 +104,10 @@ def with_the_ring() -> Entry:
             _seconds(T, "latency of classification"),
             _bytes(ring, "bytes of the posted buffers"),
         ),
-        (),
         CALCULUS + "; a driver holds no more than its posted buffers",
         lambda b, r, T, G: receive_reserve(b, r, T, G),
-        Tight(
-            "Each side is attained.",
-            {"b": 3000, "r": 500, "T": Fraction(1, 10), "G": 3050},
-            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
-        ),
-        claims=(claim().against(claim(sp.Rational(1, 2))),),
+        Tight("Each side is attained.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "G": 3050}, SLOTTED),
+        claims=family(both, coefficient=sp.Rational(1, 2)),
     )
 
 
@@ -127,7 +118,7 @@ def delay() -> Entry:
     d = Derivation(C * (s - T)).solve("when the burst has been served", sp.Eq(C * (s - T), b), s)
     d.equals("latency and service", T + b / C)
 
-    def claim(coefficient: int = 1) -> Claim:
+    def served_by_then(coefficient: int = 1) -> Claim:
         (burst, rate, latency, capacity, time), premises = _calculus()
         wait = sp.Symbol("w", real=True)
         served = capacity * (time + wait - latency) < burst + rate * time  # still not served after w
@@ -142,17 +133,12 @@ def delay() -> Entry:
         "Longest time until a packet is classified",
         sp.Le(sp.Symbol("delay"), d.result),
         (_bytes(b, "burst"), _rate(C, "classification rate"), _seconds(T, "latency of classification")),
-        (),
         CALCULUS,
         lambda b, C, T: classification_delay(b, C, T),
-        Tight(
-            "Attained by the last byte of the burst.",
-            {"b": 3000, "C": 500, "T": Fraction(1, 10)},
-            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
-        ),
-        tuple(d.steps),
-        (claim().against(claim(sp.Rational(1, 2))),),
-        exhausted="tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        Tight("Attained by the last byte of the burst.", {"b": 3000, "C": 500, "T": Fraction(1, 10)}, SLOTTED),
+        derivation=d.steps,
+        claims=family(served_by_then, coefficient=sp.Rational(1, 2)),
+        exhausted=SLOTTED,
     )
 
 
@@ -181,13 +167,13 @@ def many_servers() -> Entry:
         "Packets held before classification, M/G/∞: Chernoff tail",
         sp.Le(sp.Symbol("P"), bound),
         (
-            Quantity(a, "packets", "arrival rate times mean holding time", 1, 40, "rational"),
+            Quantity(a, "packets", "arrival rate times mean holding time", 1, 40, Domain.RATIONAL),
             Quantity(n, "packets", "number asked for", 2, 120),
         ),
-        (a < n,),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda a, n: poisson_tail(float(a), n),
         Tight("Not tight.", gap="a factor of at most √(2πn) e^(1/(12n)) (Stirling), since P(N ≥ n) ≥ P(N = n)"),
+        assumptions=(a < n,),
         identities=identities,
         lemmas_only=True,
         exhausted="tests/bounds/test_receive.py::test_poisson_tail_above_the_exact_one",
@@ -206,14 +192,13 @@ def consumed() -> Entry:
         sp.Eq(sp.Symbol("T_lost"), d.result),
         (
             Quantity(n, "packets", "packets that the reserve holds", 1, 5000),
-            Quantity(rate, "1/s", "arrivals that nobody drops", 1, 900, "rational"),
+            Quantity(rate, "1/s", "arrivals that nobody drops", 1, 900, Domain.RATIONAL),
         ),
-        (),
         "P. Zijlstra, 10 September 2007, <1189454145.21778.48.camel@twins> (use against consume); " + HERE,
         lambda n, **other: time_to_consume(n, other["lambda"]),
         Tight("An equality.", {"n": 100, "lambda": 5}),
-        tuple(d.steps),
-        identities=tuple(d.steps),
+        derivation=d.steps,
+        identities=d.steps,
     )
 
 
@@ -233,7 +218,7 @@ def _rate(symbol, meaning: str) -> Quantity:
 
 
 def _seconds(symbol, meaning: str) -> Quantity:
-    return Quantity(symbol, "s", meaning, 0, 3, "rational")
+    return Quantity(symbol, "s", meaning, 0, 3, Domain.RATIONAL)
 
 
 def _from_zero(name: str, value: Any) -> Any:

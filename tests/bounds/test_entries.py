@@ -10,6 +10,7 @@ from fractions import Fraction
 import pytest
 
 from mmmodel.bounds import registry
+from mmmodel.bounds.registry import Claim, Relation, Rung
 
 ENTRIES = registry.entries()
 SAMPLES = 40
@@ -57,7 +58,7 @@ def test_a_changed_coefficient_is_refuted(identifier):
     for mutant in entry.mutations():
         assert mutant.prove() == "refuted", mutant.name
     for step in (*entry.identities, *entry.derivation):
-        if step.relation in ("=", "whole", "worst"):
+        if step.relation in (Relation.EQUAL, Relation.WHOLE, Relation.WORST):
             assert not replace(step, after=2 * step.after + 1).check(), step.why
 
 
@@ -102,7 +103,7 @@ def test_table_lists_all_and_marks_only_rungs():
     table = registry.table()
     assert [record["id"] for record in table] == list(ENTRIES)
     for record in table:
-        assert [name for name in registry.RUNGS if record[name]] == list(ENTRIES[record["id"]].rungs)
+        assert [rung for rung in Rung if record[rung]] == list(ENTRIES[record["id"]].rungs)
     assert len(registry.table("RES")) == sum(identifier.startswith("RES") for identifier in ENTRIES)
     assert "RES-2" in repr(table)
     assert table._repr_html_().count("<tr>") == len(table) + 1
@@ -155,8 +156,10 @@ def test_a_proof_does_not_depend_on_what_was_asked_before():
 
 
 def test_claims_that_count_up_are_told_as_one():
-    names = ["stuck, m = 1", "stuck, m = 2", "stuck, m = 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
-    assert registry._gathered(names) == ["stuck, m = 1 to 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
+    told = [("stuck, m = {}", 1), ("stuck, m = {}", 2), ("stuck, m = {}", 3), ("1 of 2", None), ("2 of 3", None)]
+    told += [("free, {}", 4), ("free, {}", 6), ("alone", None)]
+    claims = [Claim(name, (), True, size=size) for name, size in told]
+    assert registry._gathered(claims) == ["stuck, m = 1 to 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
 
 
 def test_a_long_derivation_is_folded_and_a_short_one_is_not():
