@@ -87,9 +87,13 @@ def ring() -> Entry:
         return Claim("somebody moves if K < ΣB, ring of {}", premises, sp.Not(blocked(count, room)))
 
     def tight(n: int, below: int = 0) -> Claim:
-        room = reals("B", n)
-        count = [room[0] - below, *room[1:]]
-        return Claim("at K = ΣB a full ring is stuck, ring of {}", [b >= 1 for b in room], blocked(count, room))
+        count, room = reals("x", n), reals("B", n)
+        premises = [*(b >= 1 for b in room), *(x >= 0 for x in count), *(x <= b for x, b in zip(count, room))]
+        return Claim(
+            "K = ΣB requests fill the ring and are stuck, ring of {}",
+            [*premises, sp.Eq(sum(count), sum(room) - below)],
+            blocked(count, room),
+        )
 
     def numeric(K: int, B_1: int, B_2: int, B_3: int) -> bool:
         rooms = {"a": B_1, "b": B_2, "c": B_3}
@@ -106,7 +110,7 @@ def ring() -> Entry:
         KUNDU,
         numeric,
         Tight(
-            "At K = ΣB on some cycle, that cycle full and every head blocked is stuck.",
+            "With K = ΣB requests on one cycle it is full, every head is blocked, and nobody moves.",
             {"K": 9, "B_1": 2, "B_2": 3, "B_3": 4},
             "tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
         ),
@@ -114,10 +118,8 @@ def ring() -> Entry:
         value=sum(B) > K,
         latex=r"\text{safe} \iff \sum_{j \in C} B_j > K \text{ for every directed cycle } C",
         shown_for="a ring of three; the proof for rings of 2 to 7",
-        argument="In a deadlock every blocked node waits for a full blocked node; following the arcs closes a cycle "
-        "that is full, "
-        "hence holds ΣB ≤ K requests. Conversely a cycle with room for at most K can be filled, and all its heads "
-        "choose to go round.",
+        argument="In a deadlock every blocked node waits for a full blocked node; following the arcs closes a cycle that is full, and "
+        "so holds ΣB ≤ K requests. Conversely, a cycle with room for at most K can be filled, and all its heads choose to go round.",
         lemmas_only=True,
         exhausted="tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
     )
@@ -128,7 +130,10 @@ def dirty_limit() -> Entry:
 
     T, d, K, m = sp.symbols("T d K m", integer=True, nonnegative=True)
     share = sp.Rational(1, 4)
-    steps = Derivation(T + share * T - T).equals("what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", share * T)
+    alone = sp.Symbol("x", nonnegative=True)
+    steps = Derivation(T).solve(
+        "what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", sp.Eq(T + alone, T + share * T), alone
+    )
     condition = d * K + m <= sp.floor(steps.result)
 
     def below(coefficient: int = 1) -> Claim:
@@ -156,9 +161,8 @@ def dirty_limit() -> Entry:
         "2007; this project: proof below",
         lambda T, d, K, m: dirty_limit_ok(T, T, d, K, m),
         Tight(
-            "Others at T and one page more than a quarter: the daemon waits for itself. A margin taken on another "
-            "base than the "
-            "quarter did hang (a53eaff8c119).",
+            "With the others at T and one page more than a quarter, the daemon waits for itself. A margin computed from another base "
+            "than the quarter did hang (a53eaff8c119).",
             {"T": 400, "d": 2, "K": 50, "m": 0},
             "tests/bounds/test_cycles.py::test_dirty_limit_against_every_state",
         ),

@@ -199,14 +199,14 @@ def hoeffding() -> Entry:
         sp.Eq(2 * x**2 / (K * F**2), L),
         x,
     )
-    start = d.result
-    steps = (*d.steps, Step("on top of the mean", K * mu + start, K * mu + F * sp.sqrt(K * L / 2)))
+    R = sp.Symbol("R", positive=True)
+    d.solve("x is what R leaves above the mean", sp.Eq(R - K * mu, d.result), R)
     u = sp.Symbol("u", positive=True)
     variance = u * (1 - u)
     return Entry(
         "OCC-2",
         "Hoeffding's reserve: only the largest holding and the mean need be known",
-        sp.Ge(sp.Symbol("R"), steps[-1].after),
+        sp.Ge(sp.Symbol("R"), d.result),
         (
             Quantity(K, "requests", "depth", 1, 200),
             Quantity(mu, "bytes", "mean holding", 1, 500),
@@ -219,7 +219,7 @@ def hoeffding() -> Entry:
             "Not tight.",
             gap="ignores the variance: of order 1/√(4·variance/F²) in the distance from the mean; OCC-3 is never larger",
         ),
-        derivation=steps,
+        derivation=d.steps,
         identities=(
             Step(
                 "the variance of a holding in [0, 1] is at most 1/4, the constant of the bound",
@@ -253,10 +253,10 @@ def chernoff() -> Entry:
         Tight("Not tight.", gap="polynomial in K; the exponent is exact (Cramér)"),
         assumptions=(p > 0, p < a, a < 1),
         identities=(
-            Step("the slope in s is the tilted mean", sp.diff(one, x), p * sp.exp(x) / (p * sp.exp(x) + q)),
+            Step("the slope in s is the tilted mean", sp.Derivative(one, x), p * sp.exp(x) / (p * sp.exp(x) + q)),
             Step(
                 "the curvature is the tilted variance, so that bisection finds the only root",
-                sp.diff(one, x, 2),
+                sp.Derivative(one, (x, 2)),
                 p * q * sp.exp(x) / (p * sp.exp(x) + q) ** 2,
             ),
         ),
@@ -284,7 +284,7 @@ def bandwidth() -> Entry:
         "F. P. Kelly, Notes on effective bandwidths, 1996; J. Y. Hui, IEEE JSAC 6(9), 1988",
         lambda p, h, s: effective_bandwidth({0: 1 - float(p), h: float(p)}, float(s)),
         Tight("Not tight.", gap="as OCC-3: the linear test keeps the exponent exact at the s chosen"),
-        assumptions=(p > 0, p < 1),
+        assumptions=(p >= 0, p <= 1),
         identities=(
             Step("at s → 0 it is the mean", sp.Limit(value, s, 0), p * h),
             Step(
@@ -315,6 +315,12 @@ def erlang_low() -> Entry:
         bound = sum(coefficient * (servers * y) ** i for i in range(servers + 1))
         return Claim("1/B = Σ n!/(n − k)! a^(−k) is at most Σ (n/a)^k, n = {}", (y > 0,), inverse <= bound)
 
+    def term(coefficient: Any = 1) -> Claim:
+        places, k, falling, power = sp.symbols("n k f p", real=True)
+        premises = (k >= 0, k <= places, falling > 0, falling <= power)
+        name = "n!/(n − k)! ≤ nᵏ, from k to k + 1: times n − k on the left, times n on the right"
+        return Claim(name, premises, falling * (places - k) <= coefficient * power * places)
+
     return Entry(
         "OCC-5",
         "Erlang B from below",
@@ -327,9 +333,9 @@ def erlang_low() -> Entry:
             {"n": 1, "a": 3},
             "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
         ),
-        claims=family(at_most, *range(1, 7), coefficient=sp.Rational(1, 2)),
+        claims=family(at_most, *range(3, 7), coefficient=sp.Rational(1, 2)) + family(term, coefficient=sp.Rational(1, 2)),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
-        shown_for="all n; the proof for n = 1 to 6, term by term n!/(n − k)! ≤ nᵏ for any",
+        shown_for="all n; the proof for n = 3 to 6, and term by term for any",
         exhausted="tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
     )
 
@@ -354,9 +360,9 @@ def erlang_high() -> Entry:
         HERE,
         lambda n, a: erlang_b_bounds(n, a)[1],
         Tight("Equal at n = 1 and n = 2.", {"n": 2, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"),
-        claims=family(at_least, *range(1, 7), coefficient=2),
+        claims=family(at_least, *range(3, 7), coefficient=2),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
-        shown_for="all n; the proof for n = 1 to 6, the terms left out are positive for any",
+        shown_for="all n, with equality up to 2; the proof for n = 3 to 6, the terms left out are positive for any",
         exhausted="tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
     )
 
@@ -374,6 +380,14 @@ def ladder() -> Entry:
     equations = [rates[i] * states[i] - (i + 1) * states[i + 1] for i in range(3)] + [sum(states) - 1]
     solved = sp.solve(equations, states, dict=True)[0][states[3]]
     step = Step("the balance equations of three places, solved", solved, weights[3] / total)
+
+    def balanced(coefficient: int = 1) -> Claim:
+        p, rate = reals("p", 4), reals("r", 3)
+        premises = [*(x > 0 for x in (*p, *rate)), sp.Eq(sum(p), 1)]
+        premises += [sp.Eq(rate[i] * p[i], coefficient * (i + 1) * p[i + 1]) for i in range(3)]
+        whole = 6 + 6 * rate[0] + 3 * rate[0] * rate[1] + rate[0] * rate[1] * rate[2]
+        return Claim("from the balance equations, whatever the rates", premises, sp.Eq(p[3] * whole, rate[0] * rate[1] * rate[2]))
+
     return Entry(
         "OCC-7",
         "The watermark ladder as trunk reservation: when even memalloc is refused",
@@ -383,7 +397,7 @@ def ladder() -> Entry:
         lambda a_m, a_t, a_o: ladder_failure(3, 2, 1, a_o, a_t, a_m),
         Tight("An equality, with one mean holding time for all.", {"a_m": 1, "a_t": 2, "a_o": 3}),
         derivation=(step,),
-        identities=(step,),
+        claims=family(balanced, coefficient=2),
         latex=r"P_{fail} = p(R), \quad p(n) \propto \prod_{i<n} \frac{\Lambda(i)}{i+1}, \quad \Lambda(i) = a_{mem} "
         r"+ a_{atomic}[R - i > \tfrac38 min] + a_{ord}[R - i > min]",
         shown_for="three places, floors 2 and 1",
@@ -426,9 +440,9 @@ def ladder_between() -> Entry:
             {"a_m": 1, "a_t": 2, "a_o": 3},
             "tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations",
         ),
-        claims=family(between, *range(1, 4), coefficient=sp.Rational(1, 2)),
+        claims=family(between, 2, 3, coefficient=sp.Rational(1, 2)),
         latex=r"B(R, a_{mem}) \le P_{fail} \le B(R, a_{mem} + a_{atomic} + a_{ord})",
-        shown_for="three places; the proof for 1 to 3",
+        shown_for="three places; the proof for two and three",
         argument="1/P_fail = Σ_n Π_{i ≥ n} (i + 1)/Λ(i) falls with every Λ(i), and a_mem ≤ Λ(i) ≤ a.",
         exhausted="tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations",
     )

@@ -75,10 +75,11 @@ def token_bucket() -> Entry:
         "RX-1",
         "Backlog before classification",
         sp.Le(sp.Symbol("backlog"), d.result),
-        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification")),
+        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification"), _rate(C, "classification rate")),
         CALCULUS,
-        lambda b, r, T: backlog(b, r, T),
-        Tight("Attained at s = T by a greedy source.", {"b": 3000, "r": 500, "T": Fraction(1, 10)}, SLOTTED),
+        lambda b, r, T, C: backlog(b, r, T),
+        Tight("Attained at s = T by a greedy source.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "C": 600}, SLOTTED),
+        assumptions=(r <= C,),
         derivation=d.steps,
         claims=family(always, coefficient=sp.Rational(1, 2)),
         exhausted=SLOTTED,
@@ -88,11 +89,14 @@ def token_bucket() -> Entry:
 def with_the_ring() -> Entry:
     import sympy as sp
 
-    b, r, T, ring = sp.symbols("b r T G", positive=True)
+    b, r, T, C, ring = sp.symbols("b r T C G", positive=True)
 
     def both(coefficient: int = 1) -> Claim:
-        used, bound, size = sp.symbols("u A G", real=True)
-        return Claim("both hold", (used >= 0, used <= bound, used <= size), used <= coefficient * sp.Min(size, bound))
+        (burst, rate, latency, capacity, time), premises = _calculus()
+        used, size = sp.symbols("u G", real=True)
+        waiting = burst + rate * time - capacity * sp.Max(0, time - latency)
+        bound = coefficient * sp.Min(size, burst + rate * latency)
+        return Claim("what waits is in posted buffers", (*premises, used >= 0, used <= waiting, used <= size), used <= bound)
 
     return Entry(
         "RX-2",
@@ -102,11 +106,13 @@ def with_the_ring() -> Entry:
             _bytes(b, "burst"),
             _rate(r, "arrival rate"),
             _seconds(T, "latency of classification"),
+            _rate(C, "classification rate"),
             _bytes(ring, "bytes of the posted buffers"),
         ),
         CALCULUS + "; a driver holds no more than its posted buffers",
-        lambda b, r, T, G: receive_reserve(b, r, T, G),
-        Tight("Each side is attained.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "G": 3050}, SLOTTED),
+        lambda b, r, T, C, G: receive_reserve(b, r, T, G),
+        Tight("Each side is attained.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "C": 600, "G": 3050}, SLOTTED),
+        assumptions=(r <= C,),
         claims=family(both, coefficient=sp.Rational(1, 2)),
     )
 
@@ -114,9 +120,8 @@ def with_the_ring() -> Entry:
 def delay() -> Entry:
     import sympy as sp
 
-    b, C, T, s = sp.symbols("b C T s", positive=True)
+    b, r, C, T, s = sp.symbols("b r C T s", positive=True)
     d = Derivation(C * (s - T)).solve("when the burst has been served", sp.Eq(C * (s - T), b), s)
-    d.equals("latency and service", T + b / C)
 
     def served_by_then(coefficient: int = 1) -> Claim:
         (burst, rate, latency, capacity, time), premises = _calculus()
@@ -132,10 +137,11 @@ def delay() -> Entry:
         "RX-3",
         "Longest time until a packet is classified",
         sp.Le(sp.Symbol("delay"), d.result),
-        (_bytes(b, "burst"), _rate(C, "classification rate"), _seconds(T, "latency of classification")),
+        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification"), _rate(C, "classification rate")),
         CALCULUS,
-        lambda b, C, T: classification_delay(b, C, T),
-        Tight("Attained by the last byte of the burst.", {"b": 3000, "C": 500, "T": Fraction(1, 10)}, SLOTTED),
+        lambda b, r, C, T: classification_delay(b, C, T),
+        Tight("Attained by the last byte of the burst.", {"b": 3000, "r": 500, "C": 500, "T": Fraction(1, 10)}, SLOTTED),
+        assumptions=(r <= C,),
         derivation=d.steps,
         claims=family(served_by_then, coefficient=sp.Rational(1, 2)),
         exhausted=SLOTTED,
@@ -159,7 +165,7 @@ def many_servers() -> Entry:
             moments,
             sp.exp(a * (x - 1)),
         ),
-        Step("the exponent is stationary there", sp.diff(exponent, s).subs(s, best), sp.Integer(0)),
+        Step("the exponent is stationary there", sp.Subs(sp.Derivative(exponent, s), s, best), sp.Integer(0)),
         *d.steps,
     )
     return Entry(
@@ -168,7 +174,7 @@ def many_servers() -> Entry:
         sp.Le(sp.Symbol("P"), bound),
         (
             Quantity(a, "packets", "arrival rate times mean holding time", 1, 40, Domain.RATIONAL),
-            Quantity(n, "packets", "number asked for", 2, 120),
+            Quantity(n, "packets", "number of packets that is asked about", 2, 120),
         ),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda a, n: poisson_tail(float(a), n),
@@ -186,6 +192,12 @@ def consumed() -> Entry:
     n, i = sp.symbols("n i", positive=True, integer=True)
     rate = sp.Symbol("lambda", positive=True)
     d = Derivation(sp.Sum(1 / rate, (i, 1, n))).equals("nothing is given back: each packet takes one of the n for good", n / rate)
+
+    def one_more(coefficient: int = 1) -> Claim:
+        arrivals, taken, time, later = sp.symbols("lambda k t u", real=True)
+        premises = (arrivals > 0, taken >= 1, sp.Eq(time * arrivals, taken), sp.Eq((later - time) * arrivals, 1))
+        return Claim("from k packets to k + 1", premises, sp.Eq(later * arrivals, coefficient * (taken + 1)))
+
     return Entry(
         "RX-5",
         "Memory that is consumed is lost with probability one",
@@ -198,7 +210,7 @@ def consumed() -> Entry:
         lambda n, **other: time_to_consume(n, other["lambda"]),
         Tight("An equality.", {"n": 100, "lambda": 5}),
         derivation=d.steps,
-        identities=d.steps,
+        claims=family(one_more, coefficient=2),
     )
 
 

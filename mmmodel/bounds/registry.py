@@ -158,11 +158,12 @@ class Claim:
 
     @property
     def says_nothing(self) -> bool:
-        """Whether the conclusion, or a part of it, holds as it stands or is one of the premises."""
+        """Whether the conclusion, or a part of it, is true as it stands or one of the premises."""
         import sympy
 
-        parts = self.conclusion.args if isinstance(self.conclusion, sympy.And) else (self.conclusion,)
-        return any(part in self.premises or sympy.simplify(part) == sympy.true for part in parts)
+        conclusion, *premises = map(_canonical, (self.conclusion, *self.premises))
+        parts = conclusion.args if isinstance(conclusion, sympy.And) else (conclusion,)
+        return any(part == sympy.true or part in premises for part in parts)
 
     def prove(self) -> Answer:
         import z3
@@ -245,7 +246,7 @@ class Tight:
 @dataclass(frozen=True, repr=False)
 class Entry:
     """A bound that can be trusted without reading code. `value` is what `numeric` computes (default: the right-hand
-    side)."""
+    side); `given` are assumptions that no formula states."""
 
     id: str
     title: str
@@ -255,6 +256,7 @@ class Entry:
     numeric: Callable[..., Any]
     tight: Tight
     assumptions: Sequence = ()
+    given: str = ""
     derivation: Sequence[Step] = ()
     claims: Sequence[Claim] = ()
     identities: Sequence[Step] = ()
@@ -274,8 +276,9 @@ class Entry:
         """Run every derivation step again; true if all hold and the last one ends at `value`."""
         if not self.derivation or not all(step.check() for step in self.derivation):
             return False
-        end = self.derivation[-1].after
-        return end == self.value or _is_zero(end - self.value)
+        end, value = self.derivation[-1].after, self.value
+        # a derivation may know of a symbol what the statement lists as an assumption
+        return end == value or _over_reals(end) == _over_reals(value) or _is_zero(end - value)
 
     def prove(self) -> Answer:
         """PROVED, REFUTED or UNKNOWN; a vacuous claim counts as refuted. Without claims and identities: UNKNOWN."""
@@ -626,6 +629,23 @@ def _worst(expression: Any, cases: Iterable[dict]) -> Any:
     return sympy.Max(*(expression.subs(case, simultaneous=True) for case in cases), evaluate=False)
 
 
+def _canonical(expression: Any) -> Any:
+    """The same with every relation as (primitive expression) ≥, > or = 0, so that two ways of writing it are one expression."""
+    import sympy
+    from sympy.core.relational import Relational
+
+    def one_form(relation: Any) -> Any:
+        if relation.rel_op in ("<=", "<"):
+            relation = relation.reversed
+        _, primitive = sympy.expand(relation.lhs - relation.rhs).as_content_primitive()
+        if relation.rel_op in ("==", "!=") and primitive.could_extract_minus_sign():
+            primitive = -primitive
+        return relation.func(primitive, 0)
+
+    expression = sympy.sympify(expression)
+    return expression.xreplace({relation: one_form(relation) for relation in expression.atoms(Relational)})
+
+
 def _over_reals(expression: Any) -> Any:
     """The same over the reals, where z3 decides products."""
     import sympy
@@ -698,9 +718,9 @@ def _card(entry: Entry) -> str:
     if entry.shown_for:
         parts.append(f"<p>Checked as written for {html.escape(entry.shown_for)}.</p>")
     parts.append("<b>Where</b><ul>" + "".join(_quantity_line(quantity) for quantity in entry.quantities) + "</ul>")
-    if entry.assumptions:
-        conditions = ", ".join(f"${html.escape(sympy.latex(condition))}$" for condition in entry.assumptions)
-        parts.append(f"<b>Assumptions</b> {conditions}<br>")
+    conditions = ", ".join(f"${html.escape(sympy.latex(condition))}$" for condition in entry.assumptions)
+    if assumed := "; ".join(filter(None, (conditions, html.escape(entry.given)))):
+        parts.append(f"<b>Assumptions</b> {assumed}<br>")
     if entry.derivation:
         parts.append(_steps("Derivation", entry.derivation))
     if entry.claims:

@@ -138,9 +138,9 @@ def safe() -> Entry:
         assumptions=(LAST <= F,),
         derivation=d.steps,
         claims=family(sufficient, *SIZES, coefficient=HALF) + family(tight, *SIZES[1:], below=0),
-        argument="A request that holds all its chunks finishes by itself, so a deadlock is a stuck state. States "
-        "are reached by "
-        "bringing requests one by one: nothing is given back before completion, hence the sum of holdings is the peak.",
+        argument="A request that holds all its chunks finishes by itself, so a deadlock is a stuck state. Any stuck state that fits "
+        "is reached by bringing its requests there one by one: nothing is given back before completion, so that the sum of their "
+        "holdings is the peak.",
         exhausted=test,
     )
 
@@ -194,7 +194,6 @@ def wait_free_depth() -> Entry:
 def safe_depth() -> Entry:
     d = Derivation(K * (F - LAST) + LAST)
     d.solve("the depth whose safe reserve is R", sp.Eq(K * (F - LAST) + LAST, R), K)
-    d.equals("written with positive terms", (R - LAST) / (F - LAST))
     d.whole("K is whole", sp.floor(d.result))
     return Entry(
         "RES-5",
@@ -222,7 +221,7 @@ def biggest_last() -> Entry:
 
     k, big, other, rest = _real("K b c r")
     premises = [k >= 1, big >= other, other > 0, rest > 0]
-    d = Derivation(safe_of(c)).at_least("another chunk c last needs no less", safe_of(sp.Max(b, c)), premises)
+    d = Derivation(safe_of(c)).at_least("with another chunk c last it is no smaller", safe_of(b), premises)
 
     def no_more(coefficient: Any = 1) -> Claim:
         k, f, big, other = _real("K F b c")
@@ -293,10 +292,8 @@ def biggest_last_per_class() -> Entry:
         latex=r"R_{safe}(\ldots, \text{biggest last in class } k, \ldots) \le R_{safe}(\ldots, \text{any order in "
         r"class } k, \ldots)",
         shown_for="two classes of two chunks",
-        argument="The other classes enter through h(t), what they hold at a threshold t, which never grows with t. "
-        "Above the "
-        "biggest chunk the class holds nothing in either order that matters: its threshold term is 0 when the "
-        "biggest is last.",
+        argument="The other classes enter through h(t), what they hold at a threshold t, which never grows with t. At a threshold "
+        "above its biggest chunk the class itself waits for nothing, in either order.",
         exhausted=TESTS + "test_biggest_last_is_the_best_order",
     )
 
@@ -355,10 +352,9 @@ def several_classes() -> Entry:
         ),
         latex=r"R_{safe} = \max_t \Big[ t + \sum_k K_k \max\{ H_k(j) : c_{k,j} + f_{k,j} \ge t \} \Big]",
         shown_for="two classes of two chunks without floors; the proof takes any holdings and needs",
-        argument="In a stuck state let t be the least need. Every class holds at most K_k·M_k with M_k = max{H_k(j) "
-        ": need_k(j) ≥ t} "
-        "(first claims), so what is free serves t (second claims): contradiction. The last claims show the state "
-        "one byte below.",
+        argument="In a stuck state let t be the least need. Every class holds at most K_k·M_k with M_k = max{H_k(j) : need_k(j) ≥ t} "
+        "(first claims), so that what is free serves t (second claims), a contradiction. The last claims show the state one byte "
+        "below.",
         exhausted=TESTS + "test_several_classes_against_every_state",
     )
 
@@ -387,7 +383,7 @@ def shared_throttle() -> Entry:
             {"W": 6, "w_1": 2, "w_2": 3, "t": 5, "h_1": 3, "h_2": 4},
             TESTS + "test_weighted_throttle_against_every_state",
         ),
-        assumptions=(w1 <= W, w2 <= W, most * w1 >= W, h1 <= t, h2 <= t),
+        assumptions=(w1 <= W, w2 <= W, most * w1 >= W),
         claims=family(serves, *range(1, 5), coefficient=HALF),
         latex=r"R_{safe} = \max_t \Big[ t + \max\Big\{ \sum_k n_k h_k(t) : \sum_k n_k w_k \le W \Big\} \Big]",
         shown_for="two classes that wait for the same chunk t, at most 6 requests of the first",
@@ -406,7 +402,7 @@ def shared_throttle_relaxed() -> Entry:
 
     return Entry(
         "RES-10",
-        "Linear relaxation of the weighted throttle: whole throttle to the class that holds most per unit",
+        "Linear relaxation of the weighted throttle: all of it goes to the class that holds most per unit",
         sp.Le(sp.Symbol("R_safe"), t + sp.floor(W * sp.Max(h1 / w1, h2 / w2))),
         _throttle_quantities(),
         HERE + "; the relaxation of a knapsack is solved by value per weight (G. B. Dantzig, Operations Research 5, 1957)",
@@ -415,7 +411,7 @@ def shared_throttle_relaxed() -> Entry:
             "Equal to RES-9 when the best class's weight divides W.",
             {"W": 6, "w_1": 2, "w_2": 3, "t": 5, "h_1": 3, "h_2": 4},
         ),
-        assumptions=(w1 <= W, w2 <= W, h1 <= t, h2 <= t),
+        assumptions=(w1 <= W, w2 <= W),
         claims=family(holds_no_more, *range(1, 5), coefficient=HALF),
         latex=r"R_{safe} \le \max_t \Big[ t + \Big\lfloor W \max_k \frac{h_k(t)}{w_k} \Big\rfloor \Big]",
         shown_for="two classes that wait for the same chunk t, without depths of their own",
@@ -488,7 +484,7 @@ def racy_throttle() -> Entry:
     return Entry(
         "RES-12",
         "Racy check-then-subtract throttle (the race that the bio throttle notes in its own source)",
-        sp.Eq(sp.Symbol("in_flight"), d.result),
+        sp.Le(sp.Symbol("in_flight"), d.result),
         (
             Quantity(R, "units", "capacity of the throttle", 1, 1000),
             Quantity(S, "submitters", "racing submitters", 1, 64),
@@ -496,7 +492,11 @@ def racy_throttle() -> Entry:
         ),
         "Zumastor bio.throttle.patch, 10 November 2007, comment on the potential race; " + HERE,
         lambda R, S, n: reserve.racy_capacity(R, S, n),
-        Tight("All S pass the check when R − n units are in use, then all subtract.", {"R": 5, "S": 3, "n": 2}, test),
+        Tight(
+            "Attained where R − n units can be in use: then all S pass the check, and all subtract.",
+            {"R": 5, "S": 3, "n": 2},
+            test,
+        ),
         assumptions=(n <= R,),
         derivation=d.steps,
         claims=family(no_more, coefficient=HALF),
@@ -519,7 +519,8 @@ def private_pools() -> Entry:
         for level in range(m):
             used = sum(chunk[k][level] * sum(n[k][level + 1 :]) for k in range(classes))
             blocked += [sp.Implies(n[k][level] >= 1, pool[level] - used < chunk[k][level]) for k in range(classes)]
-        return Claim(f"somebody goes on at any depth, {{}} levels, {classes} classes", premises, sp.Not(sp.And(*blocked)))
+        whose = "one class" if classes == 1 else f"{classes} classes"
+        return Claim(f"somebody goes on at any depth, levels: {{}}, {whose}", premises, sp.Not(sp.And(*blocked)))
 
     test = TESTS + "test_private_pools_are_free_of_deadlock_at_any_depth"
     return Entry(
@@ -595,9 +596,10 @@ def three_eighths() -> Entry:
     d = Derivation(left).solve("GFP_ATOMIC must leave 3/8 of M, so that 5/8 serve the K·h + c", sp.Eq(left, N), M)
 
     def exactly(coefficient: Any = 1) -> Claim:
-        m, n = _real("M N")
+        m, n, half, floor = _real("M N half floor")
+        premises = (n > 0, m > 0, sp.Eq(half, m - m / 2), sp.Eq(floor, half - half / 4))
         need = coefficient * sp.Rational(8, 5) * n
-        return Claim("exactly from 8N/5 on", (n > 0, m > 0), sp.Equivalent(m - sp.Rational(3, 8) * m >= n, m >= need))
+        return Claim("from 8N/5 on and not below, by the kernel's two steps", premises, sp.Equivalent(m - floor >= n, m >= need))
 
     return Entry(
         "RES-15",
@@ -661,7 +663,7 @@ def swap_bios() -> Entry:
         (Quantity(n, "bios", "semaphore", 1, 4096), Quantity(b, "bytes", "largest bio", 1, 131072)),
         "drivers/md/dm.c (DEFAULT_SWAP_BIOS = 8 MiB / PAGE_SIZE) and dm-crypt.c (writes split at 128 KiB), Linux 6.12",
         lambda n, b: reserve.swap_bios_bytes(n, b),
-        Tight("2048 bios of 4 KiB are the 8 MiB meant; 2048 of 128 KiB are 256 MiB.", {"n": 2048, "b": 131072}),
+        Tight("2048 bios of 4 KiB are the 8 MiB that were meant; 2048 of 128 KiB are 256 MiB.", {"n": 2048, "b": 131072}),
         derivation=d.steps,
         claims=family(of_mean_size, coefficient=HALF),
     )
@@ -718,9 +720,8 @@ def two_pools() -> Entry:
         claims=family(unit, coefficient=2) + family(unit_tight, over=1) + family(general, coefficient=2),
         latex=r"K_{dead} = \lfloor (A - a')/a \rfloor + 1 + \lfloor B/b \rfloor \quad (a \le a'); \qquad = A + B "
         r"\text{ if } a = a' = b = 1",
-        argument="Whoever has taken a' finishes, so a deadlock has n_1 requests that hold a and wait for b, and n_2 "
-        "that hold b and "
-        "wait for a'. They are brought there one by one, those of the second kind first.",
+        argument="Whoever has taken a' finishes, so that a deadlock has n_1 requests that hold a and wait for b, and n_2 that hold b "
+        "and wait for a'. They are brought there one by one, those of the second kind first.",
         exhausted=test,
     )
 

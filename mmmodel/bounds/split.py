@@ -96,9 +96,9 @@ def greedy_is_best() -> Entry:
             Quantity(symbol, "requests/s", meaning, 0, 9, Domain.RATIONAL)
             for symbol, meaning in (
                 (d1, "first gain, device 1"),
-                (d2, "second"),
+                (d2, "second gain, device 1"),
                 (e1, "first gain, device 2"),
-                (e2, "second"),
+                (e2, "second gain, device 2"),
             )
         ),
         "B. Fox, Discrete optimization via marginal analysis, Management Science 13(3), 1966; this project: proof below",

@@ -22,6 +22,9 @@ from mmmodel.bounds.smallchain import SmallChain
 
 LAZOWSKA = "E. D. Lazowska et al., Quantitative System Performance, 1984, chapter 5"
 HERE = "this project: proof below"
+LARGEST = "largest demand of a single server"
+EVERY_STEP = "single servers (with n servers, D_i/n counts for the largest); every request takes every step, and no fallback path"
+PRODUCT_FORM = "single servers; a product-form network (exponential services first come, first served, or processor sharing)"
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
@@ -108,8 +111,9 @@ def network_throughput(demands: Sequence[Any], population: int) -> Any:
 def constrained_bounds(
     demands: Sequence[Any], depth: int, think: Any = 0, servers: Sequence[int | None] | None = None
 ) -> tuple[Any, Any]:
-    """(low, high) of X(K, R) at any safe R, one class with a station per step: 1/(D + Z) ≤ X(K, R) ≤ X(K) (THR-9,
-    THR-8)."""
+    """(low, high) of X(K, R) at any safe R: 1/(D + Z) ≤ X(K, R) ≤ X(K) (THR-9, THR-8).
+
+    For one class with a station per step, where whoever is refused waits: `low` does not hold where takes are lost and sent again."""
     demands, servers, think = _stations(demands, servers, think)
     return _over(1, sum(demands) + think), throughput_bounds(demands, depth, think, servers)[1]
 
@@ -179,14 +183,14 @@ def asymptotic_high() -> Entry:
         demand, time = reals("D", m), reals("W", m)
         premises = [x > 0, k >= 1, z >= 0, *(y > 0 for y in demand), *(w >= y for w, y in zip(time, demand))]
         premises += [sp.Eq(k, x * (sum(time) + z)), *(x * y <= 1 for y in demand)]
-        conclusion = sp.And(x * (sum(demand) + z) * coefficient <= k, *(x * y * coefficient <= 1 for y in demand))
-        return Claim("from Little's law and the utilisation law, {} stations", premises, conclusion)
+        conclusion = sp.And(x * (sum(demand) + z) * coefficient <= k, x * sp.Max(*demand) * coefficient <= 1)
+        return Claim("from Little's law and the utilisation law, {} single servers", premises, conclusion)
 
     return Entry(
         "THR-1",
-        "Asymptotic upper bound",
+        "Asymptotic upper bound, single servers",
         sp.Le(sp.Symbol("X"), value),
-        (_k(K), _d(D, "total demand"), _z(Z), _d(D_max, "largest demand")),
+        (_k(K), _d(D, "total demand of the single servers"), _z(Z), _d(D_max, LARGEST)),
         f"P. J. Denning and J. P. Buzen, ACM Computing Surveys 10(3), 1978; {LAZOWSKA}",
         lambda K, D, Z, D_max: asymptotic_upper(D + Z, D_max, K),
         Tight(
@@ -195,7 +199,8 @@ def asymptotic_high() -> Entry:
             "tests/bounds/test_throughput.py::test_lower_exact_upper",
         ),
         assumptions=(D_max <= D,),
-        claims=family(laws, *range(1, 6), coefficient=2),
+        given=EVERY_STEP,
+        claims=family(laws, *range(2, 6), coefficient=2),
         identities=(d.steps[0],),
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
@@ -214,9 +219,9 @@ def asymptotic_low() -> Entry:
 
     return Entry(
         "THR-2",
-        "Asymptotic lower bound",
+        "Asymptotic lower bound, single servers",
         sp.Ge(sp.Symbol("X"), d.result),
-        (_k(K), _d(D, "total demand"), _z(Z)),
+        (_k(K), _d(D, "total demand of the single servers"), _z(Z)),
         LAZOWSKA,
         lambda K, D, Z: asymptotic_lower(D, Z, K),
         Tight(
@@ -224,6 +229,7 @@ def asymptotic_low() -> Entry:
             {"K": 4, "D": 3, "Z": 0},
             "tests/bounds/test_throughput.py::test_lower_exact_upper",
         ),
+        given=PRODUCT_FORM,
         derivation=d.steps,
         claims=family(_station_wait, coefficient=sp.Rational(1, 2)) + family(longest, coefficient=sp.Rational(1, 2)),
         argument="Arrival theorem: an arrival sees the queues of the network with K − 1 requests. S = Σ D_i Q_i ≤ "
@@ -255,9 +261,9 @@ def balanced_low() -> Entry:
 
     return Entry(
         "THR-3",
-        "Balanced-job lower bound",
+        "Balanced-job lower bound, single servers",
         sp.Ge(sp.Symbol("X"), d.result),
-        (_k(K), _d(D, "total demand"), _z(Z), _d(D_max, "largest demand")),
+        (_k(K), _d(D, "total demand of the single servers"), _z(Z), _d(D_max, LARGEST)),
         f"J. Zahorjan, K. C. Sevcik, D. L. Eager and B. Galler, CACM 25(2), 1982; {LAZOWSKA}",
         lambda K, D, Z, D_max: balanced_job_bounds(
             [D_max, *([D - D_max] if D_max < D else [])] if 2 * D_max >= D else _spread(D, D_max), K, Z
@@ -268,16 +274,16 @@ def balanced_low() -> Entry:
             "tests/bounds/test_throughput.py::test_lower_exact_upper",
         ),
         assumptions=(D_max <= D,),
+        given=PRODUCT_FORM,
         derivation=d.steps,
         claims=(
             *family(_station_wait, coefficient=sp.Rational(1, 2)),
             *family(longest, coefficient=sp.Rational(1, 2)),
             *family(thinking, coefficient=2),
         ),
-        argument="Arrival theorem: an arrival sees the network with K − 1 requests, of which X(K − 1)·Z think. "
-        "THR-2 gives "
-        "X(K − 1) Z ≥ (K − 1) Z/(Z + K D), so that at most (K − 1)(1 − s) queue, with s ≥ Z/(Z + K D); each of them "
-        "costs at most D_max.",
+        argument="Arrival theorem: an arrival sees the network with K − 1 requests, of which X(K − 1)·Z think. THR-2 gives "
+        "X(K − 1) Z ≥ (K − 1) Z/(Z + K D), so that at most (K − 1)(1 − s) queue, with s ≥ Z/(Z + K D); each of them costs at most "
+        "D_max.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
 
@@ -301,7 +307,7 @@ def balanced_high() -> Entry:
         x, q = sp.symbols(f"D_1:{m + 1}"), sp.symbols(f"Q_1:{m + 1}")
         pairs = sum((x[i] - x[j]) * (q[i] - q[j]) for i in range(m) for j in range(i))
         return Step(
-            f"Chebyshev: longer queues stand at slower stations, so Σ D_i Q_i ≥ D_avg Σ Q_i; {m} stations",
+            f"Chebyshev: longer queues stand at slower servers, so Σ D_i Q_i ≥ D_avg Σ Q_i; {m} of them",
             m * sum(y * z for y, z in zip(x, q)) - sum(x) * sum(q),
             pairs,
         )
@@ -318,9 +324,15 @@ def balanced_high() -> Entry:
     value = sp.Min(d.result, 1 / D_max)
     return Entry(
         "THR-4",
-        "Balanced-job upper bound",
+        "Balanced-job upper bound, single servers",
         sp.Le(sp.Symbol("X"), value),
-        (_k(K), _d(D, "total demand"), _z(Z), Quantity(M, "stations", "stations", 2, 5), _d(D_max, "largest demand")),
+        (
+            _k(K),
+            _d(D, "total demand of the single servers"),
+            _z(Z),
+            Quantity(M, "stations", "single servers", 2, 5),
+            _d(D_max, LARGEST),
+        ),
         f"J. Zahorjan, K. C. Sevcik, D. L. Eager and B. Galler, CACM 25(2), 1982; {LAZOWSKA}",
         lambda K, D, Z, M, D_max: balanced_job_bounds([D_max] + [_over(D - D_max, M - 1)] * (M - 1), K, Z)[1],
         Tight(
@@ -329,11 +341,11 @@ def balanced_high() -> Entry:
             "tests/bounds/test_throughput.py::test_lower_exact_upper",
         ),
         assumptions=(D_max <= D, M * D_max >= D),
+        given=PRODUCT_FORM,
         claims=family(shortest, coefficient=2) + family(ordered, coefficient=2),
         identities=(*d.steps, *(chebyshev(m) for m in range(2, 6))),
-        argument="The arrival sees at least (K − 1)(1 − s) requests queueing, s = Z/(D + Z) (THR-1 at K − 1). "
-        "Queues are ordered as the "
-        "demands, so Σ D_i Q_i ≥ D_avg Σ Q_i.",
+        argument="Arrival theorem: an arrival sees at least (K − 1)(1 − s) requests queueing, s = Z/(D + Z) (THR-1 at K − 1). "
+        "Queues are ordered as the demands, so Σ D_i Q_i ≥ D_avg Σ Q_i.",
         exhausted="tests/bounds/test_throughput.py::test_lower_exact_upper",
     )
 
@@ -357,7 +369,7 @@ def knee_of_the_asymptotes() -> Entry:
         "THR-5",
         "Knee of the throughput curve",
         sp.Eq(sp.Symbol("K_knee"), d.result),
-        (_d(D, "total demand"), _z(Z), _d(D_max, "largest demand")),
+        (_d(D, "total demand of the single servers"), _z(Z), _d(D_max, LARGEST)),
         f"{LAZOWSKA}; L. Kleinrock's saturation point",
         lambda D, Z, D_max: knee([D_max], D - D_max + Z),
         Tight("An equivalence.", {"D": 3, "Z": 1, "D_max": 2}),
@@ -387,12 +399,13 @@ def balanced_exact() -> Entry:
     ]
     return Entry(
         "THR-6",
-        "Exact throughput of equal stations",
+        "Exact throughput of equal single servers",
         sp.Eq(sp.Symbol("X"), d.result),
-        (_k(K), Quantity(M, "stations", "single-server stations", 1, 9), _d(d_, "demand at each")),
+        (_k(K), Quantity(M, "stations", "single servers", 1, 9), _d(d_, "demand at each")),
         f"J. P. Buzen, CACM 16(9), 1973; {HERE}",
         lambda K, M, d: balanced_throughput(M, d, K),
         Tight("An equality.", {"K": 4, "M": 3, "d": 1}),
+        given=PRODUCT_FORM,
         derivation=d.steps,
         identities=pascal,
         exhausted="tests/bounds/test_throughput.py::test_equal_stations_are_exact",
@@ -412,20 +425,17 @@ def least_depth() -> Entry:
     def enough(coefficient: int = 1) -> Claim:
         k, total, longest, e = sp.symbols("K D D_max epsilon", real=True)
         premises = (k >= 1, longest > 0, total >= longest, e > 0, e < 1)
-        enough = k * longest >= (1 - e) * (total + (k - 1) * longest)
-        return Claim(
-            "K is enough iff it is at least that",
-            premises,
-            sp.Equivalent(enough, k * e * longest >= coefficient * (1 - e) * (total - longest)),
-        )
+        reaches = k / (total + (k - 1) * longest) >= (1 - e) / longest
+        least = coefficient * (1 - e) * (total - longest) / (e * longest)
+        return Claim("THR-3 reaches (1 − ε)/D_max iff K is at least that", premises, sp.Equivalent(reaches, k >= least))
 
     return Entry(
         "THR-7",
-        "Least depth for (1 − ε) of the greatest throughput",
+        "Depth that is enough for (1 − ε) of the greatest throughput: the least one by THR-3",
         sp.Eq(sp.Symbol("K_epsilon"), d.result),
         (
-            _d(D, "total demand"),
-            _d(D_max, "largest demand"),
+            _d(D, "total demand of the single servers"),
+            _d(D_max, LARGEST),
             Quantity(loss, "1", "loss that is accepted", 0, 1, Domain.RATIONAL),
         ),
         HERE + ", from THR-3 and THR-6",
@@ -436,7 +446,8 @@ def least_depth() -> Entry:
             "tests/bounds/test_throughput.py::test_equal_stations_are_exact",
             gap="for unequal stations it grows as D/D_max although a smaller depth may do",
         ),
-        assumptions=(D_max < D, loss > 0, loss < sp.Rational(1, 2), loss * D_max <= (1 - loss) * (D - D_max)),
+        assumptions=(D_max < D, loss > 0, loss < 1),
+        given=PRODUCT_FORM + "; no think time",
         derivation=d.steps,
         claims=family(enough, coefficient=2),
         exhausted="tests/bounds/test_throughput.py::test_equal_stations_are_exact",
@@ -501,22 +512,18 @@ def memory_never_helps() -> Entry:
             *family(several, (2, 1), (3, 2), (4, 2), coefficient=2),
             *family(unrolled, (2, 2, 4), (3, 2, 3), coefficient=2),
         ),
-        latex=r"X(K, R) \le X(K, R_{free}) \quad \text{for every } R,\ \text{one class, a station of its own per "
-        r"step, FCFS}",
+        given="one class; every step has a station of its own, served first come, first served; every request takes every step: what "
+        "is refused waits, or is lost and sent again, but has no fallback path",
+        latex=r"X(K, R) \le X(K, R_{free}) \quad \text{for every } R",
         shown_for="two single servers (right-hand side)",
-        argument="Give the n-th service begun at station j the same length in both systems. Let the counts of "
-        "admissions, grants and "
-        "completions of the system with memory first exceed those without at time t. A completion cannot be first: "
-        "its service "
-        "began earlier in the system with memory, hence a start exceeded before t. A start cannot: the n-th arrival "
-        "at a station is "
-        "never before the n-th completion of the step before (a grant needs one), which has happened without "
-        "memory, and its "
-        "servers are free no later. An admission cannot: it needs a completion. So the counts never exceed, and X "
-        "is their rate. "
-        "The same argument shows that X(K) grows with K, with servers and with speed. It needs one class and a "
-        "station per step: "
-        "with stations shared by steps the waiting can act as a priority, and the statement is false (THR-14).",
+        argument="Give the n-th service begun at station j the same length in both systems, the one that waits for memory and the one "
+        "that does not. Let t be the first time at which the first has counted more admissions, grants or completions than the "
+        "second. It cannot be a completion: its service would have begun earlier in the first, so that the starts were ahead before "
+        "t. It cannot be a start: the n-th arrival at a station never comes before the n-th completion of the step before (a grant "
+        "needs one), which has happened in the second too, and there the servers are free no later. It cannot be an admission: that "
+        "needs a completion. So the counts are never ahead, and X is their rate. "
+        "The same argument shows that X(K) grows with K, with servers and with speed. Where steps share a station, the waiting can "
+        "act as a priority, and the statement is false (THR-14); a fallback path can be quicker than the steps that it replaces.",
         lemmas_only=True,
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
@@ -540,15 +547,19 @@ def never_slower_than_one() -> Entry:
 
     return Entry(
         "THR-9",
-        "A safe stack is never slower than depth one",
+        "A safe stack whose refused requests wait is never slower than at depth one",
         sp.Ge(sp.Symbol("X_KR"), d.result),
         (_d(D, "total demand"), _z(Z)),
         HERE,
         lambda D, Z: constrained_bounds([D], 1, Z)[0],
         Tight("Attained at K = 1.", {"D": 3, "Z": 0}, "tests/bounds/test_throughput.py::test_memory_never_helps"),
+        given="one class; every request takes every step; whoever does not fit waits, and is granted as soon as it fits: no take is "
+        "lost and sent again, and none has a fallback path",
         derivation=d.steps,
         claims=family(one_in_service, coefficient=2),
-        argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R excludes.",
+        argument="If no request were in service, all K would wait and none would fit: a stuck state, which a safe R excludes. A take "
+        "that is lost and sent again after a time breaks this: nobody need be in service meanwhile (chunks 2, 2, 1, rates 5, 2, 1, "
+        "K = 3, R = 9, the last take sent again after 10 s on average: 0.33 instead of 0.59 requests/s).",
         exhausted="tests/bounds/test_throughput.py::test_memory_never_helps",
     )
 
@@ -590,7 +601,7 @@ def a_shared_station_can_gain() -> Entry:
 def reserve_against_throughput() -> Entry:
     return _reserve_entry(
         "THR-12",
-        "Least wait-free reserve for (1 − ε) of the greatest throughput, equal stations",
+        "Least wait-free reserve for (1 − ε) of the greatest throughput, equal single servers",
         lambda k, f, c: k * f,
         lambda M, F, c_m, epsilon: reserve_for_loss([F - c_m, c_m], [1] * M, epsilon),
     )
@@ -599,7 +610,7 @@ def reserve_against_throughput() -> Entry:
 def safe_reserve_against_throughput() -> Entry:
     return _reserve_entry(
         "THR-13",
-        "Safe reserve at the depth for (1 − ε) of the greatest throughput, equal stations",
+        "Safe reserve at the depth for (1 − ε) of the greatest throughput, equal single servers",
         lambda k, f, c: k * (f - c) + c,
         lambda M, F, c_m, epsilon: safe_reserve_for_loss([F - c_m, c_m], [1] * M, epsilon),
     )
@@ -630,16 +641,16 @@ def _reserve_entry(identifier: str, title: str, formula, numeric) -> Entry:
     M, F, last = _symbols("M F c_m")
     loss = sp.Symbol("epsilon", real=True)  # not "positive": the assumption is to be seen
     K = sp.Symbol("K", integer=True, positive=True)
+    demand = sp.Symbol("d", positive=True)
+    by_thr_7 = sp.ceiling((1 - loss) * (M * demand - demand) / (loss * demand))
     depth = sp.ceiling((1 - loss) * (M - 1) / loss)
-    total, longest = M, sp.Integer(1)
-    d = Derivation(sp.ceiling((1 - loss) * (total - longest) / (loss * longest))).equals("THR-7 at M equal stations", depth)
-    steps = [*d.steps, Step("the reserve of that depth", formula(K, F, last).subs(K, depth), formula(depth, F, last))]
+    d = Derivation(formula(by_thr_7, F, last)).equals("THR-7 with D = M·d and D_max = d", formula(depth, F, last))
     return Entry(
         identifier,
         title,
-        sp.Eq(sp.Symbol("R"), steps[-1].after),
+        sp.Eq(sp.Symbol("R"), d.result),
         (
-            Quantity(M, "stations", "equal single-server stations", 2, 9),
+            Quantity(M, "stations", "equal single servers", 2, 9),
             Quantity(F, "bytes", "footprint", 2, 5000),
             Quantity(last, "bytes", "last chunk", 1, 5000),
             Quantity(loss, "1", "loss that is accepted", 0, 1, Domain.RATIONAL),
@@ -651,9 +662,10 @@ def _reserve_entry(identifier: str, title: str, formula, numeric) -> Entry:
             {"M": 3, "F": 11, "c_m": 3, "epsilon": Fraction(1, 20)},
             "tests/bounds/test_throughput.py::test_equal_stations_are_exact",
         ),
-        assumptions=(loss > 0, loss <= sp.Rational(1, 2), last < F),
-        derivation=steps,
-        identities=(Step("THR-6 at that depth loses ε", 1 - K / (K + M - 1) - loss, (M - 1) / (K + M - 1) - loss),),
+        assumptions=(loss > 0, loss < 1, last <= F),
+        given=PRODUCT_FORM + "; no think time",
+        derivation=d.steps,
+        identities=(Step("what THR-6 loses at depth K, less ε", 1 - K / (K + M - 1) - loss, (M - 1) / (K + M - 1) - loss),),
         exhausted="tests/bounds/test_throughput.py::test_equal_stations_are_exact",
     )
 

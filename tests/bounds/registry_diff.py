@@ -42,6 +42,7 @@ def _entry(entry: Any) -> dict[str, Any]:
         "latex": entry.statement_latex(),
         "value": sympy.srepr(entry.value),
         "quantities": [[sympy.srepr(q.symbol), q.unit, q.meaning, q.low, q.high, q.domain] for q in entry.quantities],
+        "given": getattr(entry, "given", ""),
         "assumptions": [sympy.srepr(assumption) for assumption in entry.assumptions],
         "source": entry.source,
         "tight": [entry.tight.how, {k: str(v) for k, v in entry.tight.witness.items()}, entry.tight.test, entry.tight.gap],
