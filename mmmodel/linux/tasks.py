@@ -69,9 +69,12 @@ CRASH = re.compile(
 NUMBERED = re.compile(  # drgn and gdb
     rf"#(?P<number>[0-9]{{1,3}}) +(?:(?P<address>0x[0-9a-f]{{1,16}}) in +)?{_SYMBOL}(?:\+0x[0-9a-f/x]{{1,20}})? ?\((?P<rest>.*)$"
 )
-ARM = re.compile(rf"(?:\[<[0-9a-f]{{1,16}}>\] )?\(?{_SYMBOL}(?P<rest> \[[\w-]{{1,64}}\])?\)? from ")
+ARM = re.compile(
+    rf"(?:\[<[0-9a-f]{{1,16}}>\] )?\(?{_SYMBOL}(?P<rest> \[[\w-]{{1,64}}\])?\)? from (?:\[<|[A-Za-z_.][\w.]{{0,255}}\+0x)"
+)
 DECODED = re.compile(  # scripts/decode_stacktrace.sh
-    rf"(?P<unsure>\? ?)?{_SYMBOL} \([\w./+-]{{1,200}}:[0-9?]{{1,7}}[^()]{{0,100}}(?:\([^()]{{0,60}}\)[^()]{{0,60}}){{0,4}}\)(?P<rest> \[?[\w-]{{1,64}}.*)?$"
+    rf"(?P<unsure>\? ?)?{_SYMBOL} \([\w./+-]{{1,200}}\.(?:[chSs]|rs):[0-9?]{{1,7}}"
+    r"[^()]{0,100}(?:\([^()]{0,60}\)[^()]{0,60}){0,4}\)(?P<rest> \[?[\w-]{1,64}.*)?$"
 )
 MODULE = re.compile(r"[\[(]\[?(\w[\w-]{0,63})(?: [0-9a-f]{1,64})?\]")
 WORKQUEUE = re.compile(r"Workqueue:\s{1,9}(?P<queue>\S{1,64})\s{1,9}(?P<work>\S{1,128})")
@@ -95,7 +98,9 @@ USER = re.compile(
 )  # of a library or program
 BRACKETS = re.compile(r"</?(?:TASK|IRQ|NMI|EOI|EOE|SOFTIRQ|UNKNOWN|#[A-Z]{2,3})>")
 STATES = {"UN": "D", "IN": "S", "RU": "R", "ID": "I", "ZO": "Z", "ST": "T", "TR": "t", "DE": "X"}  # crash's
-STATE_OF_EVENT = (("prev_state=D", "D"), ("iowait", "D"), ("sched_switch", "S"))  # perf's; every other event is of a running task
+SWITCH = re.compile(
+    r"prev_state=([A-Za-z])|(iowait|uninterruptible)|(sched_switch|offcpu)"
+)  # perf's events; any other is of a running task
 _SLEEPS = """
     __schedule schedule __schedule_loop schedule_timeout schedule_preempt_disabled io_schedule io_schedule_timeout
     schedule_hrtimeout_range schedule_hrtimeout_range_clock schedule_hrtimeout schedule_timeout_uninterruptible
@@ -304,7 +309,8 @@ class TaskReader:
                 words = found.groupdict()
                 state = words.get("state")
                 if kind == "perf":
-                    state = next((letter for sign, letter in STATE_OF_EVENT if sign in words["event"]), "R")
+                    event = SWITCH.search(words["event"])
+                    state = (event[1] or ("D" if event[2] else None)) if event else "R"
                 elif kind == "crash":
                     state = state or self._state
                 state = state and STATES.get(state, state[0])
@@ -360,14 +366,16 @@ class TaskReader:
         return True
 
     def _other_frame(self, line: Line) -> None:
-        """Frames that are so plain that only an open stack makes them one, and the end of an old /proc/PID/stack."""
+        """Frames that are rare or so plain that only an open stack makes them one, and the end of an old /proc/PID/stack."""
         text, stack = line.text, self._stacks.get(line.source)
-        if stack is None:
+        if " from " in text and (found := ARM.match(text)):
+            self._frame(line, found)
+        elif stack is None:
             return
-        if text.startswith("[<ffffffffffffffff>]"):
+        elif text.startswith("[<ffffffffffffffff>]"):
             stack.outside = True
             self._close(line.source)
-        elif (" from " in text and (found := ARM.match(text))) or (" (" in text and (found := DECODED.match(text))):
+        elif " (" in text and not stack.ended and (found := DECODED.match(text)):
             self._frame(line, found)
 
     # ---- stacks --------------------------------------------------------------------------------------------------------------
