@@ -72,7 +72,10 @@ LOOP_SERVES = ("loop_workfn", "loop_rootcg_workfn", "loop_process_work", "loop_t
 TARGETS = ("nvmet_", "iscsit_", "iscsi_target_", "target_core_")
 CONGESTION = ("congestion_wait", "blk_congestion_wait", "wait_iff_congested")
 FUSE_SERVES = ("fuse_dev_do_read", "fuse_dev_do_write", "fuse_dev_write", "fuse_dev_splice_write", "fuse_uring_cmd")
-FUSE_WAITS = ("request_wait_answer", "fuse_wait_on_page_writeback", "__fuse_simple_request", "fuse_simple_request")
+FUSE_WAITS = (
+    "request_wait_answer", "__fuse_simple_request", "fuse_simple_request", "__fuse_request_send", "fuse_request_send",
+    "fuse_wait_on_page_writeback", "fuse_wait_aborted",
+)  # fmt: skip
 FUSE_INVALIDATES = ("fuse_reverse_inval_inode", "fuse_reverse_inval_entry", "fuse_notify_inval_inode", "fuse_notify_inval_entry")
 PAGE_WAITS = (  # for the lock of a page or for its write-back, of kernels before and with folios
     "folio_wait_bit_common", "folio_wait_bit", "folio_wait_writeback", "__folio_lock", "__folio_lock_killable",
@@ -676,7 +679,7 @@ def _fuse(seen: Seen) -> Iterator[Cycle]:
         and (_in_reclaim(t) or _has(t, *PAGE_WAITS))
         and (_has(t, *FUSE_SERVES) or (SERVER.fullmatch(t.name) and not _kernel_thread(t) and not _waits_for_fuse(t)))
     ]
-    waiting = [task for task in seen.blocked if _waits_for_fuse(task) and task not in servers]
+    waiting = [task for task in seen.blocked if _waits_for_fuse(task) and task not in servers and not _invalidates(task)]
     if not waiting:
         return
     yield _cycle(

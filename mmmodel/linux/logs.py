@@ -322,7 +322,8 @@ class Normaliser:
             elif name == "export" and self._export is not None:
                 stamp = self._export
             caller = (found[BY[name]] if name in BY else None) or caller
-            host = (found[OF[name]] if name in OF else None) or host
+            if name in OF and (place or name == "rfc5424"):  # without its date it may be the end of another line
+                host = found[OF[name]] or host
             place = found.end()
         return raw[place:], form, stamp, host, caller
 

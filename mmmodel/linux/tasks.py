@@ -120,10 +120,11 @@ _IDLE = """
     io_wq_worker smpboot_thread_fn crash_nmi_callback machine_kexec native_safe_halt default_idle do_idle cpu_startup_entry
 """
 IDLE = frozenset(_IDLE.split())  # where a task may wait for ever without harm; used only where its state is not printed
-BOTTOM = (  # the outermost functions: a stack ends with them
-    "ret_from_fork", "entry_SYSCALL", "entry_INT80", "el0t_", "el0_", "ret_fast_syscall", "system_call", "sysenter_", "child_rip",
-    "kernel_thread_helper", "ret_from_kernel_thread", "ret_to_user", "__ret_fast",
-)  # fmt: skip
+_BOTTOM = """
+    ret_from_fork ret_from_kernel_thread kernel_thread_helper child_rip entry_SYSCALL entry_INT80 system_call sysenter_ ret_fast_syscall
+    el0t_64_sync$ el0t_32_sync$ el0_sync$ ret_from_syscall handle_sys$ ret_to_user
+"""
+BOTTOM = re.compile(f"(?:{'|'.join(_BOTTOM.split())})")  # the outermost functions, by their first letters: a stack ends with them
 
 
 class Sign(StrEnum):
@@ -266,8 +267,10 @@ class TaskReader:
             stack = self._stacks.get(line.source)
             if stack and stack.head:
                 stack.head = replace(stack.head, workqueue=found["queue"], work=found["work"].strip("()"))
-        elif not self._header(line) and not self._words(line):
-            self._other_frame(line)
+        elif not self._header(line) and not self._words(line) and not self._other_frame(line):
+            stack = self._stacks.get(line.source)
+            if stack and stack.outside and not stack.head and stack.numbered < 0 and text[0] != "[":
+                self._close(line.source)  # between copies of /proc/PID/stack, which tell no end
 
     def finish(self) -> None:
         """Close what is open."""
@@ -365,18 +368,19 @@ class TaskReader:
             return False
         return True
 
-    def _other_frame(self, line: Line) -> None:
+    def _other_frame(self, line: Line) -> bool:
         """Frames that are rare or so plain that only an open stack makes them one, and the end of an old /proc/PID/stack."""
         text, stack = line.text, self._stacks.get(line.source)
         if " from " in text and (found := ARM.match(text)):
             self._frame(line, found)
-        elif stack is None:
-            return
-        elif text.startswith("[<ffffffffffffffff>]"):
+        elif stack and text.startswith("[<ffffffffffffffff>]"):
             stack.outside = True
             self._close(line.source)
-        elif " (" in text and not stack.ended and (found := DECODED.match(text)):
+        elif stack and not stack.ended and " (" in text and (found := DECODED.match(text)):
             self._frame(line, found)
+        else:
+            return False
+        return True
 
     # ---- stacks --------------------------------------------------------------------------------------------------------------
 
@@ -421,7 +425,7 @@ class TaskReader:
             and stack.frames
             and (stack.ended or (symbol in STARTS and self._sure(stack)) or self._bottom(stack, symbol))
         ):
-            if not line.named and not stack.runs:
+            if not line.named and not stack.runs and not outside:
                 self._mix(line.source, stack)
             self._close(line.source)
             stack = self._stacks[line.source] = _Stack(None, line.stamp)
@@ -440,7 +444,7 @@ class TaskReader:
     @staticmethod
     def _bottom(stack: _Stack, symbol: str) -> bool:
         last = next((frame.symbol for frame in reversed(stack.frames) if frame.sure), "")
-        return last.startswith(BOTTOM) and not symbol.startswith(BOTTOM)
+        return bool(BOTTOM.match(last)) and not BOTTOM.match(symbol)
 
     def _mix(self, source: str, stack: _Stack | None) -> None:
         """Two stacks are mixed here, or lines between them are lost: neither is sure."""

@@ -281,7 +281,7 @@ def grepped(task):
 
 
 def nameless(task):
-    return proc(task).partition("\n")[2] + "\n"
+    return f"{proc(task).partition(chr(10))[2]}----\n"
 
 
 END = "[<ffffffffffffffff>] 0xffffffffffffffff\n"
@@ -305,6 +305,7 @@ PRINTERS = {  # name: text of all tasks
     "gdb": gdb,
     "perf script": perf,
     "/proc/PID/stack": proc,
+    "/proc/PID/stack without its name": nameless,
     "/proc/PID/stack before 4.15": lambda task: proc(task, f"[<{address(7)}>]", END),
     "grep . /proc/*/stack": grepped,
 }

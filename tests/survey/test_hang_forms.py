@@ -53,9 +53,56 @@ def test_whoever_prints_the_tasks(name):
     assert (report.finding, report.sure, report.unread) == (Finding.HANG, Degree.LIKELY, ())
     assert [cycle.name for cycle in report.cycles] == [cycle.name for cycle in WHOLE.cycles]
     assert [group.waits for group in report.blocked] == [group.waits for group in WHOLE.blocked]
-    assert {pid for _, pid in tasks_of(report)} == {task.pid for task in TASKS}
+    assert {pid for _, pid in tasks_of(report)} == ({None} if "without its name" in name else {task.pid for task in TASKS})
+    assert report.count == len(TASKS)
+    assert not [note for note in report.notes if "mixed" in note]
     names = {name for name, _ in tasks_of(report)}
     assert names in ({task.name for task in TASKS}, {""})
+
+
+@pytest.mark.parametrize("name", PRINTERS)
+def test_carriers_and_printers_go_together(name):
+    """A debugger's stacks in a mail, an old kernel's in a syslog; behind a prefix that is not known, whatever a kernel prints."""
+    plain = explain_hang(PRINTERS[name])
+    before = ["> > ", "Dec 28 05:49:26 host kernel: ", "2026-04-02T07:33:39.123456789Z stdout F "]
+    before += ["zone-3/rack7!kmsg~ "] if name in FROM_KERNELS else []
+    for prefix in before:
+        carried = explain_hang("".join(f"{prefix}{line}\n" for line in PRINTERS[name].splitlines()))
+        assert answer(carried) == answer(plain), prefix
+
+
+ENDS = {  # the outermost functions on machines of several kinds, as their stacks end
+    "x86": ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"],
+    "x86, thread": ["kthread", "ret_from_fork", "ret_from_fork_asm"],
+    "x86, 2.6": ["sys_write", "system_call_fastpath"],
+    "arm64": ["invoke_syscall", "el0_svc_common.constprop.0", "do_el0_svc", "el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
+    "arm64, 5.10": ["el0_svc_common.constprop.0", "do_el0_svc", "el0_svc", "el0_sync_handler", "el0_sync"],
+    "arm64, 4.19": ["el0_svc_common", "el0_svc_handler", "el0_svc"],
+    "powerpc": ["system_call_exception", "system_call_vectored_common"],
+    "s390": ["__do_syscall", "system_call"],
+    "s390, thread": ["kthread", "__ret_from_fork", "ret_from_fork"],
+    "riscv": ["do_trap_ecall_u", "handle_exception"],
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_stack_ends_where_its_machine_ends_it(name):
+    """Not before (a task would be lost in the middle), and the next one is not taken for more of it."""
+    log = "".join(trace(f"task{pid}", "mutex_lock", *ENDS[name], pid=pid).replace(" </TASK>\n", "") for pid in (10, 11))
+    report = explain_hang(log)
+    assert (report.count, report.unread, report.notes) == (2, (), ())
+    assert [group.waits for group in report.blocked] == [("mutex_lock", *(symbol.split(".")[0] for symbol in ENDS[name]))]
+    assert "mixed" not in str(report)
+
+
+def test_a_console_that_a_program_writes_to_between_the_kernel_s_lines():
+    """A syslog daemon on the same serial line, a few characters at a time: the times tell the kernel's lines apart."""
+    kernel, pieces = (
+        PLAIN.splitlines(),
+        "2026-04-02T07:33:39 host kernel: [ 12.345678] INFO: something else is told here at length. ",
+    )
+    console = "".join(f"{pieces[16 * n % 80 : 16 * n % 80 + 16]}{line}\n" for n, line in enumerate(kernel))
+    assert answer(explain_hang(console)) == answer(WHOLE)
 
 
 # ---- noise -------------------------------------------------------------------------------------------------------------------
