@@ -34,3 +34,26 @@ def allow(what: str, seconds: float, *, parameter: str) -> None:
             f"{parameter}: {what} would {long}, and a cell may take {format_seconds(most)}; "
             f"make it smaller, or set {VARIABLE} to a longer time if you can wait"
         )
+
+
+# ---- chains ---------------------------------------------------------------------------------------------------------
+
+STATE = 3e-4  # seconds that a state takes to be found, with up to MANY requests; with more, the orders of grants grow as a power
+MANY, POWER = 32, 3.4
+SOLVED = 1.3e-5  # seconds · states^-SOLVES that the mean times to a deadlock and to the point of no return take together
+SOLVES = 1.6
+
+
+def chain_seconds(states: int, requests: int, times: bool = False) -> float:
+    """What the chain of a stack takes, about, to be built and solved; `times`: for its mean times as well. Measured on two cores."""
+    found = states * STATE * max(1.0, requests / MANY) ** POWER
+    return found + (SOLVED * states**SOLVES if times else 0.0)
+
+
+def states_within(seconds: float, requests: int, times: bool = False) -> int:
+    """The most states of a chain that takes no longer, 0 where not one is to be had."""
+    low, high = 0, 2**24
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if chain_seconds(middle, requests, times) <= seconds else (low, middle - 1)
+    return low
