@@ -22,7 +22,7 @@ from mmmodel.stack import QuestionError
 
 SUITE = Path(__file__).resolve().parent.parent / "notebooks"
 RESULTS = "MMMODEL_RESULTS"  # environment variable: the folder into which a notebook saves its results
-REFUSAL = "OverBudget"  # primer.budget's error, by the name that comes back from a kernel
+REFUSAL = "TooDear"  # primer.budget's error, by the name that comes back from a kernel
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a cell of a notebook will cost, said before it runs: an estimate, and a refusal by name above a budget.
 
-    budget     seconds that one cell may take: `BUDGET`, or what the environment variable MMMODEL_BUDGET says
-    estimate   a computed number of units of work (transitions, events, verdicts) times the measured seconds of one, `SECONDS`
+    budget     seconds that one cell may take: `SECONDS`, or what the environment variable MMMODEL_BUDGET says ("10 min")
+    estimate   a computed number of units of work (transitions, events, verdicts) times the measured seconds of one, `RATES`
 
 Estimates are meant to be right within a factor of three on the machine that the rates were measured on (one processor of 2024).
 A cell calls `allow` first; `mmmodel rerun` shows what it refused, by the name of the parameter.
@@ -18,25 +18,31 @@ from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.stack import QuestionError, System
+from mmmodel.units import format_seconds, parse_seconds
 
-BUDGET = 60.0  # seconds
-VARIABLE = "MMMODEL_BUDGET"
+SECONDS = 60.0  # that one heavy cell may take
+VARIABLE = "MMMODEL_BUDGET"  # environment variable: another budget, such as "10 min"
 # Seconds for one: a transition of a chain whose mean times (to the deadlock and to the point of no return) are solved by elimination
-# (100,400 transitions in 12.3 s, 290,138 in 45.6 s, 6,419 in 0.65 s), and of one that is only walked.
-SECONDS = {"transition": 1.2e-4, "walked": 1e-5}
+# (100,400 transitions in 12.3 s, 290,138 in 45.6 s, 6,419 in 0.65 s).
+RATES = {"transition": 1.2e-4}
 PROBES = 4  # chains that are walked to estimate many
 PER_STATE = 4  # transitions a state, at the least, of a chain that is large enough to matter (5 to 10 were seen)
 
 
-class OverBudget(QuestionError):
-    """A cell that was refused: `what` it would do, about how many `seconds` that takes, the `parameter` to make smaller."""
+class TooDear(QuestionError):
+    """What was asked for would take longer than the budget allows: `parameter`, `what`, about how many `seconds`, the `budget`."""
 
     def __init__(self, what: str, seconds: float, budget: float, parameter: str, at_least: bool = False):
         self.what, self.seconds, self.budget, self.parameter, self.at_least = what, seconds, budget, parameter, at_least
-        size = "more than" if at_least else "about"
+        size = (
+            f"{'more than' if at_least else 'about'} {_two_digits(seconds)}"
+            if math.isfinite(seconds)
+            else "longer than can be estimated"
+        )
+        enough = f"to {_two_digits(2 * seconds)}, say, " if math.isfinite(seconds) and not at_least else "to a longer time "
         super().__init__(
-            f"{parameter}: {what} would take {size} {in_words(seconds)}, and one cell may take {in_words(budget)}. "
-            f"Choose a smaller {parameter}, or raise the budget: {VARIABLE}={_raised(seconds)}{' or more' * at_least} in the environment (seconds)"
+            f"{parameter}: {what} would take {size}, and a cell may take {format_seconds(budget)}; "
+            f"make it smaller, or set {VARIABLE} {enough}if you can wait"
         )
 
 
@@ -57,34 +63,32 @@ class Cost:
 
 
 def budget() -> float:
-    """Seconds that one cell may take. Raises QuestionError for a variable that is no such number."""
-    text = os.environ.get(VARIABLE, "")
+    """Seconds that one heavy cell may take. Raises QuestionError where the environment variable is no time above 0."""
+    given = os.environ.get(VARIABLE)
     try:
-        seconds = float(text or BUDGET)
-    except ValueError:
-        seconds = math.nan
-    if not seconds > 0:
-        raise QuestionError(
-            f"{VARIABLE}: {text!r} is not a number of seconds; write one above 0, such as 600, or inf for no budget"
-        )
+        seconds = parse_seconds(given, VARIABLE) if given else SECONDS
+    except ValueError as wrong:
+        raise QuestionError(str(wrong)) from None
+    if not seconds:
+        raise QuestionError(f"{VARIABLE}: {given!r} allows nothing; write a time above 0, such as 10 min")
     return seconds
 
 
 def allow(what: str, seconds: float | Cost, *, parameter: str) -> None:
-    """Let a cell go on if what it is about to do fits into the budget. Raises OverBudget, which names all of it.
+    """Let a cell go on if what it is about to do fits into the budget. Raises TooDear, which names all of it.
 
     what: the work, as the subject of a sentence ("the mean times of 34 reserves at depth 8"). parameter: the one (or those, with
-    commas) that makes it so large.
+    commas) that makes it so large, and its value: "depth = 64".
     """
     cost = seconds if isinstance(seconds, Cost) else Cost(float(seconds), 0)
     most = budget()
     if cost.at_least or not cost.seconds <= most:  # an estimate that is no number is none to go by
-        raise OverBudget(what, cost.seconds, most, parameter, cost.at_least)
+        raise TooDear(what, cost.seconds, most, parameter, cost.at_least)
 
 
 def units(count: int, unit: str) -> Cost:
     """What `count` units of a known rate take."""
-    return Cost(count * SECONDS[unit], count)
+    return Cost(count * RATES[unit], count)
 
 
 def mean_times(systems: Sequence[System], grant: Grant = "random") -> Cost:
@@ -99,8 +103,8 @@ def mean_times(systems: Sequence[System], grant: Grant = "random") -> Cost:
     each = len(systems) / len(probes)
     total, most = Cost(0.0, 0), budget()
     for system in probes:
-        count, whole = transitions(system, (most - total.seconds) / each / SECONDS["transition"], grant)
-        total += Cost(count * SECONDS["transition"], count, not whole).times(each)
+        count, whole = transitions(system, (most - total.seconds) / each / RATES["transition"], grant)
+        total += Cost(count * RATES["transition"], count, not whole).times(each)
         if total.at_least or total.seconds > most:
             return Cost(total.seconds, total.units, at_least=True)
     return total
@@ -115,16 +119,6 @@ def transitions(system: System, most: float = math.inf, grant: Grant = "random")
         return math.ceil(most), False
 
 
-def in_words(seconds: float) -> str:
-    """Seconds, minutes, hours or days with two digits."""
-    if not math.isfinite(seconds):
-        return "a time that nobody can say"
-    for size, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.2g} {name}" if seconds < 99.5 * size else f"{seconds / size:,.0f} {name}"
-    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
-
-
-def _raised(seconds: float) -> str:
-    """A budget that would do, with room to spare."""
-    return f"{math.ceil(2 * seconds / 60) * 60:.0f}" if math.isfinite(seconds) else "inf"
+def _two_digits(seconds: float) -> str:
+    number, unit = format_seconds(seconds).split()
+    return f"{float(f'{float(number):.2g}'):,.10g} {unit}"

@@ -27,7 +27,7 @@ def test_estimated_transitions_are_those_of_the_chains(name):
         assert [budget.transitions(system) for system in systems] == [(n, True) for n in each]
         cost = budget.mean_times(systems)
         assert sum(each) / 3 <= cost.units <= 3 * sum(each)
-        assert cost.seconds == pytest.approx(cost.units * budget.SECONDS["transition"], rel=0.01)
+        assert cost.seconds == pytest.approx(cost.units * budget.RATES["transition"], rel=0.01)
         assert not cost.at_least
 
 
@@ -35,44 +35,35 @@ def test_counting_stops_at_the_budget(monkeypatch):
     path, _ = PATHS["bare"]
     system = question(path, 40, 250)
     whole = int(stack_chain(system).chain.rates.nnz)
-    monkeypatch.setenv(budget.VARIABLE, str(whole * budget.SECONDS["transition"] / 20))
+    monkeypatch.setenv(budget.VARIABLE, str(whole * budget.RATES["transition"] / 20))
     cost = budget.mean_times([system] * 3)
     assert cost.at_least
     assert cost.units < whole
-    with pytest.raises(budget.OverBudget, match="depth: .* would take more than"):
+    with pytest.raises(budget.TooDear, match="depth: .* would take more than"):
         budget.allow("the mean times", cost, parameter="depth")
 
 
-def test_a_refusal_names_everything(monkeypatch):
+@pytest.mark.parametrize("seconds", [budget.SECONDS * 1.01, 1e9, math.inf, math.nan])
+def test_above_it_the_refusal_names_the_parameter(seconds):
+    with pytest.raises(
+        QuestionError, match=r"^depth = 64: the chains would take .*, and a cell may take 1 min; .*MMMODEL_BUDGET"
+    ):
+        budget.allow("the chains", seconds, parameter="depth = 64")
+
+
+def test_whoever_can_wait_sets_another(monkeypatch):
     monkeypatch.delenv(budget.VARIABLE, raising=False)
-    budget.allow("a walk", budget.BUDGET, parameter="depth")
-    with pytest.raises(budget.OverBudget) as refused:
-        budget.allow("the surface over 400 points", 3 * budget.BUDGET, parameter="reserves")
-    said = str(refused.value)
-    for part in ("reserves: the surface over 400 points", "about 3 min", "60 s", f"{budget.VARIABLE}=360"):
-        assert part in said
-    monkeypatch.setenv(budget.VARIABLE, "360")
-    budget.allow("the surface over 400 points", 3 * budget.BUDGET, parameter="reserves")
-    monkeypatch.setenv(budget.VARIABLE, "inf")
-    budget.allow("anything", 1e12, parameter="reserves")
+    budget.allow("all of it", budget.SECONDS, parameter="depth")
+    with pytest.raises(budget.TooDear, match=r"about 1\.9 h.*MMMODEL_BUDGET to 3\.9 h"):
+        budget.allow("all of it", 7000, parameter="depth")
+    monkeypatch.setenv(budget.VARIABLE, "2 h")
+    budget.allow("all of it", 7000, parameter="depth")
+    with pytest.raises(budget.TooDear):
+        budget.allow("all of it", 7300, parameter="depth")
 
 
-@pytest.mark.parametrize("seconds", [math.inf, math.nan])
-def test_no_estimate_is_no_permission(seconds):
-    with pytest.raises(budget.OverBudget, match="nobody can say.*=inf"):
-        budget.allow("something without end", seconds, parameter="depth")
-
-
-@pytest.mark.parametrize("text", ["many", "0", "-1", "nan"])
+@pytest.mark.parametrize("text", ["long", "0", "-1", "nan", "3 parsecs"])
 def test_a_budget_that_is_none(monkeypatch, text):
     monkeypatch.setenv(budget.VARIABLE, text)
-    with pytest.raises(QuestionError, match=f"{budget.VARIABLE}: '{text}'.*above 0"):
-        budget.allow("a walk", 1.0, parameter="depth")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.5, "0.5 s"), (60, "60 s"), (99, "99 s"), (180, "3 min"), (7200, "2 h"), (864000, "10 days"), (8.64e8, "10,000 days")],
-)
-def test_estimates_in_words(seconds, words):
-    assert budget.in_words(seconds) == words
+    with pytest.raises(QuestionError, match=budget.VARIABLE):
+        budget.allow("all of it", 1.0, parameter="depth")
