@@ -177,15 +177,15 @@ def safe_is_safe(seed: int, count: int = 12) -> compare.Table:
 
 def measured_table() -> compare.Table:
     """The kernel lab's predictions against its recorded runs, each line a prediction that was put to the test."""
-    table = compare.Table()
-    for one in measured.confront(measured.read_predictions(), measured.recorded_runs()):
+    table, runs = compare.Table(), measured.recorded_runs()
+    for one in measured.confront(measured.read_predictions(), runs):
         if one.runs is None:
             continue
         said = "survives" if one.prediction.safe else "can hang"
-        seen = f"{one.runs.hangs} of {one.runs.runs} hung"
+        seen = one.runs.words
         if one.agreement == "WRONG" and one.prediction.amended:  # shown as what it is, held against the rule that replaced its own
-            values = [int(label.rpartition("=")[2]) for label in one.prediction.settings]
-            word = "safe" if any(map(measured.amended_safe, values)) else "not shown safe"
+            values = {run.min_free_kbytes for run in runs if run.label in one.prediction.settings}
+            word = "safe" if any(value and measured.amended_safe(value) for value in values) else "not shown safe"
             name = f"{one.prediction.name}: survives, WRONG; by the amended rule"
             table.add(name, "not shown safe", word, "measured", f"{seen}; {one.prediction.amended}")
             continue

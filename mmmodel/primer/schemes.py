@@ -102,11 +102,6 @@ class Cell:
         return "safe" if self.verdict.safe else "unsafe" if self.verdict.certain else "not shown safe"
 
     @property
-    def rung(self) -> Rung:
-        """How the word is known: by every state, or by the solver or a path that was replayed."""
-        return "exhausted" if "search" in self.verdict.method and not self.verdict.method.startswith("no stuck") else "solved"
-
-    @property
     def why(self) -> str:
         """The pools on which the requests of the deadlock block one another, in a few words."""
         if self.verdict.safe:
@@ -278,7 +273,7 @@ def cells_table(
                     one.scheme,
                     one.ground.title,
                     one.word + (" *" if one.scaled else ""),
-                    f"{one.rung}: {one.verdict.method}",
+                    f"{one.verdict.rung}: {one.verdict.method}",
                     one.why or "-",
                     "no reserve is enough" if math.isinf(one.needed) else _bytes(one.needed),
                     _bytes(one.have),
