@@ -200,7 +200,9 @@ class Frequency:
 def frequency(runs: Iterable[Run]) -> Frequency:
     """How many of the runs hung, and of which series they are; runs without an outcome are left out. Raises ValueError if none is left."""
     counted = [run for run in runs if run.verdict in COUNTED]
-    return Frequency(sum(run.hung for run in counted), len(counted), tuple(dict.fromkeys(run.series_name for run in counted)) or ("no run",))
+    return Frequency(
+        sum(run.hung for run in counted), len(counted), tuple(dict.fromkeys(run.series_name for run in counted)) or ("no run",)
+    )
 
 
 def by_series(runs: Iterable[Run]) -> dict[str, Frequency]:
@@ -391,7 +393,9 @@ def counterparts(path: str | Path = RECORDED / "schemes.yaml") -> list[Counterpa
         for scheme, one in schemes.items():
             try:
                 said = " ".join(str(one["said"]).split())
-                made.append(Counterpart(stack, scheme, one["request"], tuple(one["settings"]), said, bool(one.get("near", False))))
+                made.append(
+                    Counterpart(stack, scheme, one["request"], tuple(one["settings"]), said, bool(one.get("near", False)))
+                )
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{Path(path).name}: {stack} {scheme}: needs request, settings and said ({error})") from None
     return made
@@ -457,15 +461,11 @@ def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
         for zone, mark in zip(zones, zone_marks(zones, min_free_kbytes), strict=True)
         if zone.managed
     ]
-    ordinary, atomic = (
-        sum(right_floor(low, right) + withheld for low, withheld in kept) for right in ("ordinary", "atomic")
-    )
+    ordinary, atomic = (sum(right_floor(low, right) + withheld for low, withheld in kept) for right in ("ordinary", "atomic"))
     return Floors(min_free_kbytes, ordinary, atomic)
 
 
-def percpu_limit(
-    min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1
-) -> int:
+def percpu_limit(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1) -> int:
     """The most pages that one CPU's lists may hold, over all zones, when reclaim is not active (`zone_highsize`, `zone_batchsize`).
 
     mm/page_alloc.c, 6.1.192, lines 7048-7135: the low watermark, or the managed pages by vm.percpu_pagelist_high_fraction
@@ -561,7 +561,12 @@ def with_stock(stack: Stack, pages: int) -> Stack:
     source = {"context": "kthread", "source": next(iter(data["sources"]))}
     park = {"name": "park", "take": {"reserve": 1}, "right": "memalloc", **source}
     drain = {"name": "drain", "take": {"napi": 1}, "give": {"napi": 1, "reserve": 1}, **source}
-    data["requests"]["parked"] = {"title": "page of a per-cpu list", "depth": pages, "steps": [park, drain], "source": source["source"]}
+    data["requests"]["parked"] = {
+        "title": "page of a per-cpu list",
+        "depth": pages,
+        "steps": [park, drain],
+        "source": source["source"],
+    }
     return Stack.model_validate(data)
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-
 class Frequency(Protocol):
     """What is drawn of a `measured.Frequency`; it cannot be drawn without saying whose it is."""
 
@@ -52,7 +51,9 @@ def threshold(ax: Axes, curves: dict[str, dict[int, Frequency]], least_safe: flo
     ax.axvspan(-0.5, line, color=VERMILION, alpha=0.08, lw=0)
     ax.set_xticks(range(len(values)), [f"{value:,.0f}" for value in values])
     ax.set(xlabel=xlabel, ylabel="share of runs that hung (95 %)", ylim=(-0.04, 1.04), xlim=(-0.5, len(values) - 0.5))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)  # above: a mark may stand anywhere
+    ax.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False
+    )  # above: a mark may stand anywhere
 
 
 def _between(setting: float, values: Sequence[float]) -> float:
@@ -81,16 +82,16 @@ def course(
         )
     if low is not None:
         ax.axhline(low, color=BLUE, lw=0.8, ls=":")
-        ax.text(
-            0.01, low, f"lowest: {low:,.0f}", transform=ax.get_yaxis_transform(), va="top", fontsize=9, color=BLUE
-        )
+        ax.text(0.01, low, f"lowest: {low:,.0f}", transform=ax.get_yaxis_transform(), va="top", fontsize=9, color=BLUE)
     ax.set_yscale("log")
     ax.set(xlabel="seconds since the load began", ylabel="pages (log)", title=title)
     ax.title.set_fontsize(10)
 
 
 def survival(
-    ax: Axes, curves: dict[str, tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]], until: float | None = None
+    ax: Axes,
+    curves: dict[str, tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]],
+    until: float | None = None,
 ) -> None:
     """Shares that have not hung yet as steps over time: (seconds, share, low, high) for each name, with the interval as a band.
 
@@ -124,10 +125,26 @@ def waits(ax: Axes, boxes: Sequence[tuple[str, str]], arrows: Sequence[str]) -> 
             "",
             end,
             start,
-            arrowprops={"arrowstyle": "-|>", "color": BLACK, "lw": 1.4, "shrinkA": 52, "shrinkB": 52, "connectionstyle": "arc3,rad=-0.12"},
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": BLACK,
+                "lw": 1.4,
+                "shrinkA": 52,
+                "shrinkB": 52,
+                "connectionstyle": "arc3,rad=-0.12",
+            },
         )
         middle = (start + end) / 2 * 1.16
-        ax.text(*middle, arrows[n], ha="center", va="center", fontsize=9, style="italic", zorder=4, bbox={"fc": "white", "ec": "none", "pad": 1})
+        ax.text(
+            *middle,
+            arrows[n],
+            ha="center",
+            va="center",
+            fontsize=9,
+            style="italic",
+            zorder=4,
+            bbox={"fc": "white", "ec": "none", "pad": 1},
+        )
     ax.set(xlim=(-2.1, 2.1), ylim=(-1.45, 1.35))
     ax.axis("off")
 

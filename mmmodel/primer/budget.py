@@ -26,7 +26,8 @@ VARIABLE = "MMMODEL_BUDGET"  # environment variable: another budget, such as "10
 # Seconds for one: a transition of a chain whose mean times (to the deadlock and to the point of no return) are solved by elimination
 # (100,400 transitions in 12.3 s, 290,138 in 45.6 s, 6,419 in 0.65 s).
 # An end of a service in a simulation (16.7 million in 3.2 s), and what a replication takes beside them (108,000 in 7.7 s).
-RATES = {"transition": 1.2e-4, "event": 2e-7, "replication": 7e-5}
+# A random small question put to solver, map and search (60 in 0.08 s).
+RATES = {"transition": 1.2e-4, "event": 2e-7, "replication": 7e-5, "question": 1.5e-3}
 PROBES = 4  # chains that are walked to estimate many
 PER_STATE = 4  # transitions a state, at the least, of a chain that is large enough to matter (5 to 10 were seen)
 

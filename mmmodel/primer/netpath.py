@@ -110,7 +110,15 @@ def held_figure(rows: Sequence[Held]) -> plot.Shown:
         ("held until sent, safe", [r.safe_if_sent for r in rows], plot.VERMILION, "s", ":"),
     )
     for name, values, colour, marker, dashes in lines:
-        ax.plot(depths, np.divide(values, size), color=colour, marker=marker, ls=dashes, markevery=max(1, len(depths) // 8), label=name)
+        ax.plot(
+            depths,
+            np.divide(values, size),
+            color=colour,
+            marker=marker,
+            ls=dashes,
+            markevery=max(1, len(depths) // 8),
+            label=name,
+        )
     ax.set(xlabel="depth K (requests in flight)", ylabel=f"reserve R ({unit})", xlim=(0, depths[-1] * 1.02), ylim=(0, None))
     ax.legend(loc="upper left", fontsize=9, frameon=False)
     last = rows[-1]
@@ -161,7 +169,9 @@ class Arrivals:
 def receive(rate: float, size: int, room: int, hold: float | None, seed: int, means: float) -> Arrivals:
     """Packets on a reserve with room for `room` of them, from empty, simulated for `means` times the mean time in which so many come."""
     most = math.ceil(2 * (means * room + 6 * math.sqrt(means * room))) + 100  # arrivals and drops, six deviations above the mean
-    time, free, ended = free_over_time(packets(rate, size, hold), room, room * size, seed=seed, horizon=means * room / rate, events=most)
+    time, free, ended = free_over_time(
+        packets(rate, size, hold), room, room * size, seed=seed, horizon=means * room / rate, events=most
+    )
     if ended == "budget":
         raise RuntimeError(f"{most} events are too few for {means} times {room} packets")
     return Arrivals(time, free[RESERVE])
@@ -191,7 +201,10 @@ def receive_figure(used: Arrivals, consumed: Arrivals, end: float) -> plot.Shown
     """What is free over time: packets that are dropped when classified, and packets that nobody drops."""
     figure, ax = plot.axes()
     size, unit = plot.scale_bytes(float(used.free.max()))
-    looks = ((used, plot.GREEN, "-", "used: dropped when classified"), (consumed, plot.VERMILION, "--", "consumed: nobody drops them"))
+    looks = (
+        (used, plot.GREEN, "-", "used: dropped when classified"),
+        (consumed, plot.VERMILION, "--", "consumed: nobody drops them"),
+    )
     for run, colour, dashes, name in looks:
         time, free = np.append(run.time, end) * 1e3, np.append(run.free, run.free[-1]) / size
         ax.step(time, free, where="post", color=colour, ls=dashes, lw=1.3, label=name)
@@ -204,9 +217,7 @@ def receive_figure(used: Arrivals, consumed: Arrivals, end: float) -> plot.Shown
     )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)
     ax.set(xlabel="time (ms)", ylabel=f"free of the reserve ({unit})", xlim=(0, end * 1e3), ylim=(0, top * 1.05))
-    alt = (
-        f"Free memory over time. Packets that are dropped when classified hold {format_bytes(used.most)} at the most here; {gone}."
-    )
+    alt = f"Free memory over time. Packets that are dropped when classified hold {format_bytes(used.most)} at the most here; {gone}."
     return plot.Shown(figure, alt)
 
 
@@ -318,7 +329,10 @@ class Cushion:
 def cushions() -> list[Cushion]:
     """The settings that were run, least first: the catalogue's floors beside the lab's frequencies."""
     seen = thresholds(recorded_runs())
-    return [_cushion(kbytes, scheme, {name: at[kbytes] for name, at in seen.items() if kbytes in at}) for kbytes, scheme in SETTINGS.items()]
+    return [
+        _cushion(kbytes, scheme, {name: at[kbytes] for name, at in seen.items() if kbytes in at})
+        for kbytes, scheme in SETTINGS.items()
+    ]
 
 
 def _cushion(kbytes: int, scheme: str, runs: Mapping[str, Frequency]) -> Cushion:
@@ -354,7 +368,9 @@ def cushions_in_words(rows: Sequence[Cushion]) -> str:
     heads = ("Where the draw is larger than the cushion", "Where it is smaller")
     said = [f"{head}, {'; '.join(f.words for f in pooled.values()) or 'nothing was run'}." for head, pooled in zip(heads, sides)]
     if wrong := [name for name, f in sides[1].items() if f.hangs]:
-        said.append(f"So the picture is not the whole truth: runs of one series or more ({'; '.join(wrong)}) hung where it promises that none would.")
+        said.append(
+            f"So the picture is not the whole truth: runs of one series or more ({'; '.join(wrong)}) hung where it promises that none would."
+        )
     else:
         said.append("None of the runs contradicts the picture; that none hung where the cushion is larger is no proof of safety.")
     return " ".join(said)
@@ -387,12 +403,18 @@ def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
             colour = plot.BLACK if found is None or not found.hangs else plot.VERMILION
             ax.text(place, height, "–" if found is None else f"{found.hangs} of {found.runs}", ha="center", color=colour, **look)
     ax.set_xticks(at, [f"{row.min_free_kbytes:,}" for row in rows])
-    ax.set(xlabel="vm.min_free_kbytes (KiB)", ylabel="pages of 4 KiB", ylim=(0, max(row.cushion for row in rows) * 1.15), xlim=(-0.3, len(rows) - 0.7))
+    ax.set(
+        xlabel="vm.min_free_kbytes (KiB)",
+        ylabel="pages of 4 KiB",
+        ylim=(0, max(row.cushion for row in rows) * 1.15),
+        xlim=(-0.3, len(rows) - 0.7),
+    )
     last = [row for row in rows if row.refused]
     crosses = f"crosses the largest draw of {rows[0].draw:.0f} pages above {last[-1].min_free_kbytes if last else rows[0].min_free_kbytes} KiB"
     alt = (
         f"Cushion between the ordinary and the ATOMIC floor against min_free_kbytes: it rises from {rows[0].cushion} to {rows[-1].cushion} "
-        f"pages and {crosses}. " + " ".join(f"At {row.min_free_kbytes}: {'; '.join(f.words for f in row.runs.values())}." for row in rows if row.runs)
+        f"pages and {crosses}. "
+        + " ".join(f"At {row.min_free_kbytes}: {'; '.join(f.words for f in row.runs.values())}." for row in rows if row.runs)
     )
     return plot.Shown(figure, alt)
 

@@ -220,13 +220,20 @@ def times_in_words(times: Mapping[Cell, Estimate], horizon: float) -> str:
     """Which of the simulated cells hung, the soonest and the latest, and which did not."""
     hung = sorted((one for one, time in times.items() if time.mean is not None), key=lambda one: times[one].mean or 0.0)
     quiet = [one for one, time in times.items() if time.mean is None]
-    said = [f"Of the {some(len(times), 'unsafe cell')} that {'was' if len(times) == 1 else 'were'} simulated, {len(hung)} hung within {format_seconds(horizon)}."]
+    said = [
+        f"Of the {some(len(times), 'unsafe cell')} that {'was' if len(times) == 1 else 'were'} simulated, {len(hung)} hung within {format_seconds(horizon)}."
+    ]
     if hung:
-        ends = [f"{_short(one.scheme)}, {one.ground.title}, after {format_seconds(times[one].mean or 0.0)} on average" for one in (hung[0], hung[-1])]
+        ends = [
+            f"{_short(one.scheme)}, {one.ground.title}, after {format_seconds(times[one].mean or 0.0)} on average"
+            for one in (hung[0], hung[-1])
+        ]
         said.append(f"The soonest is {ends[0]}" + (f"; the latest {ends[1]}." if len(hung) > 1 else "."))
     if quiet:
         names = "; ".join(f"{_short(one.scheme)}, {one.ground.title}" for one in quiet)
-        said.append(f"The others have a path into the deadlock that no simulated run took: that kind passes a test and hangs a machine later ({names}).")
+        said.append(
+            f"The others have a path into the deadlock that no simulated run took: that kind passes a test and hangs a machine later ({names})."
+        )
     return " ".join(said)
 
 
@@ -312,7 +319,18 @@ def cells_table(
     cells: Mapping[str, Sequence[Cell | None]], throughputs: Mapping[Cell, tuple[float, Rung]], times: Mapping[Cell, Estimate]
 ) -> compare.Rows:
     """Every cell a line: word, rung, cycle, reserve needed and there, throughput kept, time to the deadlock, hangs of a real kernel."""
-    head = ("scheme", "on", "verdict", "evidence", "blocked on", "reserve needed", "there", "throughput kept", "hangs after", "measured")
+    head = (
+        "scheme",
+        "on",
+        "verdict",
+        "evidence",
+        "blocked on",
+        "reserve needed",
+        "there",
+        "throughput kept",
+        "hangs after",
+        "measured",
+    )
     rows, runs = [], measured.recorded_runs()
     for across in cells.values():
         for one in filter(None, across):
