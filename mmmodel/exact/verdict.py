@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 from mmmodel.exact import reach
 from mmmodel.exact.flood import flood
@@ -17,18 +18,20 @@ from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
+Rung = Literal["proved", "exhausted", "solved"]  # closed form; every state; integer arithmetic or a path that was replayed
 CUTS = 200  # stuck states looked at before the whole space is searched instead
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock."""
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock; `rung`: how it is known."""
 
     safe: bool
     method: str
     certain: bool = True
     moves: list[Move] | None = None
     stuck: Stuck | None = None
+    rung: Rung = "solved"
 
 
 def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
@@ -148,7 +151,7 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
         except reach.StateSpaceTooLarge:
             break
         if outcome.moves is not None:
-            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
+            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found, rung="exhausted")
         states.block_populations(populations)
     return _whole(system, limit, last)
 
@@ -159,11 +162,11 @@ def _whole(system: System, limit: int, stuck: Stuck | None) -> Decision:
     except reach.StateSpaceTooLarge as error:
         fewer = _fewer(system, limit)
         if fewer is not None:
-            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
+            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck, rung="exhausted")
         return Decision(False, f"warning: a stuck state fits, but no path to it is known ({error})", certain=False, stuck=stuck)
     if outcome.moves is None:
-        return Decision(True, f"all {outcome.states:,} states searched")
-    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck)
+        return Decision(True, f"all {outcome.states:,} states searched", rung="exhausted")
+    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck, rung="exhausted")
 
 
 def _fewer(system: System, limit: int) -> list[Move] | None:
