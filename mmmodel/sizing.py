@@ -175,6 +175,7 @@ class Verdict:
     system: System = field(repr=False)
     pool: str = RESERVE
     reason: Reason = ""
+    rung: exact_verdict.Rung = "solved"
 
     @property
     def cycle(self) -> tuple[str, ...]:
@@ -232,8 +233,14 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
         whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
         name = system.pools[scarce[0]]
         method = f"closed form: {whole}{name} is safe from {_amount(system, name, simple)} on"
-        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool, rung="proved")
     decision = exact_verdict.decide(system)
+    return replace(_of_decision(decision, relation, pool), rung=decision.rung)
+
+
+def _of_decision(decision: exact_verdict.Decision, relation: Relation, pool: str) -> Verdict:
+    """The decision with names in place of numbers."""
+    system = relation.system
     if decision.safe:
         return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
     if decision.moves is None:

@@ -13,6 +13,7 @@ holds nothing (else it is a deadlock), and wants more than all that there is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mmmodel.exact import reach
 from mmmodel.exact.convoys import along, convoys
@@ -24,18 +25,20 @@ from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
+Rung = Literal["proved", "exhausted", "solved"]  # closed form; every state; integer arithmetic or a path that was replayed
 CUTS = 200  # stuck states looked at before the whole space is searched instead
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock."""
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock; `rung`: how it is known."""
 
     safe: bool
     method: str
     certain: bool = True
     moves: list[Move] | None = None
     stuck: Stuck | None = None
+    rung: Rung = "solved"
 
 
 def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
@@ -158,7 +161,7 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
         except reach.StateSpaceTooLarge:
             break
         if outcome.moves is not None:
-            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
+            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found, rung="exhausted")
         states.block_populations(populations)
     return _whole(system, relation, limit, last)
 
@@ -169,12 +172,12 @@ def _whole(system: System, relation: Relation, limit: int, stuck: Stuck | None) 
     except reach.StateSpaceTooLarge as error:
         fewer = _fewer(system, limit)
         if fewer is not None:
-            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
+            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck, rung="exhausted")
         what = "a stuck state fits" if stuck else "a step that nobody could get past stands behind a refusal"
         return Decision(False, f"warning: {what}, but no path to it is known ({error})", certain=False, stuck=stuck)
     if outcome.moves is None:
-        return Decision(True, f"all {outcome.states:,} states searched")
-    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck)
+        return Decision(True, f"all {outcome.states:,} states searched", rung="exhausted")
+    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck, rung="exhausted")
 
 
 def _fewer(system: System, limit: int) -> list[Move] | None:

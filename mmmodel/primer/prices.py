@@ -196,7 +196,9 @@ def reserves_between(stack: Askable, depths: Sequence[int], count: int = 10) -> 
     Raises QuestionError where no reserve is safe.
     """
     if math.isinf(sizing.safe_reserve(stack, max(depths))):
-        raise QuestionError(f"stack {as_stack(stack).name}: no reserve is safe at depth {max(depths)}, so there is no frontier to draw")
+        raise QuestionError(
+            f"stack {as_stack(stack).name}: no reserve is safe at depth {max(depths)}, so there is no frontier to draw"
+        )
     low, high = sizing.footprint(stack), sizing.wait_free_reserve(stack, max(depths))
     return sorted({round(low + n * (high - low) / (count - 1)) for n in range(count)})
 
@@ -229,13 +231,24 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
         left.plot(at, x, lw=1.2, mfc="white", **look)
         left.plot(at, x, ls="", markevery=[i for i, is_safe in enumerate(safe) if is_safe], **look)
         if mine:
-            left.annotate(f"K = {depth}", (at[-1], x[-1]), xytext=(8, -3), textcoords="offset points", color=look["color"], fontsize=10)
-        ends = [(a, t) for a, record in zip(at, mine) if (t := value(record, "time_to_deadlock")) is not None and math.isfinite(t)]
+            left.annotate(
+                f"K = {depth}", (at[-1], x[-1]), xytext=(8, -3), textcoords="offset points", color=look["color"], fontsize=10
+            )
+        ends = [
+            (a, t) for a, record in zip(at, mine) if (t := value(record, "time_to_deadlock")) is not None and math.isfinite(t)
+        ]
         hung += [t for _, t in ends]
         right.plot([a for a, _ in ends], [t for _, t in ends], mfc="none", ms=4 + 3 * n, **look)
-    left.set(xlabel=f"reserve R ({unit})", ylabel="throughput X (requests per second)", ylim=(0, None), title="filled: safe; open: until it hangs")
+    left.set(
+        xlabel=f"reserve R ({unit})",
+        ylabel="throughput X (requests per second)",
+        ylim=(0, None),
+        title="filled: safe; open: until it hangs",
+    )
     left.set_xlim(right=left.get_xlim()[1] * 1.12)  # room for the names of the lines
-    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", xlim=left.get_xlim(), title="how soon the open ones hang")
+    right.set(
+        xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", xlim=left.get_xlim(), title="how soon the open ones hang"
+    )
     if hung:
         right.set_yscale("log")
         right.yaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds))
