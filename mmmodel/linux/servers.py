@@ -79,7 +79,7 @@ def targets_of_mount(mount: Mount) -> Iterator[Address]:
 def _nbd(host: Host, disk: BlockDevice) -> Iterator[Server]:
     """By the process that set the device up, which has it open as long as it is the client, and by what that is connected to."""
     if disk.client is None:
-        yield Server(Place.NOT_KNOWN, "", f"which process set {disk.name} up could not be read (sys/block/{disk.name}/pid)")
+        yield Server(Place.NOT_KNOWN, "", f"which process set {disk.name} up could not be read: sys/block/{disk.name}/pid")
         return
     who = f"process {disk.client}, which set {disk.name} up,"
     daemon = next((daemon for daemon in host.daemons if daemon.pid == disk.client), None)

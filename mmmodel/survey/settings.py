@@ -14,20 +14,22 @@ from mmmodel.measured import percpu_limit
 from mmmodel.stack import StackError
 from mmmodel.survey.answer import SAFE_IF, Judgement, Path, Survey
 from mmmodel.survey.judging import floors, ladder, size_text, spare_pages
+from mmmodel.survey.servers import here
 from mmmodel.units import format_bytes
 
 SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction as it was tried in the kernel lab
 
 
 def advised(survey: Survey, path: Path) -> Path:
-    return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, j))) for j in path.judgements))
+    return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, path, j))) for j in path.judgements))
 
 
-def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
+def _advice(survey: Survey, path: Path, judgement: Judgement) -> Iterator[Advice]:
     if judgement.right == "all":
         yield from _cushion(survey.host, judgement)
     elif judgement.right == "memalloc":
-        yield from (_with_doubt(survey, advice) for advice in _of_reserve(survey, judgement, best_margin(survey, judgement)))
+        found = [_with_doubt(survey, advice) for advice in _of_reserve(survey, judgement, best_margin(survey, judgement))]
+        yield from (_with_caveat(advice, "a server on this machine is not cured by it") if here(path.servers) else advice for advice in found)
     bottom = survey.host.disk_of(judgement.device)
     largest = [int(m[1]) for name in judgement.stack.requests if (m := re.fullmatch(r"write-([0-9]+)k", name))]
     if bottom and judgement.right == "memalloc" and largest and max(largest) < bottom.queue.get("max_sectors_kb", 0):
@@ -51,7 +53,10 @@ def _with_doubt(survey: Survey, advice: Advice) -> Advice:
     doubt = survey.reserve - survey.reserve_at_least
     if not doubt:
         return advice
-    text = f"what high-order atomic blocks hold free is not known here and not reckoned with: up to {format_bytes(doubt)} of the reserve"
+    return _with_caveat(advice, f"what high-order atomic blocks hold free is not known here and not reckoned with: up to {format_bytes(doubt)} of the reserve")
+
+
+def _with_caveat(advice: Advice, text: str) -> Advice:
     return replace(advice, caveat=f"{advice.caveat}; {text}" if advice.caveat else text)
 
 

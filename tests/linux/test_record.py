@@ -50,7 +50,7 @@ def test_what_is_read_back(full_tree, tmp_path):
         ("-", "/mount1", "nfs4"),
         ("-", "/mount2", "xfs"),
     ]
-    assert after.mounts[1].options == ("rw", "hard", "proto=tcp", "rsize=1048576")
+    assert after.mounts[1].options == ("rw", "hard", "proto=tcp", "rsize=1048576", "clientaddr=198.19.0.1")
 
 
 def test_the_devices_read_back(full_tree, tmp_path):
