@@ -7,6 +7,7 @@ thread that may touch the path has both (include/linux/sched.h, kernel/sys.c).
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -116,9 +117,8 @@ def open_files(tree: Tree, pid: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
         try:
             links.append((number, tree.link(f"proc/{pid}/fd/{number}")))
         except HostError:
-            if number in tree.names(f"proc/{pid}/fd"):
+            if os.path.lexists(tree.root / f"proc/{pid}/fd/{number}"):  # else it was closed meanwhile
                 raise
-            # else it was closed meanwhile
     devices = dict.fromkeys(link for _, link in links if SERVED.fullmatch(link))
     sockets = dict.fromkeys(int(match[1]) for number, link in links if number not in STANDARD and (match := SOCKET.fullmatch(link)))
     return tuple(devices), tuple(sockets)

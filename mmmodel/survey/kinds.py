@@ -60,6 +60,7 @@ NO_STACK = (  # why the catalogue has none, where there is more to say than that
     (r"mirror", "a write waits for its dirty log, and takes an I/O for each mirror"),
     (r"clone", "a write to what has not been copied yet waits for the copy"),
     (r"era", "the first write to a block in an era waits for metadata"),
+    (r"switch", "a table of its own says which path each request takes, and it has no stack for any"),
     (r"vdo", "a write takes one of its fixed number of data_vios, and waits for compression and for the index of duplicates"),
     (r"zoned", "a write may wait for a zone to be set free by copying"),
     (r"ebs", "a write of a part of a block reads the rest first, through buffers of its own (dm-bufio)"),

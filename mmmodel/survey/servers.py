@@ -44,7 +44,7 @@ def conditions(host: Host, path: Path, servers: Iterable[Server]) -> Iterator[st
         if server.place is Place.HERE:
             yield (
                 f"its server{_at(server)} is on this machine ({server.why}): it needs memory to take a request and to answer it, and no reserve of "
-                f"this path guarantees that it gets any"
+                f"this path guarantees that it gets any; no setting here cures that, another machine for the server does"
             )
         elif server.place is Place.NOT_KNOWN:
             known = f"{server.at}: " if server.at else ""

@@ -21,15 +21,17 @@ SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction as it was tried in the ke
 
 
 def advised(survey: Survey, path: Path) -> Path:
-    return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, path, j))) for j in path.judgements))
+    """The path with settings for each judgement; with none where its server is on this machine, for none cures that."""
+    if here(path.servers):
+        return path
+    return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, j))) for j in path.judgements))
 
 
-def _advice(survey: Survey, path: Path, judgement: Judgement) -> Iterator[Advice]:
+def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
     if judgement.right == "all":
         yield from _cushion(survey.host, judgement)
     elif judgement.right == "memalloc":
-        found = [_with_doubt(survey, advice) for advice in _of_reserve(survey, judgement, best_margin(survey, judgement))]
-        yield from (_with_caveat(advice, "a server on this machine is not cured by it") if here(path.servers) else advice for advice in found)
+        yield from (_with_doubt(survey, advice) for advice in _of_reserve(survey, judgement, best_margin(survey, judgement)))
     bottom = survey.host.disk_of(judgement.device)
     largest = [int(m[1]) for name in judgement.stack.requests if (m := re.fullmatch(r"write-([0-9]+)k", name))]
     if bottom and judgement.right == "memalloc" and largest and max(largest) < bottom.queue.get("max_sectors_kb", 0):
@@ -53,10 +55,7 @@ def _with_doubt(survey: Survey, advice: Advice) -> Advice:
     doubt = survey.reserve - survey.reserve_at_least
     if not doubt:
         return advice
-    return _with_caveat(advice, f"what high-order atomic blocks hold free is not known here and not reckoned with: up to {format_bytes(doubt)} of the reserve")
-
-
-def _with_caveat(advice: Advice, text: str) -> Advice:
+    text = f"what high-order atomic blocks hold free is not known here and not reckoned with: up to {format_bytes(doubt)} of the reserve"
     return replace(advice, caveat=f"{advice.caveat}; {text}" if advice.caveat else text)
 
 

@@ -135,6 +135,32 @@ def nbd(requests, device="nbd0", **more):
     return files | client(700 + number, device, 7000 + number) | {"proc/swaps": swaps(f"/dev/{device}")}
 
 
+def nvme(name, address, port=4420, near=None, tags="8"):
+    """A disk over NVMe/TCP with one controller."""
+    text = f"traddr={address},trsvcid={port}" + (f",src_addr={near}" if near else "")
+    return disk(name, **{"device/transport": "tcp", "device/address": text, "queue/nr_requests": tags, "mq/0/nr_tags": tags})
+
+
+def iscsi(name, address, port=3260, session=1, asked=None):
+    """A unit of an iSCSI session; `asked`: the portal's address as it was configured."""
+    connection = f"sys/class/iscsi_connection/connection{session}:0"
+    return disk(name, **{"device/transport": "iscsi", "device/queue_depth": "8"}) | {
+        f"sys/class/iscsi_session/session{session}/device/target{session}:0:0/{session}:0:0:0/block/{name}/dev": "8:32\n",
+        f"{connection}/address": f"{address}\n",
+        f"{connection}/port": f"{port}\n",
+        f"{connection}/persistent_address": f"{asked or address}\n",
+        f"{connection}/persistent_port": f"{port}\n",
+    }
+
+
+def nfs_swap(options):
+    """A swap file on NFS."""
+    return {
+        "proc/self/mountinfo": f"20 1 0:50 / /n rw shared:1 - nfs4 h:/x rw,{options}\n",
+        "proc/swaps": "Filename Type Size Used Priority\n/n/swap file 1024 0 -2\n",
+    }
+
+
 def mounted(*mounts):
     """mountinfo of (number, point, kind, device) each, read-write."""
     rows = [f"{n} 1 {number} / {point} rw,relatime shared:{n} - {kind} {device} rw" for n, (number, point, kind, device) in enumerate(mounts, 20)]
