@@ -97,7 +97,7 @@ class Host:
         mounts = tree.attempt("mounts", lambda: read_mounts(tree), ())
         disks = read_block(tree)
         reach = read_reach(tree)
-        daemons = read_daemons(tree, {disk.client for disk in disks}, reach.listeners())
+        daemons = read_daemons(tree, {disk.client for disk in disks if disk.client is not None}, reach.listeners())
         return Host(
             name="host" if tree.live else tree.root.resolve().name,
             zones=zones,

@@ -21,9 +21,33 @@ TARGETS = (
     "snapshot", "snapshot-origin", "snapshot-merge", "striped", "switch", "thin", "thin-pool", "unstriped", "vdo", "verity", "writecache", "zero", "zoned",
     "pcache", "inlinecrypt", "default-key", "user", "bow",
 )  # fmt: skip
-WITH_STACK = {"crypt": ["dm-crypt-sata"], "thin": ["dm-thin"], "snapshot": ["dm-snapshot"], "snapshot-origin": ["dm-snapshot"], "snapshot-merge": ["dm-snapshot"]}
+WITH_STACK = {
+    "crypt": ["dm-crypt-sata"],
+    "thin": ["dm-thin"],
+    "snapshot": ["dm-snapshot"],
+    "snapshot-origin": ["dm-snapshot"],
+    "snapshot-merge": ["dm-snapshot"],
+}
 AS_LINEAR = {"linear", "striped", "unstriped", "thin-pool"}
-NETWORK = ("nfs", "nfs4", "ceph", "cifs", "smb3", "9p", "virtiofs", "afs", "coda", "lustre", "orangefs", "beegfs", "glusterfs", "vboxsf", "vmhgfs", "prl_fs", "zfs")
+NETWORK = (
+    "nfs",
+    "nfs4",
+    "ceph",
+    "cifs",
+    "smb3",
+    "9p",
+    "virtiofs",
+    "afs",
+    "coda",
+    "lustre",
+    "orangefs",
+    "beegfs",
+    "glusterfs",
+    "vboxsf",
+    "vmhgfs",
+    "prl_fs",
+    "zfs",
+)
 NAMES = {
     "rbd0": "rbd", "drbd0": "drbd", "bcache0": "bcache", "zd16": "zvol", "etherd!e1.0": "aoe", "rnbd0": "rnbd", "ram3": "ram disk", "nullb0": "null_blk",
     "mtdblock0": "mtdblock", "zloop0": "zloop", "pktcdvd0": "pktcdvd", "scinia": "powerflex", "pxd!pxd123": "portworx", "emcpowera": "powerpath",
@@ -44,7 +68,10 @@ def refused(answer, kind):
 
 
 def mapped(target, *args):
-    return disk("dm-0", **{"dm/name": "m", "slaves/sda": ""}) | {"dmsetup-table": f"m: 0 8 {target} {' '.join(args)}\n", "proc/swaps": swaps("/dev/dm-0")}
+    return disk("dm-0", **{"dm/name": "m", "slaves/sda": ""}) | {
+        "dmsetup-table": f"m: 0 8 {target} {' '.join(args)}\n",
+        "proc/swaps": swaps("/dev/dm-0"),
+    }
 
 
 # ---- tables -----------------------------------------------------------------------------------------------------------------
@@ -131,10 +158,15 @@ def crypt_on(lower):
 
 def test_crypt_on_integrity_has_a_stack_but_not_there(host):
     integrity = disk("dm-1", **{"dm/name": "i", "slaves/sda": ""})
-    table = {"dmsetup-table": "c: 0 8 crypt capi:authenc(hmac(sha256),xts(aes))-random - 0 253:1 0\ni: 0 8 integrity 8:0 0 32 J 1 x\n"}
+    table = {
+        "dmsetup-table": "c: 0 8 crypt capi:authenc(hmac(sha256),xts(aes))-random - 0 253:1 0\ni: 0 8 integrity 8:0 0 32 J 1 x\n"
+    }
     path = host(READ, SDA, integrity, crypt_on("dm-1"), table).paths[0]
     assert (path.layers, path.state) == (("crypt", "integrity", "local"), UNKNOWN)
-    assert path.refused[0] == "crypt dm-0: the catalogue has it on nbd or nvme or a local disk, and here it is on integrity on a local disk"
+    assert (
+        path.refused[0]
+        == "crypt dm-0: the catalogue has it on nbd or nvme or a local disk, and here it is on integrity on a local disk"
+    )
     assert path.refused[1].startswith("integrity dm-1: a write waits for room in its journal")
 
 
@@ -160,15 +192,24 @@ def test_a_layer_of_the_catalogue_on_something_else_says_on_what(host, lower, te
 @pytest.mark.parametrize(
     ("table", "note"),
     [
-        ("m: 0 8 multipath 1 queue_if_no_path 1 alua 1 1 service-time 0 1 2 8:0 1 1\n", "queue_if_no_path is set on dm-0: with no path left, its requests wait without a bound"),
+        (
+            "m: 0 8 multipath 1 queue_if_no_path 1 alua 1 1 service-time 0 1 2 8:0 1 1\n",
+            "queue_if_no_path is set on dm-0: with no path left, its requests wait without a bound",
+        ),
         ("m: 0 8 multipath 2 retain_attached_hw_handler queue_if_no_path 0 1 1 x 0\n", "queue_if_no_path is set"),
-        ("m: 0 8 multipath 0 0 1 1 service-time 0 1 2 8:0 1 1\n", "queue_if_no_path is not set on dm-0: with no path left, its requests fail"),
+        (
+            "m: 0 8 multipath 0 0 1 1 service-time 0 1 2 8:0 1 1\n",
+            "queue_if_no_path is not set on dm-0: with no path left, its requests fail",
+        ),
         ("m: 0 8 multipath 0 queue_if_no_path\n", "queue_if_no_path is not set"),
         (None, "whether queue_if_no_path is set on dm-0 could not be read"),
     ],
 )
 def test_multipath_may_wait_without_a_bound(host, table, note):
-    files = disk("dm-0", **{"dm/name": "m", "dm/uuid": "mpath-3600", "slaves/sda": ""}) | {"dmsetup-table": table, "proc/swaps": swaps("/dev/dm-0")}
+    files = disk("dm-0", **{"dm/name": "m", "dm/uuid": "mpath-3600", "slaves/sda": ""}) | {
+        "dmsetup-table": table,
+        "proc/swaps": swaps("/dev/dm-0"),
+    }
     answer = host(READ, SDA, files)
     assert "wait without a bound" in refused(answer, "multipath")
     assert any(note in text for text in answer.paths[0].notes)
@@ -226,7 +267,11 @@ UPPER = "/var/lib/x"
     [
         (("8:0", "/", "ext4", "/dev/sda"), f",upperdir={UPPER}", [("local",)]),
         (("8:0", "/", "ext4", "/dev/sda"), "", [("local",)]),  # nothing can be written to it
-        (("0:9", "/", "overlay", "overlay"), f",upperdir={UPPER}", [("overlay",)]),  # in a container: what it is on cannot be seen
+        (
+            ("0:9", "/", "overlay", "overlay"),
+            f",upperdir={UPPER}",
+            [("overlay",)],
+        ),  # in a container: what it is on cannot be seen
         (("0:9", "/", "tmpfs", "tmpfs"), f",upperdir={UPPER}", []),
     ],
 )
@@ -242,10 +287,20 @@ def test_an_overlay_is_written_to_another_file_system(host, tmp_path, under, opt
 
 @pytest.mark.parametrize(
     ("name", "transport", "guest"),
-    [("vda", None, True), ("vda", "virtio", True), ("xvda", None, True), ("sda", "virtio", True), ("sda", "hypervisor", True), ("sda", "ata", False), ("sda", "scsi", False)],
+    [
+        ("vda", None, True),
+        ("vda", "virtio", True),
+        ("xvda", None, True),
+        ("sda", "virtio", True),
+        ("sda", "hypervisor", True),
+        ("sda", "ata", False),
+        ("sda", "scsi", False),
+    ],
 )
 def test_a_disk_of_the_hypervisor_is_a_path_of_its_machine(host, name, transport, guest):
-    path = host(READ, disk(name, **({"device/transport": transport} if transport else {})), {"proc/swaps": swaps(f"/dev/{name}")}).paths[0]
+    path = host(
+        READ, disk(name, **({"device/transport": transport} if transport else {})), {"proc/swaps": swaps(f"/dev/{name}")}
+    ).paths[0]
     assert (path.layers, path.state) == (("local",), LOCAL)
     assert any("under it is a path of that machine, which may lead over a network" in note for note in path.notes) == guest
 

@@ -38,7 +38,11 @@ from tests.survey.trees import (
 
 HERE, ELSEWHERE, NOT_KNOWN = Place.HERE, Place.ELSEWHERE, Place.NOT_KNOWN
 CONDITION = "the server is on another machine ("
-BRIDGE = {"sys/class/net/br0/mtu": "1500\n", "sys/class/net/br0/bridge/forward_delay": "1500\n", "sys/class/net/br0/lower_eth0/mtu": "1500\n"}
+BRIDGE = {
+    "sys/class/net/br0/mtu": "1500\n",
+    "sys/class/net/br0/bridge/forward_delay": "1500\n",
+    "sys/class/net/br0/lower_eth0/mtu": "1500\n",
+}
 VETH = {"sys/class/net/veth1/mtu": "1500\n"}
 BOND = {"sys/class/net/bond0/mtu": "1500\n", "sys/class/net/bond0/lower_eth0/mtu": "1500\n"}
 
@@ -146,7 +150,10 @@ def test_an_address_that_is_translated_to_a_socket_of_this_machine(host, protoco
     """The address is another's, and yet a container here has the other end: its far end is this connection's near one."""
     files, elsewhere = PROTOCOLS[protocol]
     port = {"nbd": 10809, "nvme-tcp": 4420, "iscsi": 3260, "nfs": 2049}[protocol]
-    mine, theirs = {"proc/net/tcp": tcp((7000, OWN, 40000, OTHER, port))}, {"proc/5/net/tcp": tcp((8000, "10.9.9.9", port, OWN, 40000))}
+    mine, theirs = (
+        {"proc/net/tcp": tcp((7000, OWN, 40000, OTHER, port))},
+        {"proc/5/net/tcp": tcp((8000, "10.9.9.9", port, OWN, 40000))},
+    )
     check(host(READ, files(OTHER), mine), ELSEWHERE, elsewhere)
     check(host(READ, files(OTHER), mine, theirs), HERE)
 
@@ -161,7 +168,12 @@ def test_without_interfaces_the_way_is_not_known(host, protocol):
 
 # ---- NBD: the process that set the device up --------------------------------------------------------------------------------
 
-ROWS = [(7000, OWN, 40000, OTHER, 10809), (7001, OWN, 40001, OTHER, 10809), (7002, "127.0.0.1", 40002, "127.0.0.1", 10809), (22, "0.0.0.0", 22)]
+ROWS = [
+    (7000, OWN, 40000, OTHER, 10809),
+    (7001, OWN, 40001, OTHER, 10809),
+    (7002, "127.0.0.1", 40002, "127.0.0.1", 10809),
+    (22, "0.0.0.0", 22),
+]
 DEFAULT = client(700, "nbd0", 7000)
 LEFT = {"proc/net/tcp": tcp()}  # its socket is not in this namespace
 
@@ -245,12 +257,22 @@ def controller(place, address):
 def paths_of_nvme(**places):
     """A head without an address of its own, and its controllers under `device`."""
     head = {name: text for name, text in nvme("nvme0n1", OTHER).items() if not name.endswith(("/transport", "/address"))}
-    return head | {"proc/swaps": swaps("/dev/nvme0n1")} | {n: t for name, text in places.items() for n, t in controller(f"sys/block/nvme0n1/device/{name}", text).items()}
+    return (
+        head
+        | {"proc/swaps": swaps("/dev/nvme0n1")}
+        | {n: t for name, text in places.items() for n, t in controller(f"sys/block/nvme0n1/device/{name}", text).items()}
+    )
 
 
 NVME = {
-    "its class": (nvme("nvme0n1", "") | {"sys/block/nvme0n1/device/address": None} | controller("sys/class/nvme/nvme0", OTHER), ELSEWHERE),
-    "its class, here": (nvme("nvme0n1", "") | {"sys/block/nvme0n1/device/address": None} | controller("sys/class/nvme/nvme0", OWN), HERE),
+    "its class": (
+        nvme("nvme0n1", "") | {"sys/block/nvme0n1/device/address": None} | controller("sys/class/nvme/nvme0", OTHER),
+        ELSEWHERE,
+    ),
+    "its class, here": (
+        nvme("nvme0n1", "") | {"sys/block/nvme0n1/device/address": None} | controller("sys/class/nvme/nvme0", OWN),
+        HERE,
+    ),
     "no address": (nvme("nvme0n1", "") | {"sys/block/nvme0n1/device/address": None}, NOT_KNOWN),
     "a name for an address": (nvme("nvme0n1", "storage.example"), NOT_KNOWN),
     "a port that is none": (nvme("nvme0n1", OTHER, port=99999), NOT_KNOWN),
@@ -347,11 +369,19 @@ def test_layers_above_and_files_between_have_the_server_of_what_is_below(host):
     for files, name, stack in (
         (above, "dm-0", "dm-crypt-nbd"),
         (above | {"dmsetup-table": "c: 0 8 linear 43:0 0\n"}, "dm-0", "nbd-tcp"),
-        (disk("loop0", **{"loop/backing_file": "/srv/img", "loop/dio": "0"}) | mounted(("43:0", "/srv", "xfs", "/dev/nbd0")), "loop0", "nbd-tcp"),
+        (
+            disk("loop0", **{"loop/backing_file": "/srv/img", "loop/dio": "0"}) | mounted(("43:0", "/srv", "xfs", "/dev/nbd0")),
+            "loop0",
+            "nbd-tcp",
+        ),
         (array("md0", "raid1", "nbd0"), "md0", "nbd-tcp"),
     ):
         for net, states in ((local, {NOT_SHOWN}), ({}, {SAFE_IF, NOT_SHOWN, SAFE})):
-            path = next(path for path in host(READ, nbd(16, dev="43:0"), files, net, {"proc/swaps": swaps(f"/dev/{name}")}).paths if path.devices[0] == name)
+            path = next(
+                path
+                for path in host(READ, nbd(16, dev="43:0"), files, net, {"proc/swaps": swaps(f"/dev/{name}")}).paths
+                if path.devices[0] == name
+            )
             judgement = next(judgement for judgement in path.judgements if judgement.stack.name == stack)
             assert judgement.state in states
             assert any("is on this machine" in text for text in judgement.conditions) == (net is local)
@@ -362,7 +392,9 @@ def test_layers_above_and_files_between_have_the_server_of_what_is_below(host):
 
 def daemon(pid, comm, *links):
     files = client(pid, "nbd9", comm=comm, opens="/dev/null")
-    return {name: text for name, text in files.items() if "nbd9" not in name} | {f"proc/{pid}/fd/{n}": link for n, link in enumerate(links, 5)}
+    return {name: text for name, text in files.items() if "nbd9" not in name} | {
+        f"proc/{pid}/fd/{n}": link for n, link in enumerate(links, 5)
+    }
 
 
 DAEMONS = {
@@ -389,8 +421,14 @@ def test_what_listens_here_is_a_hint_where_the_server_is_not_known(host):
     no_address = {"sys/block/nvme0n1/device/address": None}
     base = nvme("nvme0n1", OTHER) | {"proc/swaps": swaps("/dev/nvme0n1")}
     for more, hint in (
-        (daemon(50, "spdk_tgt", "socket:[60]") | {"proc/net/tcp": tcp((60, "0.0.0.0", 4420))}, "spdk_tgt (process 50) listens here at port 4420"),
-        ({"proc/net/tcp": tcp((60, "0.0.0.0", 4420))}, "something listens here at port 4420"),  # the kernel's own target has no process
+        (
+            daemon(50, "spdk_tgt", "socket:[60]") | {"proc/net/tcp": tcp((60, "0.0.0.0", 4420))},
+            "spdk_tgt (process 50) listens here at port 4420",
+        ),
+        (
+            {"proc/net/tcp": tcp((60, "0.0.0.0", 4420))},
+            "something listens here at port 4420",
+        ),  # the kernel's own target has no process
     ):
         assert hint in told(first(host(READ, base, no_address, more)))[0]
         assert first(host(READ, base, more)).state == SAFE  # it serves somebody else
@@ -418,14 +456,20 @@ def test_a_live_connection_is_found():
 
 def test_the_place_is_in_the_data(host):
     path = host(READ, over_nbd(OWN)).as_dict()["paths"][0]
-    assert path["servers"] == [{"place": "on this machine", "at": f"{OWN} port 10809", "why": "this address is one of this machine's own"}]
+    assert path["servers"] == [
+        {"place": "on this machine", "at": f"{OWN} port 10809", "why": "this address is one of this machine's own"}
+    ]
 
 
 def test_a_recording_of_each_place_gives_the_same(tmp_path, host):
     """Own, loopback and other addresses stay apart, whatever stands for them; none of the originals is in the recording."""
     cases = [files(address) for files, _ in PROTOCOLS.values() for address in ADDRESSES] + [more for more, _ in AROUND.values()]
     clients = [({} if "proc/700/comm" in more else DEFAULT) | more for more, _, _ in CLIENTS.values()]
-    bases = [{}] * len(PROTOCOLS) * len(ADDRESSES) + [over_nbd(OTHER)] * len(AROUND) + [disk_alone() | {"proc/net/tcp": tcp(*ROWS)}] * len(clients)
+    bases = (
+        [{}] * len(PROTOCOLS) * len(ADDRESSES)
+        + [over_nbd(OTHER)] * len(AROUND)
+        + [disk_alone() | {"proc/net/tcp": tcp(*ROWS)}] * len(clients)
+    )
     for number, (base, more) in enumerate(zip(bases, [*cases, *clients], strict=True)):
         before = host(READ, base, more)
         out = tmp_path / f"out{number}"
@@ -435,4 +479,7 @@ def test_a_recording_of_each_place_gives_the_same(tmp_path, host):
             (path.layers, path.state, [s.place for s in path.servers], len(path.judgements)) for path in before.paths
         ], number
         for file in (path for path in out.rglob("*") if path.is_file()):
-            assert not any(secret in file.read_text() for secret in ("192.0.2.", "198.51.100.", "2001:db8:9", "C0000", "0200C0", "093364C6", "10.1.1")), (number, file)
+            assert not any(
+                secret in file.read_text()
+                for secret in ("192.0.2.", "198.51.100.", "2001:db8:9", "C0000", "0200C0", "093364C6", "10.1.1")
+            ), (number, file)
