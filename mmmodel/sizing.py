@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -261,13 +261,16 @@ def reachable_deadlock(
 
 
 def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[int, ...]]:
-    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made."""
+    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made.
+
+    The requests of a step are numbered one after another: a move of requests that are not is as many steps as it has such runs.
+    """
     state, path = relation.empty, []
     standing: dict[int, list[int]] = {}
     admitted = [0] * len(relation.first)
     names = {"take": "takes", "finish": "is served at", "refuse": "is refused", "enter": "enters"}
     for move in moves:
-        state = relation.apply(state, move)
+        before, state = state, relation.apply(state, move)
         position = relation.positions[move.position]
         if move.action == "enter" or move.position in relation.outside:
             who = list(range(admitted[position.cls] + 1, admitted[position.cls] + move.count + 1))
@@ -275,15 +278,29 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
         else:
             queue = standing.setdefault(move.position, [])
             # the ones that came last go on, so that a group that moves together keeps its numbers
-            who, standing[move.position] = queue[-move.count :], queue[: -move.count]
+            who, standing[move.position] = sorted(queue[-move.count :]), queue[: -move.count]
         holds = dict.fromkeys(relation.system.pools, 0)
         if move.to != LEAVES:
             standing.setdefault(move.to, []).extend(who)
             holds = _named(relation.system, relation.positions[move.to].holds)
         cls = relation.system.classes[position.cls].name
-        free = _named(relation.system, relation.free(state))
-        path.append(PathStep(cls, position.step, names[move.action], move.count, (who[0], who[-1]), holds, free))
+        done = 0
+        for first, last in _runs(who):
+            count = last - first + 1
+            done += count
+            between = tuple(b + (a - b) * done // move.count for a, b in zip(state, before))
+            free = _named(relation.system, relation.free(between))
+            path.append(PathStep(cls, position.step, names[move.action], count, (first, last), holds, free))
     return path, state
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers in an ascending list."""
+    first = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield numbers[first], numbers[at - 1]
+            first = at
 
 
 # ---- explaining -----------------------------------------------------------------------------------------------------
