@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmmodel.units import plural
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -97,7 +99,7 @@ def three_reserves(
     """R_one, R_safe and R_free against depth, the regions between them named, the asked point marked."""
     depths, safe, free = (np.asarray(values, float) for values in (depths, safe, free))
     top = max(free.max(), asked[1] if asked else 0) * 1.08
-    size, name = scale_bytes(top) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(top) if unit == "byte" else (1.0, plural(unit))
     ax.fill_between(depths, one / size, safe / size, color=VERMILION, alpha=0.14, lw=0)
     ax.fill_between(depths, safe / size, free / size, color=YELLOW, alpha=0.30, lw=0)
     ax.fill_between(depths, free / size, top / size, color=GREEN, alpha=0.12, lw=0)
@@ -142,7 +144,7 @@ def unsafe_map(
     most = max([high for intervals in maps.values() for _, high in intervals if np.isfinite(high)] or [1.0])
     if asked is not None:
         most = max(most, asked[1])
-    size, name = scale_bytes(most) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(most) if unit == "byte" else (1.0, plural(unit))
     depths = sorted(maps)
     width = min(np.diff(depths), default=1) * 0.86 if len(depths) > 1 else 0.8
     for depth in depths:
@@ -172,7 +174,7 @@ def who_holds(
 
     `frames`: (label, [(group, amount held together)]); `wants`: (label, amount that one request of the group waits for).
     """
-    size, name = scale_bytes(capacity) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(capacity) if unit == "byte" else (1.0, plural(unit))
     groups = list(dict.fromkeys(group for _, parts in frames for group, _ in parts))
     colour = {group: SERIES[n % len(SERIES)] for n, group in enumerate(groups)}
     hatch = {group: ("", "//", "..", "xx", "\\\\", "++", "oo")[n % 7] for n, group in enumerate(groups)}
@@ -183,7 +185,12 @@ def who_holds(
             left += amount
         ax.barh(row, (capacity - left) / size, left=left / size, color="white", ec=BLACK, lw=0.8, height=0.62)
         ax.text(
-            1.01, row, f"{(capacity - left) / size:,.4g} {_counted(name, (capacity - left) / size)} free", transform=ax.get_yaxis_transform(), va="center", fontsize=9
+            1.01,
+            row,
+            f"{(capacity - left) / size:,.4g} {_counted(name, (capacity - left) / size)} free",
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
         )
     for n, (_, amount) in enumerate(wants):
         row = len(frames) + n
