@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmmodel.units import plural
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -94,7 +96,7 @@ def amount(value: float, unit: str) -> str:
     if unit == "byte":
         size, name = scale_bytes(value)
         return f"{value / size:,.4g} {name}"
-    return f"{value:,.4g} {unit}{'' if value == 1 else 's'}"
+    return f"{value:,.4g} {unit if value == 1 else plural(unit)}"
 
 
 def three_reserves(
@@ -111,7 +113,7 @@ def three_reserves(
     """R_one, R_safe and R_free against depth, the regions between them named; `point` (K, R) is marked with its name."""
     depths, safe, free = (np.asarray(values, float) for values in (depths, safe, free))
     top = max(free.max(), point[1] if point else 0) * 1.08
-    size, name = scale_bytes(top) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(top) if unit == "byte" else (1.0, plural(unit))
     ax.fill_between(depths, one / size, safe / size, color=VERMILION, alpha=0.14, lw=0)
     ax.fill_between(depths, safe / size, free / size, color=YELLOW, alpha=0.30, lw=0)
     ax.fill_between(depths, free / size, top / size, color=GREEN, alpha=0.12, lw=0)
@@ -163,7 +165,7 @@ def unsafe_map(
     No island is invisible: each has an edge of HAIR points, which may cover a gap that is thinner. `close_up` shows such gaps.
     """
     most = _top(maps.values(), point[1] if point else 0.0)
-    size, name = scale_bytes(most) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(most) if unit == "byte" else (1.0, plural(unit))
     depths = sorted(maps)
     width = min(np.diff(depths), default=1) * 0.86 if len(depths) > 1 else 0.8
     for depth in depths:
@@ -199,7 +201,7 @@ def close_up(ax: Axes, depth: int, islands: Islands, safe: float, unit: str = "b
     if len(shown) == len(islands) and len(shown) > 1:  # the main block is the first, and only its end is shown
         span = safe - shown[1][0]
         before = max(before, shown[0][1] - 0.15 * span)
-    size, name = scale_bytes(safe - before) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(safe - before) if unit == "byte" else (1.0, plural(unit))
     _islands(ax, 0, [(max(low, before) - safe, high - safe) for low, high in shown], 0.8, size, math.inf)
     ax.axhline(0, color=BLUE, lw=1.2)
     ax.text(0, 0, "$R_{safe}$", color=BLUE, fontsize=9, ha="center", va="bottom")
@@ -236,7 +238,7 @@ def who_holds(
 
     `frames`: (label, [(group, amount held together)]); `wants`: (label, amount that one request of the group waits for).
     """
-    size, name = scale_bytes(capacity) if unit == "byte" else (1.0, unit + "s")
+    size, name = scale_bytes(capacity) if unit == "byte" else (1.0, plural(unit))
     groups = list(dict.fromkeys(group for _, parts in frames for group, _ in parts))
     colour = {group: SERIES[n % len(SERIES)] for n, group in enumerate(groups)}
     hatch = {group: ("", "//", "..", "xx", "\\\\", "++", "oo")[n % 7] for n, group in enumerate(groups)}

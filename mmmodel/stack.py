@@ -9,6 +9,7 @@ and its steps are stages. Both engines that walk it, the transition relation and
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import html
 import itertools
@@ -19,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -33,7 +35,7 @@ from pydantic import (
     model_validator,
 )
 
-from mmmodel.units import ByteCount, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds
+from mmmodel.units import ByteCount, counted, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds, plural
 
 THROTTLE, RESERVE = "throttle", "reserve"
 FREELY = "taken freely"  # what the ordinary right was granted on a machine, at no cost
@@ -52,6 +54,12 @@ class StackError(ValueError):
 
 class QuestionError(ValueError):
     """A question that does not fit its stack: a depth or a reserve that is missing, impossible, or out of place."""
+
+
+def did_you_mean(word: Any, known: Iterable[Any]) -> str:
+    """The end of a message about a word that is not known: the nearest of those that are, or nothing where none is near."""
+    near = difflib.get_close_matches(str(word).lower(), [str(one) for one in known], n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _amount(value: Any) -> int:
@@ -108,6 +116,8 @@ class Serve(Strict):
     @model_validator(mode="before")
     @classmethod
     def _spread(cls, data: Any) -> Any:
+        if isinstance(data, str) and (meant := did_you_mean(data, ["never"])):
+            raise ValueError(f"{data!r:.60} is no service time, such as 2 ms{meant}")
         if isinstance(data, int | float | str) and not isinstance(data, bool):
             return {"mean": data}
         if not isinstance(data, dict):
@@ -117,8 +127,9 @@ class Serve(Strict):
             shapes = dict(data["dist"])
             data["dist"] = shapes.pop("name", None)
             data["shapes"] = {**data.get("shapes", {}), **shapes}
-        if "dist" in data:
-            shapes = {key: data.pop(key) for key in list(data) if key not in cls.model_fields}
+        if "dist" in data and "mean" in data:
+            # a word is the value of no shape parameter: its key was meant for something else, and is refused as unknown
+            shapes = {key: data.pop(key) for key in list(data) if key not in cls.model_fields and not isinstance(data[key], str)}
             if shapes:
                 data["shapes"] = {**data.get("shapes", {}), **shapes}
         return data
@@ -139,7 +150,7 @@ def check_distribution(name: str, shapes: dict[str, float]) -> None:
     """Raises ValueError unless `name` with `shapes` is a distribution on [0, ∞) with a finite positive mean."""
     if name in ("expon", "deterministic"):
         if shapes:
-            raise ValueError(f"dist: {name!r} takes no shape parameters, got {', '.join(shapes)}")
+            raise ValueError(f"dist: {name!r} takes no shape parameters, got {', '.join(shapes)}{_misplaced(shapes, ())}")
         return
     from scipy import stats
 
@@ -147,15 +158,24 @@ def check_distribution(name: str, shapes: dict[str, float]) -> None:
     if not isinstance(family, stats.rv_continuous):
         raise ValueError(
             f"dist: {name!r} is not a continuous distribution of scipy.stats; write one such as expon, gamma, lognorm, or deterministic"
+            f"{did_you_mean(name, ['deterministic', *(one for one in dir(stats) if isinstance(getattr(stats, one), stats.rv_continuous))])}"
         )
     wanted = [part.strip() for part in (family.shapes or "").split(",") if part.strip()]
     if sorted(wanted) != sorted(shapes):
-        raise ValueError(f"dist: {name!r} needs the shape parameters ({', '.join(wanted)}), got ({', '.join(shapes)})")
+        raise ValueError(
+            f"dist: {name!r} needs the shape parameters ({', '.join(wanted)}), got ({', '.join(shapes)}){_misplaced(shapes, wanted)}"
+        )
     mean, (low, _) = family(**shapes).mean(), family(**shapes).support()
     if not (math.isfinite(mean) and mean > 0 and low >= 0):
         raise ValueError(
             f"dist: {name!r} with {shapes} has mean {mean:g} and support from {low:g}; a service time needs a finite positive mean and no negative values"
         )
+
+
+def _misplaced(shapes: Iterable[str], wanted: Sequence[str]) -> str:
+    """Beside a `dist` every key is a shape parameter; one that is none may have been meant for a key of the service."""
+    hints = (did_you_mean(shape, [*wanted, *Serve.model_fields]) for shape in shapes if shape not in wanted)
+    return next(filter(None, hints), "")
 
 
 class Lose(Strict):
@@ -256,6 +276,9 @@ class RequestClass(Strict):
     assumption: Text = ""
 
 
+Fallback.model_rebuild()  # its steps are steps; `_known` reads the types
+
+
 class Stack(Strict):
     """One writeout path: pools and request classes. `Stack.model_validate(dict)` takes what a YAML file holds."""
 
@@ -300,7 +323,10 @@ class Stack(Strict):
         """The stack with those request classes alone. Raises QuestionError for a name it does not have."""
         for name in names:
             if name not in self.requests:
-                raise QuestionError(f"class: {name!r} is not in stack {self.name}; it has {', '.join(self.requests)}")
+                have = ", ".join(self.requests)
+                raise QuestionError(
+                    f"class: {name!r} is not in stack {self.name}; it has {have}{did_you_mean(name, self.requests)}"
+                )
         return self.model_copy(update={"requests": {name: self.requests[name] for name in names}})
 
     @cached_property
@@ -677,8 +703,11 @@ def _system(
             pools[THROTTLE] = pools.get(THROTTLE, Pool(unit="request")).model_copy(update={"capacity": depth})
     if reserve is not None or unlimited:
         if sized not in pools:
-            raise QuestionError(f"{sized}: stack {stack.name} has no pool {sized!r} to size; it has {', '.join(stack.pools)}")
-        capacity = None if unlimited else _asked(sized, reserve, pools[sized].unit + "s", 0)
+            have = ", ".join(stack.pools)
+            raise QuestionError(
+                f"{sized}: stack {stack.name} has no pool {sized!r} to size; it has {have}{did_you_mean(sized, stack.pools)}"
+            )
+        capacity = None if unlimited else _asked(sized, reserve, plural(pools[sized].unit), 0)
         pools[sized] = pools[sized].model_copy(update={"capacity": capacity})
     if memory is not None:
         pools[FREELY] = Pool(unit="byte", title="memory above the ordinary floor")
@@ -786,8 +815,8 @@ class _Problems(ValueError):
         super().__init__("; ".join(f"{place}: {message}" for place, message in problems))
 
 
-def stack_error(source: str, error: ValidationError) -> StackError:
-    """All that pydantic and the checks found, one line each, with its place in the file."""
+def stack_error(source: str, error: ValidationError, model: type[BaseModel] = Stack) -> StackError:
+    """All that pydantic and the checks of `model` found, one line each, with its place in the file and the word that was meant."""
     problems = []
     for found in error.errors():
         place = ""
@@ -800,20 +829,57 @@ def stack_error(source: str, error: ValidationError) -> StackError:
         if isinstance(cause, _Problems):
             problems += cause.problems
         elif found["type"] == "extra_forbidden":
-            problems.append((place, f"unknown key (value {found['input']!r:.60}); see the file format in the README"))
+            meant = did_you_mean(found["loc"][-1], _known(model, found["loc"][:-1]))
+            problems.append((place, f"unknown key (value {found['input']!r:.60}); see the file format in the README{meant}"))
         elif found["type"] == "missing":
             problems.append((place, "is missing"))
         elif found["type"] == "literal_error" and place.endswith("refused"):
             problems.append(
                 (
                     place,
-                    f"{found['input']!r:.60} is not what a refused step can do; write wait, {{lose: TIME}} or {{steps: [...]}}",
+                    f"{found['input']!r:.60} is not what a refused step can do; write wait, {{lose: TIME}} or {{steps: [...]}}"
+                    f"{did_you_mean(found['input'], _known(model, found['loc']))}",
                 )
             )
         else:
-            message = str(cause) if cause else f"{found['msg']} (value {found['input']!r:.60})"
+            meant = did_you_mean(found["input"], _known(model, found["loc"])) if found["type"] == "literal_error" else ""
+            message = str(cause) if cause else f"{found['msg']} (value {found['input']!r:.60}){meant}"
             problems.append((place, message))
     return StackError(source, list(dict.fromkeys(problems)))
+
+
+def _known(model: Any, place: Iterable[int | str]) -> list[str]:
+    """The keys, or the words, that may stand at a place of a file of this model, by the types of its fields."""
+    kinds = [model]
+    for part in place:
+        if part in UNION_TAGS:
+            continue
+        inner = []
+        for kind in _flat(kinds):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                inner += [field.annotation for name, field in kind.model_fields.items() if name == part]
+            elif get_origin(kind) in (dict, list):
+                inner.append(get_args(kind)[-1])
+        kinds = inner
+    words: list[str] = []
+    for kind in _flat(kinds):
+        if get_origin(kind) is Literal:
+            words += get_args(kind)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            words += kind.model_fields
+    return [*words, "sizes"] if kinds == [Stack] else words  # the catalogue's own key, worked out before a stack is made
+
+
+def _flat(kinds: Iterable[Any]) -> Iterator[Any]:
+    """The types themselves: alternatives one by one, without annotations."""
+    for kind in kinds:
+        origin = get_origin(kind)
+        if origin is Annotated:
+            yield from _flat(get_args(kind)[:1])
+        elif origin in (Union, UnionType):
+            yield from _flat(get_args(kind))
+        else:
+            yield kind
 
 
 def _short_pool(pool: Any) -> Any:
@@ -853,8 +919,12 @@ def _problems(stack: Stack) -> Iterator[tuple[str, str]]:
                 if first[1] != count:
                     yield (
                         f"{where}.serve.servers",
-                        f"station {step.serve.station!r} has {count} servers here and {first[1]} at {first[0]}",
+                        f"station {step.serve.station!r} has {_crew(count)} here and {_crew(first[1])} at {first[0]}",
                     )
+
+
+def _crew(servers: int | None) -> str:
+    return "infinitely many servers" if servers is None else counted(servers, "server")
 
 
 def _walk(place: str, steps: list[Step]) -> Iterator[tuple[str, Step]]:
@@ -885,7 +955,8 @@ def _step_problems(stack: Stack, where: str, step: Step) -> Iterator[tuple[str, 
 def _amount_problems(stack: Stack, where: str, amounts: Amounts) -> Iterator[tuple[str, str]]:
     for pool, amount in amounts.items():
         if pool not in stack.pools:
-            yield f"{where}.{pool}", f"unknown pool; the stack has {', '.join(stack.pools)}"
+            have = ", ".join(stack.pools)
+            yield f"{where}.{pool}", f"unknown pool; the stack has {have}{did_you_mean(pool, stack.pools)}"
         elif isinstance(amount, ByteCount) and stack.pools[pool].unit != "byte":
             yield f"{where}.{pool}", f"is in bytes, but the pool counts in {stack.pools[pool].unit}; write a bare whole number"
         elif amount > LARGEST:
@@ -953,7 +1024,9 @@ def _listed(what: str, values: Any, count: int | None) -> list[Any]:
     if not values:
         raise StackError("Request", [(what, "is empty; write at least one")])
     if count is not None and len(values) != count:
-        raise StackError("Request", [(what, f"has {len(values)} values for {count} chunks; write one a chunk")])
+        raise StackError(
+            "Request", [(what, f"has {counted(len(values), 'value')} for {counted(count, 'chunk')}; write one a chunk")]
+        )
     return values
 
 
@@ -992,7 +1065,7 @@ def _served(serve: Serve) -> str:
     shapes = "".join(f", {key} {value:g}" for key, value in serve.shapes.items())
     dist = "" if serve.dist == "expon" else f" {serve.dist}{shapes}"
     where = f" at {serve.station}" if serve.station else ""
-    servers = "" if serve.servers is None else f" on {serve.servers} server{'s' if serve.servers > 1 else ''}"
+    servers = "" if serve.servers is None else f" on {counted(serve.servers, 'server')}"
     return format_seconds(serve.mean) + dist + servers + where
 
 
@@ -1009,13 +1082,7 @@ def _amounts(stack: Stack, amounts: Amounts, floor: Amounts | None = None) -> st
 def _heads(stack: Stack) -> Iterator[str]:
     yield f"{stack.name}: {stack.title}" if stack.title else stack.name
     for name, pool in stack.pools.items():
-        capacity = (
-            "asked"
-            if pool.capacity is None
-            else format_bytes(pool.capacity)
-            if pool.unit == "byte"
-            else f"{pool.capacity} {pool.unit}s"
-        )
+        capacity = "asked" if pool.capacity is None else counted(pool.capacity, pool.unit)
         why = pool.source or (f"assumed: {pool.assumption}" if pool.assumption else "")
         yield f"pool {name}: {capacity}" + (f"  [{why}]" if why else "")
 

@@ -44,6 +44,7 @@ from typing import Any, Literal, Protocol
 
 from mmmodel.stack import Stack
 from mmmodel.study import Study, StudyError, make_study
+from mmmodel.units import counted
 
 BATCH_SECONDS = 0.5  # that a batch should take
 MOST_IN_BATCH = 2_000
@@ -548,13 +549,15 @@ class Run:
     deaths: int = 0
 
     def __str__(self) -> str:
-        lines = [f"{self.points:,} points in {self.folder / 'points.jsonl'}: {self.computed:,} computed in {self.seconds:.3g} s"]
+        lines = [
+            f"{counted(self.points, 'point')} in {self.folder / 'points.jsonl'}: {self.computed:,} computed in {self.seconds:.3g} s"
+        ]
         if self.found:
             lines[0] += f", {self.found:,} were there"
         if self.deaths:
-            lines.append(f"{self.deaths} times a worker process ended abruptly and was replaced")
+            lines.append(f"{counted(self.deaths, 'time')} a worker process ended abruptly and was replaced")
         if self.failed:
-            lines.append(f"{self.failed:,} points have an error in their line")
+            lines.append(f"{counted(self.failed, 'point')} with an error in the line")
         return "\n".join([*lines, f"table: {self.csv}"] if self.csv else lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -819,7 +822,7 @@ def _dead(work: Any, number: int) -> Record:
 
 
 def _so_far(folder: Folder) -> str:
-    return f"{folder.written:,} of {len(folder.done):,} points are written"
+    return f"{folder.written:,} of {counted(len(folder.done), 'point')} written"
 
 
 def _next(todo: Iterator[int], size: int) -> list[int]:

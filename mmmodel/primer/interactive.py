@@ -15,7 +15,7 @@ import numpy as np
 from mmmodel import plot, sizing
 from mmmodel.report import Report
 from mmmodel.stack import RESERVE, THROTTLE, QuestionError
-from mmmodel.units import format_bytes
+from mmmodel.units import counted, plural
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -83,7 +83,7 @@ class Sliders:
         figure, ax = plot.axes(7.6, 3.8)
         unit = self.stack.pools[RESERVE].unit
         throttle = self.stack.pools.get(THROTTLE)
-        name = f"depth K ({throttle.unit if throttle else 'request'}s in flight)"
+        name = f"depth K ({plural(throttle.unit if throttle else 'request')} in flight)"
         here = self.point_name if (depth, reserve) == self.point else "chosen"
         plot.three_reserves(ax, self.depths, self.safe, self.free, self.one, (depth, reserve), unit, name, here)
         return plot.Shown(figure, f"The three reserves of {self.stack.name} against depth. {self.verdict(depth, reserve)}.")
@@ -131,8 +131,7 @@ class Sliders:
         return bundle | {WIDGET: {"version_major": 2, "version_minor": 0, "model_id": view.model_id}}
 
     def _amount(self, amount: int) -> str:
-        unit = self.stack.pools[RESERVE].unit
-        return format_bytes(amount) if unit == "byte" else plot.amount(amount, unit)
+        return counted(amount, self.stack.pools[RESERVE].unit)
 
 
 def sliders(report: Report) -> Sliders | str:
