@@ -22,6 +22,7 @@ from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.performance import best_depth, knee, question, throughput, throughput_bounds
+from mmmodel.primer import budget
 from mmmodel.primer.parameters import whole
 from mmmodel.sizing import footprint, safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
 from mmmodel.stack import RESERVE, Askable, QuestionError, Request, Stack, as_stack
