@@ -48,7 +48,7 @@ lab: $(VENV)/ok ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 lab-kernel: $(VENV)/ok ## boot stock kernels under qemu and see which settings hang (apt; EXPERIMENT=all for the matrix)
-	$(BIN)/python -m tests.lab $(EXPERIMENT) --out $(OUT)/lab
+	$(BIN)/python -m mmmodel.host.lab $(EXPERIMENT) --out $(OUT)/lab
 
 html: $(VENV)/ok ## render the notebooks to one static site in site/, which needs no network
 	$(BIN)/python -m mmmodel html -o site
@@ -61,7 +61,7 @@ notebooks: $(VENV)/ok ## maintainers: execute the notebooks in place (ONLY="note
 
 browser: $(VENV)/ok ## notebooks and site in a real browser; INSTALL=1 adds selenium to .venv
 	$(if $(INSTALL),$(BIN)/python -m pip install --quiet --disable-pip-version-check 'selenium>=4.27')
-	$(PYTEST) -m browser tests/browser --timeout=900
+	$(PYTEST) -m browser tests/app/browser --timeout=900
 
 lock: ## maintainers: pin the dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -8,10 +8,10 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 
 _PUBLIC = {
-    "mmmodel.catalogue": ("load_stack", "stack_names"),
-    "mmmodel.hang": ("HangReport", "explain_hang"),
+    "mmmodel.model.catalogue": ("load_stack", "stack_names"),
+    "mmmodel.host.hang": ("HangReport", "explain_hang"),
     "mmmodel.linux": ("Host", "HostError", "load_host"),
-    "mmmodel.performance": (
+    "mmmodel.answers.performance": (
         "best_depth",
         "frontier",
         "knee",
@@ -20,8 +20,8 @@ _PUBLIC = {
         "time_to_deadlock",
         "time_to_unsafe",
     ),
-    "mmmodel.report": ("Report", "size"),
-    "mmmodel.sizing": (
+    "mmmodel.answers.report": ("Report", "size"),
+    "mmmodel.answers.sizing": (
         "Verdict",
         "footprint",
         "reachable_deadlock",
@@ -34,11 +34,11 @@ _PUBLIC = {
     ),
     "mmmodel.simulation.estimates": ("Simulation", "simulate"),
     "mmmodel.simulation.trace": ("Trace", "trace"),
-    "mmmodel.survey": ("Survey",),
-    "mmmodel.stack": ("QuestionError", "Request", "Stack", "StackError"),
-    "mmmodel.study": ("Study", "load_study"),
-    "mmmodel.sweep": ("run_study",),
-    "mmmodel.uncertainty": ("safe_reserve_over_box", "sobol_indices", "verdict_over_box"),
+    "mmmodel.host.survey": ("Survey",),
+    "mmmodel.model.stack": ("QuestionError", "Request", "Stack", "StackError"),
+    "mmmodel.answers.study": ("Study", "load_study"),
+    "mmmodel.answers.sweep": ("run_study",),
+    "mmmodel.answers.uncertainty": ("safe_reserve_over_box", "sobol_indices", "verdict_over_box"),
 }
 _MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation", "survey")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -2,6 +2,6 @@
 
 import sys
 
-from mmmodel.cli import main
+from mmmodel.app.cli import main
 
 sys.exit(main())

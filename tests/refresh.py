@@ -11,7 +11,7 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
-from mmmodel.notebooks import kernel_path
+from mmmodel.app.notebooks import kernel_path
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -59,7 +59,7 @@ def imports(path):
 
 
 def named(node, path):
-    """`from mmmodel import exact` imports a part; `from mmmodel.units import parse_bytes` a name of one."""
+    """`from mmmodel import exact` imports a part; `from mmmodel.model.units import parse_bytes` a name of one."""
     module = node.module
     if node.level:
         package = (FACE, *path.relative_to(ROOT).parts)[: -node.level]

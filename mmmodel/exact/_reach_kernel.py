@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmmodel.compiled import jit
+from mmmodel.model.compiled import jit
 
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 ENTER, TAKE, FINISH, REFUSE = 0, 1, 2, 3

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from mmmodel.compiled import jit
+from mmmodel.model.compiled import jit
 
 SLAB = 2**18  # vectors of the box that are looked at together
 

@@ -12,7 +12,7 @@ import itertools
 from collections import deque
 
 from mmmodel.exact.stuck import Chains, Stuck
-from mmmodel.transitions import Move, Relation, State
+from mmmodel.model.transitions import Move, Relation, State
 
 MOST = 20_000  # orders looked at
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from mmmodel.compiled import jit
 from mmmodel.exact import memory
+from mmmodel.model.compiled import jit
 
 LEAF = 48  # states below which a subgraph is not dissected further
 WIDE = 4000  # states of a front from which on it is asked whether it fits into memory

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import z3
 
-from mmmodel.transitions import LEAVES, Relation
+from mmmodel.model.transitions import LEAVES, Relation
 
 
 def without_dead_exits(relation: Relation) -> tuple[Relation, dict[int, int]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 
-from mmmodel.transitions import LEAVES, Move, Relation, State
+from mmmodel.model.transitions import LEAVES, Move, Relation, State
 
 ADMITTED = (4, 64, 1024, 10**6)  # requests of a class without a bound: as few as do it, for a path that can be read
 LONGEST = 1000  # moves; a flood that is longer passes through a lock one by one, and is left

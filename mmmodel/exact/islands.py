@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from mmmodel.exact.stuck import StuckStates
-from mmmodel.stack import System
-from mmmodel.transitions import LEAVES, Relation
+from mmmodel.model.stack import System
+from mmmodel.model.transitions import LEAVES, Relation
 
 Interval = tuple[int, float]
 MOST_INTERVALS = 5_000

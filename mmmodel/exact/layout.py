@@ -17,8 +17,8 @@ from fractions import Fraction
 from typing import Literal
 
 from mmmodel.exact.phases import STAGES, PhaseType, phase_type
-from mmmodel.stack import QuestionError, Service, System, SystemStep
-from mmmodel.transitions import LEAVES, Position, Relation
+from mmmodel.model.stack import QuestionError, Service, System, SystemStep
+from mmmodel.model.transitions import LEAVES, Position, Relation
 
 Kind = Literal["waits", "retries", "turns", "served", "never"]
 WANTS = ("waits", "retries", "turns")  # kinds that want a take: wait for it, try again later, or go elsewhere

@@ -301,7 +301,7 @@ def _fill(law, products, sizes):
 def _recursion():
     """`_fill`, compiled where numba is to be had (imported only when first needed)."""
     try:
-        from mmmodel.compiled import jit
+        from mmmodel.model.compiled import jit
     except ImportError:
         return _fill
     return jit(_fill)

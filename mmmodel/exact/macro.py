@@ -18,7 +18,7 @@ import z3
 
 from mmmodel.exact.flood import stages
 from mmmodel.exact.stuck import contended
-from mmmodel.transitions import LEAVES, Move, Relation, Way
+from mmmodel.model.transitions import LEAVES, Move, Relation, Way
 
 SWEEPS = 3
 MILLISECONDS = 4000  # of one question to the solver

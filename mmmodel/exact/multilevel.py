@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from mmmodel.compiled import jit
 from mmmodel.exact.elimination import Elimination, dissect
 from mmmodel.exact.products import signed, sweep, unsigned
+from mmmodel.model.compiled import jit
 
 DENSE = 120  # states that are eliminated as a dense matrix rather than aggregated
 OVER = 1.3  # power of a correction: piecewise constant aggregates correct too little (measured: a third fewer cycles)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from mmmodel.compiled import jit
+from mmmodel.model.compiled import jit
 
 
 def part(rates: sparse.csr_array, members: np.ndarray) -> sparse.csr_array:

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mmmodel.stack import Service
+from mmmodel.model.stack import Service
 
 STAGES = 10  # of an Erlang law that stands for a steadier one
 LONGEST_ERLANG = 64  # a longer one is fitted

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmmodel.compiled import jit
+from mmmodel.model.compiled import jit
 
 SHORT = 6  # mean length of a run below which rows are faster
 BLOCK = 64  # terms that are summed before they are added to a sum of such blocks

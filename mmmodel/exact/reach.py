@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmmodel.stack import QuestionError, System
-from mmmodel.transitions import LEAVES, Move, Relation, State
+from mmmodel.model.stack import QuestionError, System
+from mmmodel.model.transitions import LEAVES, Move, Relation, State
 
 DEFAULT_LIMIT = 40_000_000  # states; about 60 bytes each at two words a state
 IN_LINES = 200_000  # states where requests stand in lines: these are not compiled

@@ -31,10 +31,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from mmmodel.compiled import jit
 from mmmodel.exact import memory
 from mmmodel.exact.pattern import row_starts
 from mmmodel.exact.products import Product, once
+from mmmodel.model.compiled import jit
 
 TINY, HUGE = 2.0**-100, 2.0**100  # rates that need no exponents of their own
 RENEWED = 2.0**200  # weights whose exponent is taken out of them

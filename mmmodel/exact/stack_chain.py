@@ -27,7 +27,7 @@ from mmmodel.exact.layout import WANTS, Grant, Layout
 from mmmodel.exact.network import mva
 from mmmodel.exact.phases import STAGES
 from mmmodel.exact.stack_walk import Walk
-from mmmodel.stack import System, SystemStep
+from mmmodel.model.stack import System, SystemStep
 
 # Chunks 4, 4, 3 at R_safe: 8,868 states at depth 40, 109,791 at 80 (solved in 3.7 GiB), 254,718 at 100; 16 GiB reach about 105.
 LIMIT = 4_000_000  # states

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmmodel.compiled import jit
 from mmmodel.exact.layout import Layout
-from mmmodel.transitions import LEAVES
+from mmmodel.model.compiled import jit
+from mmmodel.model.transitions import LEAVES
 
 WAITS, RETRIES, TURNS, SERVED, NEVER = range(5)
 KINDS = {"waits": WAITS, "retries": RETRIES, "turns": TURNS, "served": SERVED, "never": NEVER}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from mmmodel.exact.layout import WANTS, Layout, Place
-from mmmodel.transitions import LEAVES
+from mmmodel.model.transitions import LEAVES
 
 Vector = tuple[int, ...]
 Law = dict[Vector, Fraction]

@@ -22,7 +22,7 @@ from functools import cached_property
 
 import z3
 
-from mmmodel.transitions import LEAVES, Position, Relation, Way
+from mmmodel.model.transitions import LEAVES, Position, Relation, Way
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from mmmodel.compiled import jit
 from mmmodel.exact.products import BLOCK, Product, flow, unsigned, walk
 from mmmodel.exact.reversible import Short, law_at, potential
+from mmmodel.model.compiled import jit
 
 SLACK = 1.02  # L over the largest rate out: keeps the diagonal of P away from 0, so that it is accurate relative to itself
 LONGEST = 20_000_000  # steps; beyond them a question about time t is refused

@@ -21,8 +21,8 @@ from mmmodel.exact.entry import without_dead_exits
 from mmmodel.exact.flood import flood
 from mmmodel.exact.macro import macro_path
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
-from mmmodel.stack import System
-from mmmodel.transitions import Move, Relation, State
+from mmmodel.model.stack import System
+from mmmodel.model.transitions import Move, Relation, State
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
 Rung = Literal["proved", "exhausted", "solved"]  # closed form; every state; integer arithmetic or a path that was replayed

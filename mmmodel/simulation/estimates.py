@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
+from mmmodel.model.stack import RESERVE, Askable, QuestionError
+from mmmodel.model.units import parse_seconds, plural
 from mmmodel.simulation.events import check_grant, engine_for, kernel, program_for
 from mmmodel.simulation.program import Program, Source
-from mmmodel.stack import RESERVE, Askable, QuestionError
-from mmmodel.units import parse_seconds, plural
 
 CONFIDENCE = 0.95
 STEADY, DEAD, UNSAFE_RUNS, PILOT = range(4)  # first part of a replication's spawn key

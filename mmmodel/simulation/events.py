@@ -14,10 +14,10 @@ from types import ModuleType
 
 import numpy as np
 
+from mmmodel.model.stack import QuestionError
 from mmmodel.simulation.banker import can_finish
 from mmmodel.simulation.program import GRANTS, Layout, Program
 from mmmodel.simulation.samplers import Streams
-from mmmodel.stack import QuestionError
 
 BINS = 2**16  # bins of a histogram of use; more are merged
 ROOM = 64  # requests that open classes begin with; it doubles
@@ -355,8 +355,8 @@ def engine_for(program: Program, seed: np.random.SeedSequence, **settings):
 
 def program_for(stack, depth=None, reserve=None, source=None) -> Program:
     """What `simulate`, `trace` and `splitting` run. Raises StackError, QuestionError."""
+    from mmmodel.model.stack import as_stack
     from mmmodel.simulation.program import as_sources, with_sources
-    from mmmodel.stack import as_stack
 
     system = as_stack(stack).system(depth, reserve)
     if any(value is not None and value < 0 for value in system.capacity):

@@ -29,7 +29,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from mmmodel.compiled import jit
+from mmmodel.model.compiled import jit
 
 RANDOM, FIFO, LAST = 0, 1, 2  # grants
 LATEST = np.finfo(np.float64).max

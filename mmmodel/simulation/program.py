@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmmodel.stack import THROTTLE, QuestionError, Service, System, SystemClass, SystemStep, admitted
-from mmmodel.units import parse_seconds
+from mmmodel.model.stack import THROTTLE, QuestionError, Service, System, SystemClass, SystemStep, admitted
+from mmmodel.model.units import parse_seconds
 
 UNLIMITED = 2**60  # free amount of a pool without capacity
 NEVER = 2**61  # a need that no pool meets

@@ -25,7 +25,7 @@ from types import ModuleType
 
 import numpy as np
 
-from mmmodel.stack import Service
+from mmmodel.model.stack import Service
 
 Sampler = Callable[[np.random.Generator, int], np.ndarray]
 SMALLEST, LARGEST = 64, 8192  # times in a block; it doubles with every filling

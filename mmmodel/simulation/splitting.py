@@ -33,10 +33,10 @@ from typing import Any
 
 import numpy as np
 
+from mmmodel.model.stack import RESERVE, Askable, QuestionError
 from mmmodel.simulation.estimates import Estimate, child, student
 from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
 from mmmodel.simulation.program import Program
-from mmmodel.stack import RESERVE, Askable, QuestionError
 
 SCALE = 10**6  # importance is a whole number: millionths of the pools
 KEPT = 4096  # states kept at level 1
@@ -141,7 +141,7 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
 
 
 def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
-    from mmmodel.stack import as_stack
+    from mmmodel.model.stack import as_stack
 
     if kernel() is None:
         raise RuntimeError("splitting needs numba; install it, or use simulate for what is not rare")

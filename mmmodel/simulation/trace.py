@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmmodel.model.stack import Askable
+from mmmodel.model.units import parse_seconds
 from mmmodel.simulation.estimates import child
 from mmmodel.simulation.events import check_grant, engine_for, program_for
 from mmmodel.simulation.program import Program, Source
-from mmmodel.stack import Askable
-from mmmodel.units import parse_seconds
 
 KINDS = ("waits", "takes", "starts", "done", "leaves", "lost", "retries", "elsewhere")
 

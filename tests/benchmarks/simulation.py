@@ -89,8 +89,8 @@ def _advance(program, warm: float, until: float) -> tuple[Any, int, float]:
 
 
 def tandem(seconds: float = 2.0e6) -> Result:
+    from mmmodel.model.stack import Stack
     from mmmodel.simulation.events import program_for
-    from mmmodel.stack import Stack
 
     steps = [{"serve": {"mean": 1.0, "servers": 1}} for _ in range(STATIONS)]
     stack = Stack.model_validate({"pools": {"unused": 1}, "requests": {"customer": {"depth": CUSTOMERS, "steps": steps}}})
@@ -99,9 +99,9 @@ def tandem(seconds: float = 2.0e6) -> Result:
 
 
 def loss(seconds: float = 1.0e5) -> Result:
+    from mmmodel.model.stack import Stack
     from mmmodel.simulation import Open
     from mmmodel.simulation.events import program_for
-    from mmmodel.stack import Stack
 
     step = {"take": {"unit": 1}, "serve": {"mean": 1.0, "dist": "lognorm", "s": 1.0}}
     stack = Stack.model_validate({"pools": {"unit": UNITS}, "requests": {"call": [step]}})

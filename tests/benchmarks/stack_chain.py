@@ -14,7 +14,7 @@ from mmmodel.exact.chain import explore
 from mmmodel.exact.layout import Layout
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.exact.stack_walk import Walk
-from mmmodel.stack import Request
+from mmmodel.model.stack import Request
 
 THREE = Request(chunks=[4, 4, 3], rates=[1, 2, 3], servers=[None, 1, 1])
 

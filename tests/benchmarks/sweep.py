@@ -11,16 +11,16 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from mmmodel import sweep
-from mmmodel.stack import Request
-from mmmodel.study import make_study
-from tests.sweep.work import fifty_milliseconds
+from mmmodel.answers import sweep
+from mmmodel.answers.study import make_study
+from mmmodel.model.stack import Request
+from tests.answers.work import fifty_milliseconds
 
 STACK = Request(chunks=[4, 4, 3]).stack
 
 
 def study(quantity: str, points: int):
-    return make_study({"stack": STACK, "depth": list(range(1, points + 1)), "quantities": [f"tests.sweep.work:{quantity}"]})
+    return make_study({"stack": STACK, "depth": list(range(1, points + 1)), "quantities": [f"tests.answers.work:{quantity}"]})
 
 
 def pool(workers: int) -> ProcessPoolExecutor:

@@ -5,7 +5,7 @@ import time
 
 import mmmodel as mm
 from mmmodel.exact import reach
-from mmmodel.stack import Stack
+from mmmodel.model.stack import Stack
 
 ROUNDS = 5
 

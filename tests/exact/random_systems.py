@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from mmmodel.stack import Request, Stack, System
+from mmmodel.model.stack import Request, Stack, System
 
 
 @dataclass(frozen=True)

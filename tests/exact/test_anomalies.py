@@ -15,7 +15,7 @@ import pytest
 
 from mmmodel.exact.layout import GRANTS
 from mmmodel.exact.stack_chain import stack_chain, throughput, time_to_deadlock
-from mmmodel.stack import Request
+from mmmodel.model.stack import Request
 
 
 def x(request, depth, reserve, grant="random"):

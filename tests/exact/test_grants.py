@@ -18,8 +18,8 @@ import pytest
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import GRANTS
 from mmmodel.exact.stack_chain import stack_chain
-from mmmodel.stack import Stack
-from mmmodel.transitions import Relation
+from mmmodel.model.stack import Stack
+from mmmodel.model.transitions import Relation
 from tests.exact.random_systems import Wild, wild
 
 MOST = 5000  # states of either search

@@ -227,7 +227,7 @@ def test_recursion_without_numba(monkeypatch):
         return real(name, *rest)
 
     loss._recursion.cache_clear()
-    monkeypatch.delitem(sys.modules, "mmmodel.compiled", raising=False)
+    monkeypatch.delitem(sys.modules, "mmmodel.model.compiled", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_numba)
     try:
         assert loss._recursion() is loss._fill

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from mmmodel.exact.phases import erlang, hyperexponential, phase_type
-from mmmodel.stack import Service
+from mmmodel.model.stack import Service
 
 MEAN = 2.0
 

@@ -15,8 +15,8 @@ from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 from mmmodel.exact.layout import GRANTS, Layout
 from mmmodel.exact.stack_chain import closed_networks, stack_chain
 from mmmodel.exact.stack_walk import Walk
-from mmmodel.stack import QuestionError, Request, Stack
-from mmmodel.transitions import Relation
+from mmmodel.model.stack import QuestionError, Request, Stack
+from mmmodel.model.transitions import Relation
 from tests.exact.random_systems import Wild, plain, wild
 
 THREE = Request(chunks=[4, 4, 3], rates=[1, 2, 3], servers=[None, 1, 1])

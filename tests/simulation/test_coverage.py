@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import pytest
 
+from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import Open, simulate, splitting
-from mmmodel.stack import Request, Stack
 
 RUNS = 1000
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmmodel.model.stack import Service
 from mmmodel.simulation import samplers
 from mmmodel.simulation.samplers import Streams, sampler
-from mmmodel.stack import Service
 
 TWELVE = {
     "expon": {},

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmmodel.model.stack import QuestionError, Request, Stack
 from mmmodel.simulation import Open, difference, simulate, trace
 from mmmodel.simulation.estimates import Occupancy, bootstrap, mser5, ratio, student, three
-from mmmodel.stack import QuestionError, Request, Stack
 
 THREE = Request([4, 4, 3], [1, 2, 3], [None, 1, 1])
 SLOW = Request([5, 1], [2, 1])
@@ -294,5 +294,5 @@ def test_numba_is_imported_when_it_is_needed():
     import subprocess
     import sys
 
-    code = "import sys, mmmodel.simulation; sys.exit('numba' in sys.modules or 'mmmodel.transitions' in sys.modules)"
+    code = "import sys, mmmodel.simulation; sys.exit('numba' in sys.modules or 'mmmodel.model.transitions' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

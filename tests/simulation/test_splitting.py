@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import splitting
-from mmmodel.stack import Request, Stack
 
 THREE = Request([4, 4, 3], [1, 2, 3], [None, 1, 1])
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation.events import EndlessError, Engine, clocks, program_for
 from mmmodel.simulation.plain import Plain
 from mmmodel.simulation.program import GRANTS, Open
-from mmmodel.stack import Request, Stack
 
 
 def stack(pools, **requests):

@@ -1,0 +1,476 @@
+"""The main job: a stack and a reserve (or a depth) in; verdict, numbers and settings out, as text or as JSON."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmmodel.answers import compare, plot, sizing
+from mmmodel.answers.advice import Advice, advise
+from mmmodel.exact import islands
+from mmmodel.linux import Host, load_host
+from mmmodel.model.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
+from mmmodel.model.units import format_bytes, parse_bytes, parse_count
+
+PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
+PLENTY = 2**40  # units of the reserve
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The three reserves at the asked depth and the two depths at the asked reserve, of the whole stack or of one class."""
+
+    name: str
+    footprint: int
+    safe_reserve: float
+    wait_free_reserve: float
+    safe_depth: float | None
+    wait_free_depth: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer to one question. `verdict` is None where no reserve is known; `depth` None is the stack's own."""
+
+    stack: Stack
+    depth: int | None
+    reserve: int | None
+    where: str
+    sizes: list[Sizes]
+    verdict: sizing.Verdict | None
+    advice: list[Advice]
+    warnings: list[str] = field(default_factory=list)
+    own: bool = False  # the reserve is the one in the stack's file: nobody asked for it
+    host: str = ""  # the machine that was given
+
+    @property
+    def point_name(self) -> str:
+        """What a figure calls the point of this depth and this reserve."""
+        return "the file's own" if self.own else "asked"
+
+    @property
+    def asked_depth(self) -> int | None:
+        """The depth that was answered for: the asked one, else the capacity of the stack's throttle."""
+        throttle = self.stack.pools.get(THROTTLE)
+        return self.depth if self.depth is not None else throttle.capacity if throttle else None
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        depth = self.asked_depth
+        at = "at the stack's own depths" if depth is None else f"at depth {depth:,}"
+        if self.verdict is None:
+            sizes = self.sizes[0]
+            return f"{self.stack.name} {at}: safe from {_size(self.stack, sizes.safe_reserve)} of reserve on"
+        word = "SAFE" if self.verdict.safe else "UNSAFE" if self.verdict.certain else "NOT SHOWN SAFE"
+        return f"{word}: {self.stack.name} {at} with {_size(self.stack, self.reserve or 0)} of reserve"
+
+    @property
+    def size_table_html(self) -> str:
+        """The three reserves and the two depths as an HTML table."""
+        head, *rows = _size_rows(self)
+        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints: plain types; unlimited is the text "inf"."""
+        verdict = self.verdict
+        return {
+            "stack": self.stack.name,
+            "digest": self.stack.digest,
+            "depth": self.asked_depth,
+            "reserve": self.reserve,
+            "reserve_from": self.where,
+            "sizes": [{key: _plain(value) for key, value in vars(sizes).items()} for sizes in self.sizes],
+            "verdict": None if verdict is None else _verdict_dict(verdict),
+            "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in self.advice],
+            "warnings": self.warnings,
+        }
+
+
+def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown | plot.NoFigure:
+    """The figure of a report, or the reason why this question has none: a stack without a curve still has its verdict."""
+    try:
+        return figure(report)
+    except ValueError as reason:
+        return plot.NoFigure(str(reason))
+
+
+def reserve_figure(report: Report) -> plot.Shown:
+    """The three reserves against depth, with the asked point. Raises QuestionError where no reserve is enough."""
+    unit, depth = report.stack.pools[RESERVE].unit, _in_flight(report) or 1
+    several = len(report.stack.pools) > 2  # then z3 decides each point, which may take a second or two
+    depths = _depths(max(depth, 4), 4 if several and depth > 256 else 16)
+    safe = [sizing.safe_reserve(report.stack, k) for k in depths]
+    free = [sizing.wait_free_reserve(report.stack, k) for k in depths]
+    one = report.sizes[0].footprint
+    if any(map(math.isinf, [*safe, *free])):
+        raise QuestionError(f"stack {report.stack.name}: no reserve is enough, so there is no curve to draw")
+    shown = report.reserve is not None and report.reserve <= 4 * max(free)
+    point = (depth, report.reserve) if shown else None
+    figure, ax = plot.axes()
+    plot.three_reserves(ax, depths, safe, free, one, point, unit, _depth_name(report.stack), report.point_name)
+    where = ""
+    if report.reserve is not None:
+        which = "The point of the file's own reserve" if report.own else "The asked point"
+        where = f" {which} is K = {depth:,}, R = {_size(report.stack, report.reserve)}"
+        where += "." if shown else ", far above the figure."
+    alt = (
+        f"Reserve against depth for {report.stack.name}. From depth {depths[0]} to {depths[-1]:,} the safe reserve goes from "
+        f"{_size(report.stack, safe[0])} to {_size(report.stack, safe[-1])}, the wait-free one from {_size(report.stack, free[0])} to "
+        f"{_size(report.stack, free[-1])}.{where}"
+    )
+    return plot.Shown(figure, alt)
+
+
+def map_figure(report: Report) -> plot.Shown:
+    """Where a deadlock can be reached, reserve against depth: the islands above the main block are the anomaly.
+
+    Where the map of the asked depth has too many pieces to be drawn, the depths are an eighth, or an eighth of that. Raises
+    QuestionError where nothing is unsafe, ValueError where the map is not exact.
+    """
+    depth = top = _in_flight(report) or 4
+    while (maps := _maps(report.stack, _depths(max(top, 8), 10))) is None:
+        top //= 8
+    depths = list(maps)
+    if not any(maps.values()):
+        raise QuestionError("no reserve that one request fits into can deadlock at these depths")
+    safe = {k: sizing.safe_reserve(report.stack, k) for k in depths}
+    shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values()) and depth <= depths[-1]
+    point = (depth, report.reserve) if shown else None
+    unit = report.stack.pools[RESERVE].unit
+    near = depth if maps.get(depth) else max(k for k in depths if maps[k])
+    close = plot.too_thin(maps, point[1] if point else 0) and math.isfinite(safe[near])
+    figure, made = plot.axes(9.6 if close else 8.0, 4.2, 1, 2 if close else 1)
+    ax = made[0] if close else made
+    plot.unsafe_map(ax, maps, point, safe, unit, _depth_name(report.stack), report.point_name)
+    alt = f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
+    alt += _pieces(report.stack, depths[-1], maps[depths[-1]], safe[depths[-1]])
+    if close:
+        ax.get_gridspec().set_width_ratios((4, 1))
+        plot.close_up(made[1], near, maps[near], safe[near], unit)
+        alt += f" Beside it, on an axis of its own, what lies just below the safe reserve at depth {near:,}: "
+        alt += _last_ones(report.stack, maps[near][-plot.FEW :])
+    if depth > depths[-1]:
+        ax.set_title(f"up to depth {depths[-1]:,}: at {depth:,} there are too many pieces to draw", fontsize=9, loc="left")
+        alt += f" The asked depth, {depth:,}, has too many to be drawn."
+    return plot.Shown(figure, alt)
+
+
+def _pieces(stack: Stack, depth: int, islands: list[tuple[int, float]], safe: float) -> str:
+    """How many islands a depth has, and where the last one ends."""
+    if not islands:
+        return f"At depth {depth:,} there is none."
+    many = "it is one interval" if len(islands) == 1 else f"they are {len(islands)} separate intervals, the last"
+    end = "without an end" if math.isinf(islands[-1][1]) else f"ending at {_size(stack, islands[-1][1])}"
+    below = ", just below the safe reserve" if islands[-1][1] + 1 == safe else ""
+    return f"At depth {depth:,} {many} {end}{below}."
+
+
+def _last_ones(stack: Stack, islands: list[tuple[int, float]]) -> str:
+    """The islands of a close-up in words: the last three of them."""
+    said = ", ".join(f"{_size(stack, low)} to {_size(stack, high)}" for low, high in islands[-3:])
+    return f"the last of them, {said}." if len(islands) > 1 else f"{said}."
+
+
+def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]] | None:
+    """The unsafe reserves at each depth; None if those of the largest are more than `PIECES`."""
+    found = {}
+    for k in reversed(depths):  # the largest first: where it is too much, no other is tried
+        try:
+            found[k] = sizing.unsafe_reserves(stack, k, most=PIECES)
+        except islands.TooManyPieces:
+            if len(depths) <= 4 or depths[-1] <= 10:
+                raise
+            return None
+    return {k: found[k] for k in depths}
+
+
+def path_figure(verdict: sizing.Verdict) -> plot.Shown:
+    """Who holds and who waits on the way to the deadlock, or to what never ends otherwise. Raises QuestionError where there is no path."""
+    pictures, wants, pool = sizing.frames(verdict)
+    if not pictures:
+        raise QuestionError("there is no path to draw")
+    at = verdict.system.pool(pool)
+    capacity = verdict.system.capacity[at] or 1
+    figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
+    plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
+    end = "the deadlock" if verdict.reason == "deadlock" else "what never ends"
+    return plot.Shown(figure, f"The way to {end}. " + " ".join(verdict.explain().splitlines()[2:]))
+
+
+def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
+    """The deadlock of the asked reserve, or that of the largest unsafe one; and a sentence that says which."""
+    if report.verdict is not None and not report.verdict.safe:
+        end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
+        return report.verdict, f"The asked reserve is unsafe. This is the way into {end}:"
+    sizes = report.sizes[0]
+    if math.isinf(sizes.safe_reserve):
+        found = sizing.verdict(report.stack, report.depth, sizes.footprint)
+        if found.safe:
+            return (
+                None,
+                "There is no reserve from which on every larger one is safe; at one request's footprint no deadlock can be reached.",
+            )
+        return (
+            found,
+            f"No reserve is enough. This is the way into the deadlock at one request's footprint, {_size(report.stack, sizes.footprint)}:",
+        )
+    if sizes.safe_reserve <= sizes.footprint:
+        return None, "No reserve of one request's footprint or more can deadlock."
+    below = int(sizes.safe_reserve) - 1
+    found, amount = sizing.verdict(report.stack, report.depth, below), _size(report.stack, below)
+    if found.safe:
+        return None, (
+            f"{amount}, one below the safe reserve, is safe too: the safe reserve of this stack is enough, and may be more than needed. "
+            "So no way into a deadlock is drawn."
+        )
+    if not found.certain:
+        return found, f"At {amount}, one below the safe reserve, a stuck state fits, and no way into it is known."
+    return found, f"The largest unsafe reserve at this depth is {amount}. This is the way into its deadlock:"
+
+
+def why_no_advice(report: Report) -> str:
+    """Why there is nothing to set, where `report.advice` is empty."""
+    reasons = []
+    if report.reserve is None:
+        reasons.append("no reserve was asked for, so that no depth follows from it")
+    elif THROTTLE not in report.stack.pools:
+        reasons.append("the stack has no throttle to set")
+    elif report.sizes[0].safe_depth == 0:
+        reasons.append("at this reserve no depth is safe")
+    elif report.sizes[0].safe_depth is not None and math.isinf(report.sizes[0].safe_depth):
+        reasons.append("at this reserve every depth is safe")
+    if not report.host:
+        reasons.append("no host was given whose vm.min_free_kbytes could be set")
+    elif report.asked_depth is None:
+        reasons.append("the stack has depths of its own, for which vm.min_free_kbytes is not worked out")
+    elif math.isinf(report.sizes[0].safe_reserve):
+        reasons.append("no reserve is enough, so that no vm.min_free_kbytes is")
+    else:
+        reasons.append(f"no vm.min_free_kbytes of host {report.host} gives the path so much")
+    return f"Nothing to set: {'; '.join(reasons)}."
+
+
+def cross_check(report: Report) -> compare.Table:
+    """The report's numbers by a second way each: the solver at the thresholds, the map, the closed form."""
+    table = compare.Table()
+    stack, depth, sizes = report.stack, report.depth, report.sizes[0]
+    for part in report.sizes:
+        model = stack if part.name == "whole stack" else stack.only(part.name)
+        if math.isinf(part.safe_reserve):
+            plenty = sizing.verdict(model, depth, PLENTY).safe
+            table.add(f"{part.name}: unsafe with 1 TiB", False, plenty, "solved", "no reserve is enough")
+            continue
+        threshold = int(part.safe_reserve)
+        table.add(f"{part.name}: safe at R_safe", True, sizing.verdict(model, depth, threshold).safe, "solved", "z3, design 4.4")
+        tight, last = True, None
+        try:
+            top = sizing.unsafe_reserves(model, depth, most=PIECES)
+            last = int(top[-1][1]) + 1 if top else part.footprint
+        except islands.TooManyPieces:
+            pass
+        except ValueError:  # no exact map: R_safe is sufficient, and one below may be safe too
+            tight = False
+        if threshold > part.footprint:
+            below = sizing.verdict(model, depth, threshold - 1)
+            if tight or not below.safe:
+                table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
+        if last is not None:
+            table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, design 4.3")
+    if report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
+        if report.reserve >= sizes.safe_reserve:
+            table.add("verdict at the asked reserve", True, report.verdict.safe, "solved", "R >= R_safe")
+        if not report.verdict.safe:
+            table.add("unsafe reserves lie below R_safe", True, report.reserve < sizes.safe_reserve, "solved", "R < R_safe")
+    return table
+
+
+def _in_flight(report: Report) -> int | None:
+    """The depth that was answered for; where every class has one of its own, their sum: all that can be in flight together."""
+    own = [cls.depth for cls in report.stack.requests.values()]
+    return report.asked_depth or (None if None in own else sum(own))
+
+
+def _depths(depth: int, count: int) -> list[int]:
+    """About `count` whole depths up to a quarter beyond `depth`, the asked one among them."""
+    top = max(2, depth + depth // 4)
+    step = max(1, top // count)
+    return sorted({1, depth, *range(step, top + 1, step)})
+
+
+def _depth_name(stack: Stack) -> str:
+    unit = stack.pools[THROTTLE].unit if THROTTLE in stack.pools else "request"
+    return f"depth K ({unit}s in flight)"
+
+
+def size(
+    stack: Askable,
+    reserve: int | str | None = None,
+    depth: int | str | None = None,
+    host: Host | str | None = None,
+    classes: tuple[str, ...] = (),
+    device: str = "nbd0",
+) -> Report:
+    """Size a stack: `reserve` in bytes, or "host" for the exclusive reserve of `host`; `depth` in the throttle's unit.
+
+    Raises QuestionError for a question that does not fit, StackError and HostError for files that cannot be used.
+    """
+    model = as_stack(stack)
+    if classes:
+        model = model.only(*classes)
+    if RESERVE not in model.pools:
+        raise QuestionError(f"stack {model.name} has no pool {RESERVE!r} to size; it has {', '.join(model.pools)}")
+    machine = load_host(host or "host") if host is not None or reserve == "host" else None
+    if isinstance(host, Host):
+        machine = host
+    if not re.fullmatch(r"[A-Za-z0-9][\w.!-]*", device, re.ASCII):
+        raise QuestionError(f"device: {device!r} is not the name of a block device; write one such as nbd0 or dm-3")
+    asked = _depth(depth)
+    have, where = _reserve(model, reserve, machine)
+    verdict = None if have is None else sizing.verdict(model, asked, have)
+    parts = [model] if len(model.requests) == 1 else [model, *(model.only(name) for name in model.requests)]
+    sizes = [_sizes(part, model, asked, have) for part in parts]
+    advice = advise(model, asked, have, machine, device)
+    warnings, name = _warnings(model, verdict, machine), machine.name if machine else ""
+    return Report(model, asked, have, where, sizes, verdict, advice, warnings, reserve is None and have is not None, name)
+
+
+def _depth(depth: int | str | None) -> int | None:
+    if depth is None:
+        return None
+    try:
+        count = parse_count(depth, "depth", "requests")
+    except ValueError as error:
+        raise QuestionError(str(error)) from None
+    if count < 1:
+        raise QuestionError(f"depth: {depth!r} is too small; write 1 or more requests")
+    return count
+
+
+def _reserve(model: Stack, reserve: int | str | None, machine: Host | None) -> tuple[int | None, str]:
+    if reserve is None:
+        own = model.pools[RESERVE].capacity
+        return own, "the stack's file" if own is not None else ""
+    if reserve == "host":
+        assert machine is not None
+        return machine.exclusive_reserve(), f"host {machine.name}: 3/8 of min in every zone, without lowmem protection"
+    try:
+        if model.pools[RESERVE].unit == "byte":
+            return int(parse_bytes(reserve, "reserve", round_down=True)), "asked"
+        return parse_count(reserve, "reserve", model.pools[RESERVE].unit + "s"), "asked"
+    except ValueError as error:
+        raise QuestionError(f"{error}; or host, for the reserve of this machine or of --host") from None
+
+
+def _sizes(part: Stack, whole: Stack, depth: int | None, reserve: int | None) -> Sizes:
+    name = "whole stack" if part is whole and len(whole.requests) > 1 else next(iter(part.requests))
+    return Sizes(
+        name,
+        sizing.footprint(part),
+        sizing.safe_reserve(part, depth),
+        sizing.wait_free_reserve(part, depth),
+        None if reserve is None or not _has_depth(part) else sizing.safe_depth(part, reserve),
+        None if reserve is None or not _has_depth(part) else sizing.wait_free_depth(part, reserve),
+    )
+
+
+def _has_depth(stack: Stack) -> bool:
+    return THROTTLE in stack.pools or any(cls.depth is None for cls in stack.requests.values())
+
+
+def _warnings(model: Stack, verdict: sizing.Verdict | None, machine: Host | None) -> list[str]:
+    found = []
+    assumed = sorted({step.assumption for cls in model.requests.values() for step in cls.steps if step.assumption})
+    if assumed:
+        found.append(f"rests on assumptions for memory or structure: {'; '.join(assumed)}")
+    if verdict is not None and not verdict.certain:
+        found.append("a stuck state fits, but no path to it is known: this is a warning, not a proof of deadlock")
+    if machine is not None:
+        found += [f"host {machine.name}: {item.name}: {item.reason}" for item in machine.missing if item.name == "page size"]
+        locked = machine.highatomic_limit()
+        if locked:
+            found.append(
+                f"host {machine.name}: free HighAtomic blocks, which memalloc requests cannot take, are not known here (root reads "
+                f"them in /proc/pagetypeinfo); they may hold up to {format_bytes(locked)} of what counts as free"
+            )
+    return found
+
+
+def _text(report: Report) -> Iterator[str]:
+    stack = report.stack
+    yield f"{stack.name}: {stack.title}" if stack.title else stack.name
+    unit = stack.pools[THROTTLE].unit if THROTTLE in stack.pools else "request"
+    depth = report.asked_depth
+    yield f"  depth    {'as the stack says' if depth is None else f'{depth:,} {unit}s'}"
+    yield f"  reserve  {'not asked' if report.reserve is None else _size(stack, report.reserve)}" + (
+        f"  ({report.where})" if report.where else ""
+    )
+    yield ""
+    if report.verdict is not None:
+        yield from report.verdict.explain().splitlines()
+        yield ""
+    yield from _size_table(report)
+    for warning in report.warnings:
+        yield f"note: {warning}"
+    if report.advice:
+        yield ""
+        yield "What to set:"
+        for advice in report.advice:
+            yield from (f"  {line}" for line in str(advice).splitlines())
+
+
+def _size_table(report: Report) -> Iterator[str]:
+    rows = list(_size_rows(report))
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+
+
+def _size_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    yield "class", "one request, F", "safe from", "never waits from", "safe depth", "wait-free depth"
+    for sizes in report.sizes:
+        amounts = (sizes.footprint, sizes.safe_reserve, sizes.wait_free_reserve)
+        depths = (sizes.safe_depth, sizes.wait_free_depth)
+        yield sizes.name, *(_size(report.stack, amount) for amount in amounts), *(_count(amount) for amount in depths)
+
+
+def _size(stack: Stack, amount: float) -> str:
+    unit = stack.pools[RESERVE].unit
+    if math.isinf(amount):
+        return "no reserve"
+    return format_bytes(amount) if unit == "byte" else f"{int(amount):,} {unit}s"
+
+
+def _count(amount: float | None) -> str:
+    return "-" if amount is None else "any" if math.isinf(amount) else f"{int(amount):,}"
+
+
+def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
+    return {
+        "safe": verdict.safe,
+        "certain": verdict.certain,
+        "method": verdict.method,
+        "starts": verdict.starts,
+        "cycle": list(verdict.cycle),
+        "waiting": [{**vars(group), "pools": list(group.pools)} for group in verdict.waiting],
+        "path": None if verdict.path is None else sizing.summary(verdict.path),
+        "larger_unsafe": None if verdict.larger_unsafe is None else [_plain(bound) for bound in verdict.larger_unsafe],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return "inf" if math.isinf(value) else value
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,159 @@
+"""The answer of a survey, as plain data: facts, judgements, paths, and the whole.
+
+    path       a swap area, a mount or an unused device, followed down to what it rests on
+    judgement  one stack of the catalogue held against the host: facts, three reserves, verdict, conditions, advice
+    state      "safe" only where every number that the verdict rests on was read on the host or is a constant of the
+               kernel's source, and the kernel guarantees the memory; else "safe if", with what would have to hold
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+from mmmodel.answers.advice import Advice
+from mmmodel.answers.sizing import Verdict
+from mmmodel.linux import Host, Missing, Ring, Server
+from mmmodel.model.stack import Stack
+
+SAFE, SAFE_IF, UNSAFE, NOT_SHOWN, CONSUMES, UNKNOWN, LOCAL = (
+    "safe",
+    "safe if",
+    "unsafe",
+    "not shown safe",
+    "consumes",
+    "not in the catalogue",
+    "local",
+)
+WORST_FIRST = (UNSAFE, CONSUMES, NOT_SHOWN, UNKNOWN, SAFE_IF, SAFE, LOCAL)
+MEANING = {
+    SAFE: "no deadlock can be reached, by numbers that were all read here or stand in the kernel's source",
+    SAFE_IF: "no deadlock can be reached, if the conditions hold",
+    UNSAFE: "a deadlock can be reached, and the way into it is known",
+    NOT_SHOWN: "neither a proof of safety nor a way into a deadlock",
+    CONSUMES: "what is written stays in memory: no reserve is enough by itself",
+    UNKNOWN: "nothing is claimed: the catalogue has no stack for these layers, or not for all of them",
+    LOCAL: "a local disk takes bios alone on the way out: no stack in the catalogue, and nothing claimed",
+}
+DISKS_ALONE = {"local", "nvme", "linear"}  # layers of which nothing is claimed
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number that a verdict rests on. `origin`: read (on this host), source (a constant of the kernel or of a protocol),
+    catalogue (in place of what could not be read here) or assumed; `where`: the file, or the reason."""
+
+    name: str
+    value: int
+    origin: str
+    where: str
+
+    @property
+    def known(self) -> bool:
+        return self.origin in ("read", "source")
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value:,} ({self.origin}: {self.where})"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One stack of the catalogue with this host's numbers. Sizes in bytes; math.inf where no reserve is enough."""
+
+    stack: Stack
+    devices: tuple[str, ...]  # those that the stack stands for, from the top down
+    state: str
+    right: str  # memalloc, ordinary, or all (a ladder of rights on one pool)
+    facts: tuple[Fact, ...]
+    depth: int | None
+    have: int  # bytes that this path may really use, whatever others do
+    one: int
+    safe: float
+    free: float
+    margin: float
+    verdict: Verdict
+    conditions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """The undermost device."""
+        return self.devices[-1]
+
+
+@dataclass(frozen=True)
+class Path:
+    """Something that is written out to: what uses it, and the layers under it from the top down."""
+
+    use: str
+    device: str
+    layers: tuple[str, ...]  # kinds: crypt, linear, nbd, local, …; "file" stands between a loop device and what its file is on
+    devices: tuple[str, ...]  # their devices
+    swap: bool = False
+    file_system: str = ""  # the kind of that which is mounted on the uppermost device; empty: none writes to it
+    servers: tuple[Server, ...] = ()  # of the undermost layer, where that is reached over a network
+    judgements: tuple[Judgement, ...] = ()
+    refused: tuple[str, ...] = ()  # layers that no stack of the catalogue stands for, each with the reason
+    notes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """The worst of its judgements, and not in the catalogue where a layer has no stack; without either it is local."""
+        states = [judgement.state for judgement in self.judgements] + [UNKNOWN] * bool(self.refused)
+        if not states:
+            return LOCAL if self.layers and set(self.layers) <= DISKS_ALONE else UNKNOWN
+        return min(states, key=WORST_FIRST.index)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The answer for one host: its paths with their verdicts, and what else touches the reserve. Shows itself as text and HTML."""
+
+    host: Host
+    reserve: int  # bytes that only memalloc requests may take
+    reserve_at_least: int  # the same if high-order atomic reservations hold all that they may come to hold
+    paths: tuple[Path, ...]
+    rings: tuple[Ring, ...]
+    doubts: tuple[str, ...]  # about the reserve itself
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all paths could be looked for, and every one is safe, or a local disk of which nothing is claimed."""
+        return not self.blind and all(path.state in (SAFE, LOCAL) for path in self.paths)
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """What could not be read of where this host writes out to: there may be paths that are not in the list."""
+        return tuple(item.name for item in self.host.missing if item.name in ("swaps", "mounts", "block devices"))
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        return self.host.missing
+
+    @property
+    def root_would_add(self) -> tuple[str, ...]:
+        """What a run as root would read in addition."""
+        return tuple(item.name for item in self.host.missing if "root could" in item.reason)
+
+    def __str__(self) -> str:
+        from mmmodel.host.survey.text import lines
+
+        return "\n".join(lines(self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints: plain types; unlimited is the text "inf"."""
+        from mmmodel.host.survey.text import as_dict
+
+        return as_dict(self)
+
+    def html_page(self) -> str:
+        """A page that stands alone: the text of every path, its tables, and the figures of those that can be drawn."""
+        from mmmodel.host.survey.page import page
+
+        return page(self)

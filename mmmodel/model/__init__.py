@@ -1,0 +1,1 @@
+"""What is reasoned about: stacks, their catalogue, the transition relation, units."""

@@ -1,0 +1,398 @@
+"""Frequencies, predictions and their confrontation; the recorded runs that are shipped."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+import mmmodel as mm
+from mmmodel.answers import plot
+from mmmodel.app.primer import evidence
+from mmmodel.host.lab import figures as plot_lab
+from mmmodel.host.lab.measured import (
+    RECORDED,
+    Frequency,
+    Prediction,
+    Run,
+    amended_safe,
+    by_series,
+    by_setting,
+    confront,
+    console,
+    counterpart,
+    counterparts,
+    draw,
+    floors,
+    frequency,
+    guest_zones,
+    hang_report,
+    is_plain,
+    least_safe,
+    percpu_limit,
+    prototype_refusals,
+    read_predictions,
+    read_runs,
+    recorded_runs,
+    recorded_trace,
+    rerun,
+    shrunk,
+    survival,
+    swap_stack,
+    threshold_runs,
+    thresholds,
+    with_stock,
+)
+
+
+def run(label, verdict):
+    return Run("try", label, 1, verdict, {}, 100, "6.1", "p", "q", "d")
+
+
+PROTOTYPE, LAB, FEWER = ("prototype, 2 nbd devices",), ("lab, 16 nbd devices",), ("lab, 2 nbd devices",)
+
+
+# The exact interval by its definition: the p at which a tail of the binomial law is 2.5 %. For 0 of n it is 1 - 0.025^(1/n).
+@pytest.mark.parametrize("n", [1, 4, 13, 17])
+def test_none_of_n(n):
+    assert Frequency(0, n, LAB).interval == pytest.approx((0.0, 1 - 0.025 ** (1 / n)))
+    assert Frequency(n, n, LAB).interval == pytest.approx((0.025 ** (1 / n), 1.0))
+
+
+@pytest.mark.parametrize(("hangs", "runs"), [(1, 8), (19, 20), (4, 6), (2, 10)])
+def test_the_interval_leaves_a_fortieth_in_each_tail(hangs, runs):
+    from scipy.stats import binom
+
+    low, high = Frequency(hangs, runs, LAB).interval
+    assert binom.sf(hangs - 1, runs, low) == pytest.approx(0.025)
+    assert binom.cdf(hangs, runs, high) == pytest.approx(0.025)
+
+
+def test_frequencies_add_and_say_themselves():
+    assert Frequency(1, 4, LAB) + Frequency(0, 4, LAB) == Frequency(1, 8, LAB)
+    assert Frequency(1, 4, LAB) + Frequency(0, 4, PROTOTYPE) == Frequency(1, 8, LAB + PROTOTYPE)
+    assert str(Frequency(35, 35, PROTOTYPE)) == "35/35 [0.90, 1.00] (prototype, 2 nbd devices)"
+    assert Frequency(1, 8, LAB + FEWER).words == "1 of 8 runs hung (lab, 16 nbd devices; lab, 2 nbd devices)"
+    with pytest.raises(ValueError, match="hangs: 3 of 2"):
+        Frequency(3, 2, LAB)
+
+
+@pytest.mark.parametrize("series", [(), ("",), ("lab", "")])
+def test_a_frequency_without_a_series_is_refused(series):
+    with pytest.raises(ValueError, match="series: .* names none"):
+        Frequency(1, 2, series)
+
+
+@pytest.mark.parametrize(
+    ("recorder", "label", "settings", "series"),
+    [
+        ("lab", "min-free,vm.min_free_kbytes=2048", {}, "lab, 16 nbd devices"),
+        ("lab", "nbd-devices,vm.min_free_kbytes=2048", {"options": {"nbd/nbds_max": 2}}, "lab, 2 nbd devices"),
+        ("lab", "stacks,loop", {"stack": "loop", "server": "none"}, "lab"),
+        ("lab", "stacks,iscsi", {"stack": "iscsi"}, "lab"),
+        ("lab", "demonstration,control", {"server": "none"}, "lab"),
+        ("prototype", "prototype,min-free=2048", {}, "prototype, 2 nbd devices"),
+        ("prototype", "prototype on a busy host,min-free=2048", {}, "prototype on a busy host, 2 nbd devices"),
+        ("prototype", "prototype with 16 nbd devices,x", {"options": {"nbd/nbds_max": 16}}, "prototype, 16 nbd devices"),
+        ("live", "demonstration,default", {}, "live, 16 nbd devices"),
+    ],
+)
+def test_the_series_of_a_run(recorder, label, settings, series):
+    assert replace(run(label, "hang"), recorder=recorder, settings=settings).series_name == series
+
+
+def test_one_setting_in_three_series():
+    """The same vm.min_free_kbytes hung at other rates in each, which is why none is shown without the other's name."""
+    found = thresholds(recorded_runs())
+    assert {name: str(at[2048]) for name, at in found.items()} == {
+        "prototype, 2 nbd devices": "8/8 [0.63, 1.00] (prototype, 2 nbd devices)",
+        "lab, 16 nbd devices": "0/9 [0.00, 0.34] (lab, 16 nbd devices)",
+        "lab, 2 nbd devices": "4/4 [0.40, 1.00] (lab, 2 nbd devices)",
+    }
+    assert all(list(at) == sorted(at) for at in found.values())
+    assert by_series(run for run in threshold_runs(recorded_runs()) if run.min_free_kbytes == 2048) == {
+        name: at[2048] for name, at in found.items()
+    }
+
+
+def test_runs_without_an_outcome_are_not_counted():
+    runs = [run("a", "hang"), run("a", "survive"), run("a", "silent"), run("b", "failed")]
+    assert frequency(runs) == Frequency(1, 2, LAB)
+    with pytest.raises(ValueError, match="at least one run"):
+        frequency([run("a", "silent")])
+    assert list(by_setting(runs)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("safe", "verdicts", "agreement"),
+    [
+        (True, ("survive", "survive"), "agreed"),
+        (True, ("survive", "hang"), "WRONG"),
+        (False, ("survive", "hang"), "agreed"),
+        (False, ("survive",), "conservative"),
+        (False, (), "open"),
+    ],
+)
+def test_the_four_ways_to_agree(safe, verdicts, agreement):
+    prediction = Prediction("x", safe, "because", ("a",), "before")
+    (made,) = confront([prediction], [run("a", verdict) for verdict in verdicts] + [run("b", "hang")])
+    assert made.agreement == agreement
+
+
+def test_what_is_shipped_can_be_read_and_is_small():
+    runs = recorded_runs()
+    assert {"prototype", "lab"} >= {one.recorder for one in runs}
+    assert len(runs) > 200
+    assert all(one.kernel and one.package and one.qemu and one.date for one in runs)
+    assert sum(path.stat().st_size for path in RECORDED.rglob("*") if path.is_file()) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),  # domain.md section 6.1 and 6.2
+    [
+        ("min-free=1519", Frequency(19, 20, PROTOTYPE)),
+        ("min-free=2304", Frequency(4, 6, PROTOTYPE)),
+        ("min-free=2560", Frequency(0, 8, PROTOTYPE)),
+        ("module: refill_work GFP_ATOMIC", Frequency(0, 8, PROTOTYPE)),
+        ("module: unchanged, rebuilt", Frequency(6, 8, PROTOTYPE)),
+        ("standard kernel,virtio", Frequency(2, 10, PROTOTYPE)),
+    ],
+)
+def test_the_prototypes_runs_are_those_of_the_reference(label, expected):
+    assert frequency(by_setting(recorded_runs())[f"prototype,{label}"]) == expected
+
+
+def test_every_prediction_is_older_than_the_runs_it_speaks_of():
+    runs = by_setting(recorded_runs())
+    seen = 0
+    for one in read_predictions():
+        for label in one.settings:
+            for run in runs.get(label, ()):
+                assert run.date > one.written, run.label
+                seen += 1
+    assert seen
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"experiment": "x"}', json.dumps({"label": 3})])
+def test_a_line_that_is_no_run_is_named(tmp_path, text):
+    path = tmp_path / "x.jsonl"
+    path.write_text("\n" + text + "\n")
+    with pytest.raises(ValueError, match="x.jsonl:2: is not a run"):
+        read_runs(path)
+
+
+def test_predictions_need_their_time(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("predictions: {a: {safe: true, why: x, settings: [y]}}\n")
+    with pytest.raises(ValueError, match="written"):
+        read_predictions(path)
+
+
+# ---- floors, draw and the rule ----
+
+
+@pytest.mark.parametrize(
+    ("kbytes", "ordinary", "atomic"),  # domain.md section 6.2, a guest with lowmem_reserve 125; the lab's has 126
+    [(1519, 503, 269), (2048, 636, 318), (2304, 700, 341), (2560, 764, 366), (3072, 892, 414)],
+)
+def test_floors_of_the_recorded_guest(kbytes, ordinary, atomic):
+    made = floors(kbytes)
+    assert (made.ordinary - 1, made.atomic - 1) == (ordinary, atomic)
+    assert made.cushion == ordinary - atomic
+
+
+def test_the_draw_is_that_of_all_others_before_their_flight():
+    stack = swap_stack()
+    held = 1536 + 4124 + 3 * 2048  # an skb with a page, and its segments
+    assert draw(stack) == -(-127 * held // 4096) == 366
+
+
+def test_least_safe_is_the_first_with_that_cushion():
+    least = least_safe(367)
+    assert floors(least).cushion >= 367 > floors(least - 1).cushion
+    assert 2304 < least < 2432  # between the grid's last unsafe and first safe point
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+@pytest.mark.parametrize(("more", "safe"), [(0, False), (1, True)])
+def test_the_rule_is_exact_on_small_stacks(depth, more, safe):
+    """Deadlock at a cushion of the draw, none at one page more: every state searched."""
+    stack = mm.load_stack("nbd-swap-virtio")
+    pages = draw(shrunk(stack, 9, depth), page=1)
+    answer = mm.verdict(shrunk(stack, pages + more, depth, atomic=16))
+    assert answer.certain
+    assert answer.safe == safe
+    if not safe:
+        assert "napi" in answer.cycle
+
+
+@pytest.mark.parametrize("scheme", ["virtio-no-lock", "virtio-work-atomic", "virtio-work-memalloc", "virtio-refill-memalloc"])
+def test_without_the_lock_the_same_floors_do_no_harm(scheme):
+    stack = mm.load_stack(f"nbd-swap-virtio+{scheme}")
+    cushion = draw(shrunk(mm.load_stack("nbd-swap-virtio"), 9, 3), page=1)
+    assert mm.verdict(shrunk(stack, cushion, 3, atomic=16)).safe
+
+
+def test_another_stack_is_refused_by_name():
+    with pytest.raises(ValueError, match="'nbd-tcp' has no class swap-write"):
+        shrunk(mm.load_stack("nbd-tcp"), 3)
+
+
+def test_the_recorded_hang_shows_the_cycle():
+    work = next(task for task in hang_report().blocked if task.work == "refill_work")
+    assert work.waits_in("mempool_alloc", "try_to_free_pages", "try_fill_recv", "refill_work")
+    assert [zone.name for zone in guest_zones()] == ["DMA", "DMA32"]
+
+
+def test_what_is_not_shipped_is_named():
+    with pytest.raises(ValueError, match="console: 'x' is not one of hang-6.1"):
+        console("x")
+    with pytest.raises(ValueError, match="trace: 'x' is not one of"):
+        recorded_trace("x")
+
+
+def test_the_prototypes_refusals():
+    found = prototype_refusals()
+    assert found["unchanged"] == Frequency(35, 35, PROTOTYPE)
+    assert found["refill_work GFP_ATOMIC"] + found["refill_work GFP_KERNEL|MEMALLOC"] == Frequency(0, 17, PROTOTYPE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "plain"),
+    [
+        ({}, True),
+        ({"sysctls": {"vm.min_free_kbytes": 1}, "kernel": "cloud-6.12"}, True),
+        ({"load": {"processes": 1}}, False),
+        ({"crypt": True}, False),
+        ({"server": "guest"}, False),
+        ({"patch": "rebuilt"}, False),
+        ({"stack": "nvme-tcp"}, False),
+        ({"options": {"nbd/nbds_max": 2}}, False),
+        ({"sysctls": {"vm.watermark_boost_factor": 0}}, False),
+        ({"server_options": ["-w", "5"]}, False),
+        ({"nic_options": {"rx_queue_size": 256}}, True),  # qemu's own
+        ({"nic_options": {"rx_queue_size": 512}}, False),
+        ({"something": "that nobody has heard of"}, False),
+    ],
+)
+def test_plain_runs(settings, plain):
+    assert is_plain(Run("t", "t", 1, "hang", settings, 1, "k", "p", "q", "d")) == plain
+
+
+def timed(verdict, seconds, gap=0.0):
+    return Run("try", "try", 1, verdict, {}, 100, "6.1", "p", "q", "d", seconds=seconds, longest_gap=gap)
+
+
+def test_survival_is_the_product_over_the_hangs():
+    # by hand: 4 at risk, one hangs at 2; one ends at 3; of the 2 left one hangs at 5: 3/4, then 3/4 * 1/2; the last ends at 9
+    made = survival([timed("hang", 12.0, 10.0), timed("survive", 3.0), timed("hang", 15.0, 10.0), timed("survive", 9.0)])
+    assert made.times == (0.0, 2.0, 3.0, 5.0, 9.0)
+    assert made.share == pytest.approx((1, 0.75, 0.75, 0.375, 0.375))
+    assert (made.hangs, made.median) == (2, 5.0)
+    assert made.frequency == Frequency(2, 4, LAB)
+    # Greenwood at t = 2: var = 1/(4*3); log-log: S^exp(+-1.96 sd/ln S), sd = sqrt(1/12)
+    half = 1.959963985 * (1 / 12) ** 0.5 / math.log(0.75)
+    assert (made.low[1], made.high[1]) == pytest.approx((0.75 ** math.exp(-half), 0.75 ** math.exp(half)), rel=1e-6)
+    assert all(low <= share <= high for low, share, high in zip(made.low, made.share, made.high))
+
+
+def test_survival_of_runs_that_all_hung_ends_at_zero():
+    made = survival([timed("hang", 11.0, 10.0), timed("hang", 13.0, 10.0)])
+    assert made.share == (1.0, 0.5, 0.0)
+    assert (made.low[-1], made.high[-1]) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="none of 1 runs hung"):
+        survival([timed("survive", 3.0)])
+
+
+def test_per_cpu_lists_may_hold_the_low_watermark_or_a_fraction_of_the_zone():
+    # the guest at 3072: DMA32 min 691, low 691 + 172 = 863; DMA min 75, low 75 + 18 = 93 (Mem-Info: 864 + 93 with other rounding)
+    assert percpu_limit(3072) == pytest.approx(864 + 93, abs=2)
+    # fraction 1000: DMA32 35431 // 1000 = 35 >= 4 * 7; DMA 3840 // 1000 = 3, so four batches of 1
+    assert percpu_limit(3072, 1000) == 35 + 4
+    assert percpu_limit(3072, 1000, cpus=4) == 28 + 4
+
+
+def test_the_amended_rule_calls_no_reserve_safe_unless_the_lists_are_cut_short():
+    assert not any(amended_safe(value) for value in (1519, 2432, 3072, 16384, 200_000))  # 5/4 of min against 5/8 of it
+    assert [amended_safe(value, 1000) for value in (1519, 2048, 2560, 2608, 3072)] == [False, False, False, True, True]
+
+
+def test_what_failed_says_what_was_left_out():
+    made = confront(read_predictions(), [run for run in recorded_runs() if run.recorder == "lab"])
+    wrong = [one.prediction for one in made if one.agreement == "WRONG"]
+    assert all("per-cpu" in prediction.amended for prediction in wrong)
+    assert all(prediction.safe for prediction in read_predictions() if prediction.amended)
+
+
+def test_the_evidence_shows_what_failed_against_the_rule_that_replaced_it():
+    table = evidence.measured_table()
+    assert table.ok
+    wrong = [one for one in confront(read_predictions(), recorded_runs()) if one.agreement == "WRONG"]
+    assert sum("WRONG" in str(row) for row in table.rows) == len(wrong)
+
+
+def test_the_stock_moves_the_threshold_by_its_own_size():
+    base = mm.load_stack("nbd-swap-virtio")
+    least = draw(shrunk(base, 0), page=1) + 1
+    for pages in (0, 1, 2):
+        assert not mm.verdict(with_stock(shrunk(base, least + pages - 1), pages)).safe
+        assert mm.verdict(with_stock(shrunk(base, least + pages), pages)).safe
+
+
+def test_counterparts_are_schemes_of_the_catalogue_and_cells_of_the_lab():
+    labels = {run.label for run in recorded_runs()}
+    made = counterparts()
+    assert len(made) >= 12
+    for one in made:
+        stack = mm.load_stack("+".join(filter(None, (one.stack, one.scheme))))
+        assert one.request in stack.requests
+        assert set(one.settings) & labels, one
+
+
+def test_a_counterpart_counts_the_runs_of_its_settings_only():
+    one = counterpart("nbd-swap-virtio", "min-free-2560", "swap-write")
+    mine = [run(one.settings[0], verdict) for verdict in ("hang", "survive", "silent")]
+    assert one.frequency([*mine, run("other", "hang")]) == Frequency(1, 2, LAB)
+    assert one.describe(mine) == "1/2 [0.01, 0.99] (lab, 16 nbd devices) hung: vm.min_free_kbytes 2560"
+    assert one.describe([]) == "not run"
+    assert counterpart("nbd-swap-virtio", "min-free-2560", "other") is None
+
+
+def test_a_counterpart_without_settings_is_refused(tmp_path):
+    (tmp_path / "s.yaml").write_text("nbd-tcp: {x: {request: write-4k}}\n")
+    with pytest.raises(ValueError, match="s.yaml: nbd-tcp x: needs request, settings and said"):
+        counterparts(tmp_path / "s.yaml")
+
+
+def test_the_figures_draw_what_they_are_given():
+    figure, ax = plot.axes()
+    plot_lab.threshold(ax, {"a": {1: Frequency(1, 2, LAB), 2: Frequency(0, 5, LAB)}}, 1.5)
+    assert ax.lines[-1].get_xdata()[0] == 0.5  # half way between the two settings
+    assert list(ax.lines[0].get_ydata()) == [0.5, 0.0]
+    for beyond, at in ((0.5, -0.5), (2.5, 1.5), (2.0, 1.0)):
+        figure, ax = plot.axes()
+        plot_lab.threshold(ax, {"a": {1: Frequency(1, 2, LAB), 2: Frequency(0, 5, LAB)}}, beyond)
+        assert ax.lines[-1].get_xdata()[0] == at
+    figure, ax = plot.axes()
+    plot_lab.course(ax, [0, 1], [0, 100], {"ordinary": 50}, "t", low=0.5)
+    assert ax.get_yscale() == "log"
+    figure, ax = plot.axes()
+    plot_lab.frequencies(ax, [("x", Frequency(1, 4, LAB), "agreed"), ("y", Frequency(0, 4, LAB), "WRONG")])
+    assert [text.get_text() for text in ax.texts] == ["1/4", "0/4"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y"]
+    assert ax.get_xlabel().endswith("; lab, 16 nbd devices")  # the same for all: said once
+    figure, ax = plot.axes()
+    plot_lab.frequencies(ax, [("x", Frequency(1, 4, LAB), "agreed"), ("y", Frequency(0, 4, FEWER), "WRONG")])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x (lab, 16 nbd devices)", "y (lab, 2 nbd devices)"]
+    figure, ax = plot.axes()
+    plot_lab.survival(ax, {"a": ((0, 1, 2), (1, 0.5, 0.0), (1, 0.1, 0), (1, 0.9, 1))})
+    assert list(ax.lines[0].get_ydata()) == [1, 0.5, 0.0]
+    assert ax.lines[0].get_drawstyle() == "steps-post"
+    figure, ax = plot.axes()
+    plot_lab.waits(ax, [("a", "1"), ("b", "2"), ("c", "3")], ["x", "y", "z"])
+    assert len([text for text in ax.texts if text.get_text() in "xyz" and text.get_text()]) == 3
+
+
+def test_rerunning_says_why_it_cannot(tmp_path):
+    with pytest.raises(ValueError, match="live: lab: experiment: 'nonsense' is not one of"):
+        rerun(["nonsense"], tmp_path)

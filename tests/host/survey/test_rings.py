@@ -1,0 +1,90 @@
+"""Receive rings: one counting for the survey and for advice, by queue and by the size of a frame; and what shrinking them leaves."""
+
+import re
+
+import pytest
+
+from mmmodel.answers.advice import advise, ring_bytes, shrink_rings
+from mmmodel.host.survey import survey
+from mmmodel.linux import Host, Nic, Rings
+from mmmodel.linux.network import frame_bytes, receive_rings
+from mmmodel.model.catalogue import load_stack
+from tests.host.survey.trees import READ, nbd
+from tests.linux.conftest import write_tree
+
+MIB = 1 << 20
+QUEUES = {f"sys/class/net/eth0/queues/rx-{n}/present": "" for n in range(8)}
+DRAWING = {"sys/class/net/eth0/device/uevent": "DRIVER=i40e\n"}
+
+
+def nic(driver="i40e", mtu=1500, queues=1, rx=256):
+    return Nic("eth0", mtu, driver, queues, queues, None if rx is None else Rings(rx, rx))
+
+
+@pytest.mark.parametrize(
+    ("made", "size"),
+    [
+        (nic(), MIB),
+        (nic(queues=8, rx=1024), 32 * MIB),  # 8 queues × 1024 × 4 KiB
+        (nic(queues=0), MIB),  # no queue is listed: there is one
+        (nic(mtu=4074), MIB),  # 4074 + 22 fit a page
+        (nic(mtu=4075), 2 * MIB),
+        (nic(mtu=9000), 4 * MIB),  # 3 pages, rounded to 4
+        (nic(rx=None), None),
+        (nic(mtu=None), None),
+        (nic(rx=1 << 23), None),  # no ring has that many
+    ],
+)
+def test_what_a_ring_takes(made, size):
+    assert [ring.size for ring in receive_rings([made], 4096)] == [size]
+
+
+def test_larger_pages_hold_larger_frames():
+    assert [frame_bytes(9000, page) for page in (4096, 16384, 65536)] == [16384, 16384, 65536]
+
+
+def test_a_virtual_interface_has_no_ring():
+    assert list(receive_rings([nic(driver=None)], 4096)) == []
+
+
+def test_survey_and_advice_count_alike(tmp_path):
+    """256 descriptors × 8 queues × 4 KiB; of a driver with the atomic right nothing is drawn from the reserve."""
+    drawing = str(write_tree(tmp_path / "a", READ | nbd(16) | QUEUES | DRAWING))
+    assert survey(drawing, advice=False).rings[0].size == ring_bytes(Host.read(drawing)) == 8 * MIB
+    atomic = str(write_tree(tmp_path / "b", READ | nbd(16) | QUEUES))
+    assert survey(atomic, advice=False).rings[0].size == 8 * MIB
+    assert ring_bytes(Host.read(atomic)) == 0
+
+
+@pytest.mark.parametrize(("need", "reserve"), [(2 * MIB, 6 * MIB), (MIB, 9 * MIB - 1), (0, 5000)])
+def test_shrunk_rings_fit(tmp_path, need, reserve):
+    host = Host.read(write_tree(tmp_path / "a", READ | QUEUES | DRAWING))
+    found = shrink_rings(need, reserve, host)
+    if reserve - need < 8 * 4096:  # not one descriptor a queue
+        assert found == []
+        return
+    (advice,) = found
+    rx = int(re.fullmatch(r"ethtool -G eth0 rx ([0-9]+)", advice.lines[0])[1])
+    assert need + rx * 8 * 4096 <= reserve < need + (rx + 1) * 8 * 4096
+    assert advice.margin == reserve - need - rx * 8 * 4096
+    assert advice.undo == "ethtool -G eth0 rx 256"
+
+
+def test_rings_that_fit_or_cannot_be_helped_are_left(tmp_path):
+    host = Host.read(write_tree(tmp_path / "a", READ | QUEUES | DRAWING))
+    assert shrink_rings(MIB, 9 * MIB, host) == []
+    assert shrink_rings(9 * MIB, 9 * MIB, host) == []
+
+
+def test_the_survey_s_advice_shrinks_rings(tmp_path):
+    """16 requests and 8 MiB of rings fit a reserve of 13.7 MiB, 16 queues do not; the size of size counts the same rings."""
+    more = QUEUES | {f"sys/class/net/eth0/queues/rx-{n}/present": "" for n in range(16)}
+    root = str(write_tree(tmp_path / "a", READ | nbd(16) | more | DRAWING))
+    answer = survey(root)
+    judgement = answer.paths[0].judgements[0]
+    assert judgement.margin < 0
+    lines = [line for advice in judgement.advice for line in advice.lines]
+    rx = next(int(match[1]) for line in lines if (match := re.fullmatch(r"ethtool -G eth0 rx ([0-9]+)", line)))
+    assert judgement.safe + rx * 16 * 4096 <= answer.reserve < judgement.safe + (rx + 1) * 16 * 4096
+    asked = advise(load_stack("nbd-tcp"), 16, answer.reserve, answer.host, wait_free=False)
+    assert any(line.startswith("ethtool -G eth0 rx") for advice in asked for line in advice.lines)
