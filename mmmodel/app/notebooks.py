@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmmodel.installed import NOTEBOOKS, PACKAGE
 from mmmodel.model.stack import QuestionError
 
-SUITE = Path(__file__).resolve().parent.parent / "notebooks"
+SUITE = NOTEBOOKS
 RESULTS = "MMMODEL_RESULTS"  # environment variable: the folder into which a notebook saves its results
 REFUSAL = "TooDear"  # primer.budget's error, by the name that comes back from a kernel
 
@@ -175,7 +176,7 @@ def _progress(said: str) -> Iterator[dict[str, Any] | bool]:
 def kernel_path() -> str:
     """PYTHONPATH for a kernel: this very package first. A relative entry, such as `.`, would be another folder there."""
     given = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    return os.pathsep.join(dict.fromkeys([str(SUITE.parent), *given]))
+    return os.pathsep.join(dict.fromkeys([str(PACKAGE.parent), *given]))
 
 
 @contextlib.contextmanager

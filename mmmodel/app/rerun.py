@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from mmmodel.app import notebooks
+from mmmodel.installed import DATA, PACKAGE
 from mmmodel.model.stack import QuestionError
 
 RECORD = "rerun.json"
-PACKAGE = Path(__file__).resolve().parent
 THIS_MACHINE = "host"
 
 
@@ -134,13 +134,11 @@ def _digest(source: Path, pairs: Sequence[str], package: str) -> str:
 
 
 def _package_digest() -> str:
-    data = PACKAGE.parent / "data"
-    paths = [
-        path for root in (PACKAGE, data) for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts
-    ]
     every = hashlib.sha256()
-    for path in paths:
-        every.update(f"{path.relative_to(PACKAGE.parent)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for root in (PACKAGE, DATA):
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                every.update(f"{path.relative_to(root)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return every.hexdigest()
 
 

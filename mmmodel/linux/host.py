@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from mmmodel.installed import DATA
 from mmmodel.linux import watermarks
 from mmmodel.linux.block import BlockDevice, read_bdi, read_block
 from mmmodel.linux.btf import Btf, read_btf
@@ -31,7 +32,7 @@ from mmmodel.linux.thp import read_thp
 from mmmodel.linux.threads import Daemon, read_daemons
 from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo
 
-RECORDED = Path(__file__).resolve().parents[2] / "data" / "hosts"
+RECORDED = DATA / "hosts"
 SIZES = "struct-sizes"  # a recorded tree holds the sizes of these structures instead of megabytes of BTF
 STRUCTS = {  # structure: the module that has it, None: the kernel proper
     **dict.fromkeys(("bio", "bio_vec", "request", "sk_buff", "sk_buff_fclones", "skb_shared_info", "page", "folio"), None),

@@ -24,10 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from mmmodel.installed import DATA
 from mmmodel.model.stack import Stack, StackError, Text, stack_error
 from mmmodel.model.units import parse_bytes
 
-DATA = Path(__file__).resolve().parent.parent / "data"
 STACKS = DATA / "stacks"
 SCHEMES = DATA / "schemes"
 SIZES = DATA / "sizes.yaml"

@@ -32,9 +32,9 @@ def jit(function: Callable | None = None, **options: Any) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def sources() -> str:
-    """A digest of all files below this folder that import `jit`."""
+    """A digest of all files of the package that import `jit`."""
     found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         text = path.read_bytes()
         if b".compiled import jit" in text:
             found.update(text)

@@ -12,8 +12,8 @@ numba = pytest.importorskip("numba")
 
 from mmmodel.model import compiled  # noqa: E402
 
-INNER = "from toy.compiled import jit\n@jit\ndef inner(x):\n    return x + {}\n"
-OUTER = "from toy.compiled import jit\nfrom toy.inner import inner\n@jit\ndef outer(x):\n    return 10 * inner(x)\n"
+INNER = "from toy.model.compiled import jit\n@jit\ndef inner(x):\n    return x + {}\n"
+OUTER = "from toy.model.compiled import jit\nfrom toy.inner import inner\n@jit\ndef outer(x):\n    return 10 * inner(x)\n"
 
 
 def answer(folder: Path) -> tuple[int, int]:
@@ -27,9 +27,10 @@ def answer(folder: Path) -> tuple[int, int]:
 
 def test_a_change_of_another_file_is_seen(tmp_path):
     toy = tmp_path / "toy"
-    toy.mkdir()
-    (toy / "__init__.py").write_text("")
-    shutil.copy(compiled.__file__, toy)
+    (toy / "model").mkdir(parents=True)
+    for folder in (toy, toy / "model"):
+        (folder / "__init__.py").write_text("")
+    shutil.copy(compiled.__file__, toy / "model")
     (toy / "inner.py").write_text(INNER.format(1))
     (toy / "outer.py").write_text(OUTER)
     assert answer(tmp_path) == (20, 0)
@@ -40,7 +41,7 @@ def test_a_change_of_another_file_is_seen(tmp_path):
 
 def test_every_compiled_source_is_counted():
     """No module of the package goes to numba past `jit`."""
-    for path in Path(compiled.__file__).parent.rglob("*.py"):
+    for path in Path(compiled.__file__).parents[1].rglob("*.py"):
         if path.name != "compiled.py":
             text = path.read_text(encoding="utf-8")
             assert "njit" not in text, f"{path.name} compiles on its own"

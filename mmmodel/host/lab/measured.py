@@ -27,12 +27,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mmmodel.installed import DATA, PACKAGE
 from mmmodel.linux import Zone, memory_zones, parse_sysrq, right_floor, zone_marks
 from mmmodel.linux.sysrq import Report
 from mmmodel.model.catalogue import load_stack, read_yaml
 from mmmodel.model.stack import Stack
 
-RECORDED = Path(__file__).resolve().parent.parent / "data" / "lab"
+RECORDED = DATA / "lab"
 NBDS_MAX = "nbd/nbds_max"  # a module's option: how many nbd devices the guest makes
 NBD_DEVICES = {"prototype": 2}  # where a run does not say; nbd's own default is NBD_DEFAULT
 NBD_DEFAULT = 16
@@ -120,13 +121,10 @@ def recorded_runs() -> list[Run]:
 def rerun(names: Sequence[str], folder: str | Path = "out/lab") -> list[Run]:
     """Run experiments of the lab here and now, under qemu, and read all results of that folder. Raises ValueError.
 
-    The lab stands beside the package in the source tree (mmmodel/host/lab); it fetches what it needs through apt.
+    The lab fetches what it needs through apt.
     """
-    root = Path(__file__).resolve().parent.parent
-    if not (root / "tests" / "lab").is_dir():
-        raise ValueError("live: the kernel lab is not here; it comes with the source tree, in mmmodel/host/lab")
     command = [sys.executable, "-m", "mmmodel.host.lab", *names, "--out", str(Path(folder).resolve())]
-    made = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    made = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True)
     if made.returncode:
         raise ValueError(f"live: {made.stderr.strip() or 'the lab failed'}")
     return read_runs(Path(folder) / "results.jsonl")
