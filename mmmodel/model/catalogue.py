@@ -50,8 +50,11 @@ def load_stack(name: str | Path, kernel: str | None = None) -> Stack:
 
 
 def stack_names() -> list[str]:
-    """The names of the stacks in the catalogue, sorted."""
-    return sorted(path.stem for path in STACKS.glob("*.yaml"))
+    """The names of the stacks in the catalogue, sorted. Raises FileNotFoundError where there is none: the installation is damaged."""
+    names = sorted(path.stem for path in STACKS.glob("*.yaml"))
+    if not names:
+        raise FileNotFoundError(f"{STACKS}: holds no stack (*.yaml); the installation is damaged, install mmmodel again")
+    return names
 
 
 def stack_from(data: Any, kernel: str | None = None, source: str = "stack") -> Stack:

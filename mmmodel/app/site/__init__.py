@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib.metadata
 import io
 import json
 import os
@@ -145,9 +146,21 @@ def _cells_as_html(notebook: Any) -> str:
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its text or picture stands beside it
     notebook.metadata.pop("widgets", None)
     settings = {"exclude_input_prompt": True, "exclude_output_prompt": True, "exclude_anchor_links": True}
-    exporter = HTMLExporter(template_name="basic", config=Config({"HTMLExporter": settings}))
+    where = _templates()  # a template is looked for in one list, what it extends in the other
+    exporter = HTMLExporter(
+        template_name="basic",
+        extra_template_basedirs=where,
+        extra_template_paths=where,
+        config=Config({"HTMLExporter": settings}),
+    )
     exporter.register_preprocessor(CoalesceStreamsPreprocessor(), enabled=True)
     return exporter.from_notebook_node(notebook)[0]
+
+
+def _templates() -> list[str]:
+    """Where nbconvert's own templates were installed: not below this interpreter's prefix where environments are stacked."""
+    found = (file.locate() for file in importlib.metadata.files("nbconvert") or () if file.match("templates/basic/conf.json"))
+    return [str(Path(place).resolve().parents[1]) for place in found]
 
 
 def _mend(soup: BeautifulSoup, source: Path) -> dict[str, Path]:

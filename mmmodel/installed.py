@@ -1,0 +1,17 @@
+"""Where the data and the notebooks are: beside the package in a source tree, inside it in an installed wheel."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def folder(name: str) -> Path:
+    """The folder `data` or `notebooks` that came with this package. Raises FileNotFoundError where the installation lacks it."""
+    for place in (PACKAGE / name, PACKAGE.parent / name):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"{name}: neither inside {PACKAGE} nor beside it; install the wheel, or work in a source tree")
+
+
+DATA = folder("data")
+NOTEBOOKS = folder("notebooks")
