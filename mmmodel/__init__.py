@@ -5,7 +5,8 @@ that a command which only prints a table does not wait for a solver.
 """
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
+
+from mmmodel.installed import VERSION as __version__
 
 _PUBLIC = {
     "mmmodel.model.catalogue": ("load_stack", "stack_names"),
@@ -40,13 +41,16 @@ _PUBLIC = {
     "mmmodel.answers.sweep": ("run_study",),
     "mmmodel.answers.uncertainty": ("safe_reserve_over_box", "sobol_indices", "verdict_over_box"),
 }
-_MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation", "survey")
+_MODULES = {
+    "bounds": "mmmodel.bounds",
+    "compare": "mmmodel.answers.compare",
+    "exact": "mmmodel.exact",
+    "linux": "mmmodel.linux",
+    "plot": "mmmodel.answers.plot",
+    "simulation": "mmmodel.simulation",
+    "survey": "mmmodel.host.survey",
+}
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
-
-try:
-    __version__ = version("mmmodel")
-except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
-    __version__ = "0+unknown"
 
 __all__ = sorted([*_WHERE, *_MODULES])
 
@@ -55,7 +59,7 @@ def __getattr__(name: str) -> object:
     if name in _WHERE:
         value = getattr(importlib.import_module(_WHERE[name]), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"mmmodel.{name}")
+        value = importlib.import_module(_MODULES[name])
     else:
         raise AttributeError(f"module 'mmmodel' has no attribute {name!r}")
     globals()[name] = value

@@ -1,5 +1,6 @@
-"""Where the data and the notebooks are: beside the package in a source tree, inside it in an installed wheel."""
+"""What is installed: the version, and where data and notebooks are (beside the package in a source tree, inside it in a wheel)."""
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -15,3 +16,8 @@ def folder(name: str) -> Path:
 
 DATA = folder("data")
 NOTEBOOKS = folder("notebooks")
+
+try:
+    VERSION = version("mmmodel")
+except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
+    VERSION = "0+unknown"

@@ -1,7 +1,10 @@
-"""The floors of the house (design section 6): imports run downward only. Read from the source, not from what happens to load."""
+"""The rooms of the house: what each is, and that imports run downward only. Read from the source, not from what happens to load."""
 
 import ast
+import graphlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,132 +12,105 @@ import pytest
 import mmmodel as mm
 
 ROOT = Path(mm.__file__).parent
-# from the top floor down; what stands on one floor side by side is one entry
-FLOORS = [
-    {"__main__"},
-    {"cli", "primer"},
-    {"survey", "rerun", "site", "notebook_sweep"},
-    {"report", "notebooks"},
-    {"advice", "hang"},
-    {"sweep", "uncertainty"},
-    {"study"},
-    {"performance"},
-    {"sizing"},
-    {"exact", "bounds", "simulation"},
-    {"transitions"},
-    {"lint", "diagram", "footprints", "measured"},
-    {"catalogue"},
-    {"stack"},
-    {"units", "linux", "reserves", "compiled"},
-]
-APART = {"plot", "plot_lab", "compare"}  # take arrays and values; import no engine
-FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
-ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "sweep"}
-# the only import that runs upward: a stack named by a string is looked up when it is asked for
-EXCEPTIONS = {("stack", "catalogue"): ("stack.py", "as_stack")}
-SIDE_BY_SIDE = {("survey", "report")}  # a survey is made of reports
+FACE = "mmmodel"  # the package's own __init__ lists the public names and is no room
+# what each room may import, from the top of the house down
+ROOMS = {
+    "app": {"host", "answers", "exact", "simulation", "bounds", "model", "linux"},
+    "host": {"answers", "exact", "simulation", "bounds", "model", "linux"},
+    "answers": {"exact", "simulation", "bounds", "model", "linux"},
+    "exact": {"model", "linux"},
+    "simulation": {"model"},
+    "bounds": set(),
+    "model": {"linux"},
+    "linux": set(),
+}
+GROUND = {"installed"}  # where the data is: a fact of the installation, which every room may ask for
+DOORS = {"__main__": {"app"}}
 
 
-def part_of(module):
+def room_of(module):
     """`mmmodel.exact.reach` -> `exact`; the package itself -> `mmmodel`."""
     return [*module.split("."), FACE][1] if module != FACE else FACE
 
 
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join((FACE, *parts)).removesuffix(".__init__")
+
+
+def is_module(name):
+    path = ROOT.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
 def imports(path):
-    """(imported module, function it stands in or "") of every import of the package in a file."""
+    """The modules of the package that a file imports, at its top or inside a function, but for those that only a type checker reads."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = []
-
-    def visit(node, inside):
-        for child in ast.iter_child_nodes(node):
-            here = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else inside
-            if isinstance(child, ast.Import):
-                found.extend((alias.name, here) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                found.extend((name, here) for name in named(child, path))
-            visit(child, here)
-
-    visit(tree, "")
-    return [(name, here) for name, here in found if name == FACE or name.startswith(f"{FACE}.")]
-
-
-def named(node, path):
-    """`from mmmodel import exact` imports a part; `from mmmodel.model.units import parse_bytes` a name of one."""
-    module = node.module
-    if node.level:
-        package = (FACE, *path.relative_to(ROOT).parts)[: -node.level]
-        module = ".".join((*package, module) if module else package)
-    for alias in node.names:
-        whole = module == FACE and ((ROOT / f"{alias.name}.py").exists() or (ROOT / alias.name).is_dir())
-        yield f"{module}.{alias.name}" if whole else module
-
-
-def arcs():
-    """(part, imported part, file, function) over all modules of the package."""
-    found = []
-    for path in sorted(ROOT.rglob("*.py")):
-        if path == ROOT / "__init__.py":
+    typing = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing:
             continue
-        part = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        found += [(part, part_of(name), path.name, here) for name, here in imports(path) if part_of(name) != part]
-    return found
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == FACE)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import; write the whole name"
+            if node.module and node.module.split(".")[0] == FACE:
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    yield whole if is_module(whole) else node.module
 
 
-ARCS = arcs()
-
-
-def floor_of(part):
-    return next((n for n, floor in enumerate(FLOORS) if part in floor), None)
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+ARCS = sorted({(module_of(path), imported) for path in FILES for imported in imports(path)})
+BETWEEN = [(a, b) for a, b in ARCS if room_of(a) != room_of(b)]
 
 
 def test_arcs_are_found():
-    parts = {part for part, *_ in ARCS}
-    assert {"cli", "report", "sizing", "exact", "transitions", "catalogue", "stack"} <= parts
-    assert ("sizing", "exact") in {(a, b) for a, b, *_ in ARCS}
+    assert ("mmmodel.answers.sizing", "mmmodel.exact.islands") in ARCS
+    assert set(ROOMS) <= {room_of(a) for a, _ in ARCS} | {room_of(b) for _, b in ARCS}
 
 
-def test_every_module_has_a_floor():
-    parts = {p.relative_to(ROOT).parts[0].removesuffix(".py") for p in ROOT.rglob("*.py")} - {"__init__"}
-    assert not parts - APART - set().union(*FLOORS), "a new module needs its floor here and in the design"
+def test_every_module_stands_in_a_room():
+    there = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES}
+    assert there == {*ROOMS, *GROUND, *DOORS}
 
 
-@pytest.mark.parametrize(("part", "imported", "file", "function"), ARCS)
-def test_imports_run_downward(part, imported, file, function):
-    if (part, imported) in EXCEPTIONS:
-        assert (file, function) == EXCEPTIONS[part, imported]
-        return
-    assert imported != FACE, f"{file} imports the package's face; import the part itself"
-    if part in APART:
-        assert imported not in ENGINES, f"{file} stands apart and imports no engine"
-        return
-    if imported in APART:
-        return
-    here, there = floor_of(part), floor_of(imported)
-    assert here < there or (part, imported) in SIDE_BY_SIDE, f"{file} imports {imported}, which does not stand below {part}"
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is(room):
+    said = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
+    assert said, f"{room}: no docstring"
+    assert len(said.split("\n")[0].split()) >= 5
 
 
-def test_the_exception_is_used():
-    assert {(a, b) for a, b, *_ in ARCS if (a, b) in EXCEPTIONS} == set(EXCEPTIONS)
+@pytest.mark.parametrize(("module", "imported"), BETWEEN)
+def test_imports_run_downward(module, imported):
+    assert imported != FACE, f"{module} imports the package's face; import the module itself"
+    allowed = {**ROOMS, **DOORS}[room_of(module)] | GROUND
+    assert room_of(imported) in allowed, f"{module} imports {imported}, which does not stand below it"
 
 
-def test_ways_of_knowing_are_apart():
-    ways = {"exact", "bounds", "simulation"}
-    assert not [(a, b, file) for a, b, file, _ in ARCS if a in ways and b in ways]
+def test_no_circle():
+    """Among modules, late imports included: an import inside a function may save time, but hides no circle."""
+    needs = {}
+    for module, imported in ARCS:
+        if not module.startswith(f"{imported}.") and not imported.startswith(f"{module}."):
+            needs.setdefault(module, set()).add(imported)
+    assert len(list(graphlib.TopologicalSorter(needs).static_order())) > 100
 
 
-def test_simulation_can_contradict_the_relation():
-    assert not [file for a, b, file, _ in ARCS if a == "simulation" and b == "transitions"]
-
-
-def test_ground_floor_imports_no_model_code():
-    assert not [(file, b) for a, b, file, _ in ARCS if a in ("linux", "units")]
+def test_rooms_are_read_by_name_in_the_tests():
+    """`tests/` mirrors the rooms."""
+    tests = {path.name for path in (ROOT.parent / "tests").iterdir() if path.is_dir() and list(path.rglob("test_*.py"))}
+    assert set(ROOMS) == tests
 
 
 def test_importing_the_package_is_quick_to_read():
     """What is heavy is imported where it is used: the face loads neither numba, papermill nor matplotlib."""
-    import subprocess
-    import sys
-
     code = (
         "import sys, mmmodel; print(*[m for m in ('numba', 'papermill', 'matplotlib', 'pandas', 'IPython') if m in sys.modules])"
     )
@@ -159,8 +135,7 @@ def test_public_names_are_documented(name):
     assert not re.match(rf"{name}\(", doc), f"{name} has only the docstring that dataclasses make"
 
 
-def test_face_of_part_one():
-    """The names of design section 6 that are not about time."""
+def test_the_face_keeps_its_names():
     wanted = """load_stack Stack Request safe_reserve wait_free_reserve safe_depth wait_free_depth verdict unsafe_reserves
-    reachable_deadlock exact"""
+    reachable_deadlock throughput throughput_bounds knee best_depth time_to_deadlock time_to_unsafe simulate exact bounds"""
     assert not set(wanted.split()) - set(mm.__all__)

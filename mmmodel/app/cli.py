@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mmmodel import __version__
+from mmmodel.installed import VERSION
 
 OK, UNSAFE, BAD_INPUT = 0, 1, 2
 
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mmmodel", description="How large must the writeout path's reserve be, and how deep its queue?"
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
