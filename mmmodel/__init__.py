@@ -6,7 +6,7 @@ that a command which only prints a table does not wait for a solver.
 
 import importlib
 
-from mmmodel.installed import VERSION as __version__
+from mmmodel.installed import VERSION
 
 _PUBLIC = {
     "mmmodel.model.catalogue": ("load_stack", "stack_names"),
@@ -52,6 +52,7 @@ _MODULES = {
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
+__version__ = VERSION
 __all__ = sorted([*_WHERE, *_MODULES])
 
 
