@@ -13,7 +13,8 @@ from mmmodel.answers import compare, plot, sizing
 from mmmodel.answers.advice import Advice, advise
 from mmmodel.exact import islands
 from mmmodel.linux import Host, load_host
-from mmmodel.model.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack
 from mmmodel.model.units import format_bytes, parse_bytes, parse_count
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds

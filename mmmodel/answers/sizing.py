@@ -18,7 +18,8 @@ from mmmodel.bounds import reserve as closed
 from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
 from mmmodel.exact.stuck import Chains, StuckStates, contended
-from mmmodel.model.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, System
 from mmmodel.model.transitions import LEAVES, Move, Position, Relation
 from mmmodel.model.units import format_bytes
 

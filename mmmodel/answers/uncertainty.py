@@ -27,7 +27,8 @@ import numpy as np
 
 from mmmodel.answers import sizing
 from mmmodel.answers.study import ASKED, Study, StudyError, kind_of, set_numbers
-from mmmodel.model.stack import RESERVE, THROTTLE, Askable, Stack, System, as_stack
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import RESERVE, THROTTLE, Stack, System
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import parse_bytes, parse_count
 

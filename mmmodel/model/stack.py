@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -436,38 +435,13 @@ class Request:
 
     @cached_property
     def stack(self) -> Stack:
-        return _request_stack([(self, None)])
+        return request_stack([(self, None)])
 
     def __str__(self) -> str:
         return str(self.stack)
 
     def _repr_html_(self) -> str:
         return self.stack._repr_html_()
-
-
-Askable = Stack | Request | Sequence[tuple[Request, int]] | str | Path
-
-
-def as_stack(what: Askable) -> Stack:
-    """A stack from a Stack, a Request, a list of (Request, depth) or the name or path of a file."""
-    if isinstance(what, Stack):
-        return what
-    if isinstance(what, Request):
-        return what.stack
-    if isinstance(what, str | Path):
-        from mmmodel.model.catalogue import load_stack  # the catalogue stands above; only names need it
-
-        return load_stack(what)
-    if isinstance(what, dict):
-        try:
-            return Stack.model_validate(what)
-        except ValidationError as error:
-            raise stack_error("stack", error) from None
-    if isinstance(what, Iterable):
-        pairs = [pair if isinstance(pair, tuple) else (pair, None) for pair in what]
-        if pairs and all(isinstance(pair[0], Request) and len(pair) == 2 for pair in pairs):
-            return _request_stack(pairs)
-    raise QuestionError(f"stack: {what!r} is not a stack; give a Stack, a Request, a list of (Request, depth) or the name of one")
 
 
 @dataclass(frozen=True)
@@ -1030,7 +1004,8 @@ def _listed(what: str, values: Any, count: int | None) -> list[Any]:
     return values
 
 
-def _request_stack(pairs: Sequence[tuple[Request, int | None]]) -> Stack:
+def request_stack(pairs: Sequence[tuple[Request, int | None]]) -> Stack:
+    """Several bare requests, each with its depth, as one stack on one reserve. Raises StackError."""
     requests: dict[str, Any] = {}
     for n, (request, depth) in enumerate(pairs, 1):
         name = request.name if request.name not in requests else f"{request.name}-{n}"

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from mmmodel.model.stack import RESERVE, Askable, QuestionError
+from mmmodel.model.askable import Askable
+from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.model.units import parse_seconds, plural
 from mmmodel.simulation.events import check_grant, engine_for, kernel, program_for
 from mmmodel.simulation.program import Program, Source

@@ -355,7 +355,7 @@ def engine_for(program: Program, seed: np.random.SeedSequence, **settings):
 
 def program_for(stack, depth=None, reserve=None, source=None) -> Program:
     """What `simulate`, `trace` and `splitting` run. Raises StackError, QuestionError."""
-    from mmmodel.model.stack import as_stack
+    from mmmodel.model.askable import as_stack
     from mmmodel.simulation.program import as_sources, with_sources
 
     system = as_stack(stack).system(depth, reserve)

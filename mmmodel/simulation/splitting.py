@@ -33,7 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from mmmodel.model.stack import RESERVE, Askable, QuestionError
+from mmmodel.model.askable import Askable
+from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.simulation.estimates import Estimate, child, student
 from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
 from mmmodel.simulation.program import Program
@@ -141,7 +142,7 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
 
 
 def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
-    from mmmodel.model.stack import as_stack
+    from mmmodel.model.askable import as_stack
 
     if kernel() is None:
         raise RuntimeError("splitting needs numba; install it, or use simulate for what is not rare")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmmodel.model.stack import Askable
+from mmmodel.model.askable import Askable
 from mmmodel.model.units import parse_seconds
 from mmmodel.simulation.estimates import child
 from mmmodel.simulation.events import check_grant, engine_for, program_for

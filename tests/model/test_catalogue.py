@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmmodel.model.askable import as_stack
 from mmmodel.model.catalogue import DATA, STACKS, load_stack, read_yaml, rounded, size_table, stack_from, stack_names
-from mmmodel.model.stack import Fallback, QuestionError, Serve, Stack, StackError, as_stack
+from mmmodel.model.stack import Fallback, QuestionError, Serve, Stack, StackError
 
 NAMES = stack_names()
 

@@ -25,7 +25,8 @@ from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
-from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request, Stack, as_stack
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack
 
 POLICIES: tuple[Grant, ...] = get_args(Grant)
 CROWD = 8  # requests that never wait with the reserve that is taken where none is asked for

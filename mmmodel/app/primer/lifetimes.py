@@ -21,8 +21,9 @@ from mmmodel.app.primer.curves import one_class
 from mmmodel.exact.chain import Certified
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.stack_chain import StackChain, stack_chain
+from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
-from mmmodel.model.stack import Askable, QuestionError, Request
+from mmmodel.model.stack import QuestionError, Request
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
 HUMAN = ((1.0, "a second"), (3600.0, "an hour"), (86400.0, "a day"), (31557600.0, "a year"), (3155760000.0, "a century"))

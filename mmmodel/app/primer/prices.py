@@ -22,8 +22,9 @@ from mmmodel.answers.study import Study, make_study
 from mmmodel.app.primer import budget
 from mmmodel.app.primer.parameters import Known, Listed, Number, Read, Whole, some
 from mmmodel.exact.stack_chain import closed_networks
+from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.catalogue import load_stack, stack_names
-from mmmodel.model.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack
 from mmmodel.model.units import format_bytes, format_seconds
 
 KNEE_LOSS = 1e-4  # a stack without a depth of its own is taken at the depth that loses so little

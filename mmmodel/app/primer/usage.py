@@ -22,8 +22,9 @@ from mmmodel.app.primer.curves import one_class
 from mmmodel.bounds.occupancy import chernoff_reserve, hoeffding_reserve
 from mmmodel.exact.loss import trunk_reservation
 from mmmodel.exact.occupancy import Law, chernoff_tail, independent_law, reserve_law, saddlepoint_tail
+from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
-from mmmodel.model.stack import RESERVE, Askable, QuestionError
+from mmmodel.model.stack import RESERVE, QuestionError
 
 MOST = 290  # decades that a double holds
 
