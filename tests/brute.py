@@ -1,4 +1,4 @@
-"""A second opinion, written from design sections 2 and 3 alone: a stack's file as plain data, walked request by request.
+"""A second opinion, written from the definitions of `mmmodel.model.stack` alone: a stack's file as plain data, walked request by request.
 
 It shares no code with the package and makes other choices on purpose: waiting and in service are separate places, every
 request carries its own holdings, nothing is merged, and the deadlock is the definition word for word. It is slow and small.

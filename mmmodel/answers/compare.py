@@ -1,6 +1,6 @@
 """The evidence table: each quantity with what was expected, what came out, how it is known, and whether the two agree.
 
-The rungs, from the ground up (design section 5): derived (SymPy), proved (z3, for all sizes and depths), exhausted (every
+The rungs, from the ground up: derived (SymPy), proved (z3, for all sizes and depths), exhausted (every
 state), solved (exact numerics with an error bound), simulated (interval, replications, seed), measured (a real kernel).
 """
 

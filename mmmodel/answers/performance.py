@@ -1,6 +1,6 @@
 """How fast a stack is and how long it lives: throughput against depth and reserve, time to deadlock, the trade between them.
 
-    X(K, R)   completions per second at depth K and reserve R, saturated (design section 4.6); R left out: wait-free
+    X(K, R)   completions per second at depth K and reserve R, saturated (notebook 3); R left out: wait-free
     S_j       mean service time of step j; D = Σ S_j; c_i servers of station i, D_i the part of D that is served there
     M_r       ∫ of what a request holds of pool r while it is served: Σ_j H_j S_j
 

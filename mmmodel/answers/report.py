@@ -275,7 +275,7 @@ def cross_check(report: Report) -> compare.Table:
             table.add(f"{part.name}: unsafe with 1 TiB", False, plenty, "solved", "no reserve is enough")
             continue
         threshold = int(part.safe_reserve)
-        table.add(f"{part.name}: safe at R_safe", True, sizing.verdict(model, depth, threshold).safe, "solved", "z3, design 4.4")
+        table.add(f"{part.name}: safe at R_safe", True, sizing.verdict(model, depth, threshold).safe, "solved", "z3, stuck states")
         tight, last = True, None
         try:
             top = sizing.unsafe_reserves(model, depth, most=PIECES)
@@ -289,7 +289,7 @@ def cross_check(report: Report) -> compare.Table:
             if tight or not below.safe:
                 table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
         if last is not None:
-            table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, design 4.3")
+            table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, RES-19")
     if report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
         if report.reserve >= sizes.safe_reserve:
             table.add("verdict at the asked reserve", True, report.verdict.safe, "solved", "R >= R_safe")

@@ -47,7 +47,7 @@ def wait_free_reserve(stack: Askable, depth: int | None = None, pool: str = RESE
 
 
 def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
-    """The least capacity of `pool` from which on every capacity is safe; math.inf if none cures it (design section 4.1).
+    """The least capacity of `pool` from which on every capacity is safe; math.inf if none cures it (RES-2).
 
     Closed form where it is exact, else z3. With several pools that are given back early or have floors, or with fallbacks,
     stuck states to which no path is found count too: the answer is then sufficient, and may not be tight.
@@ -442,7 +442,7 @@ def _named(system: System, amounts) -> dict[str, float]:
 
 
 def _closed_form(relation: Relation, pool: int) -> int | None:
-    """The safe capacity of `pool` in closed form, where that is exact (design section 4.2): no other pool refuses anybody."""
+    """The safe capacity of `pool` in closed form, where that is exact (RES-8): no other pool refuses anybody."""
     if relation.refusals or relation.queues or not relation.monotone(pool):
         return None
     if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):

@@ -4,7 +4,7 @@
     one size       the number is not known, but is the same for every request: a stack with some numbers of the box
     sizes of its own   each request may have another size in the interval: more can happen, so safe here is safe there too
 
-Over a box, stuck states (design section 4.4) are integer arithmetic with the sizes as unknowns. Let M_i count how often the requests
+Over a box, stuck states are integer arithmetic with the sizes as unknowns. Let M_i count how often the requests
 of a stuck state have taken chunk i; they hold Σ c_i M_i. With sizes of their own the held sum is any whole number in
 [low_i M_i, high_i M_i] and the chunk that is waited for may be high_i: linear, and z3 decides it at any depth. With one size c_i M_i
 is a product of unknowns, for which z3 may give up; what it finds is then checked by the exact verdict at the sizes found.

@@ -1,4 +1,4 @@
-"""The reserves at which a deadlock can be reached: a union of closed intervals (design section 4.3).
+"""The reserves at which a deadlock can be reached: a union of closed intervals (RES-19).
 
 A stuck state whose requests hold U together, each waiting for at least t, is stuck at every reserve in [U, U + t - 1]. So
 the unsafe reserves are the union over the chunk sizes t of [U, U + t - 1], U over the sums of holdings of requests that

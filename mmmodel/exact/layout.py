@@ -1,4 +1,4 @@
-"""Where a request of a stack can stand when time counts, and how it goes on from there (design section 3).
+"""Where a request of a stack can stand when time counts, and how it goes on from there.
 
     slot     a place with a count: wanting a take, waiting to try again, queued at a station, in one phase of a service,
              served for ever

@@ -1,4 +1,4 @@
-"""A stack as a Markov chain (design section 3): throughput, occupancy, time to deadlock, time to the point of no return.
+"""A stack as a Markov chain: throughput, occupancy, time to deadlock, time to the point of no return.
 
 Closed and saturated: each class keeps its population; those that are not in flight wait for their first step. Requests take, then queue,
 are served, give back, and go on; what can be granted is granted at once, in random order, first come first served (`fifo`: of the

@@ -1,4 +1,4 @@
-"""What a stack does next, with rates: the events of design section 3, in plain Python and exact fractions.
+"""What a stack does next, with rates: the events of a stack, in plain Python and exact fractions.
 
     event    a phase of a service ends, or a request that was lost wants its take again; a freed server takes the next one at random
     arrival  where a request then goes: it wants its take, is served, queues, or leaves and is replaced by one that starts anew

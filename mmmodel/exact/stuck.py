@@ -1,4 +1,4 @@
-"""Stuck states as linear integer arithmetic, for z3 (design sections 4.2 to 4.4).
+"""Stuck states as linear integer arithmetic, for z3.
 
     stuck state   counts of waiting requests that fill the pools so far that every one of them is blocked
     group         waiting positions of one class that are blocked alike and whose holdings form an arithmetic progression:

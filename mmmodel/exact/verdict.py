@@ -1,4 +1,4 @@
-"""Whether some request can come to where it never finishes, decided exactly, with a path (design section 4.4).
+"""Whether some request can come to where it never finishes, decided exactly, with a path.
 
 safe       no stuck state fits (z3), or every state was searched
 unsafe     a deadlock, or a step that somebody never gets past although nobody else is about (it is served for ever, or takes more

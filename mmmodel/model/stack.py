@@ -1,4 +1,4 @@
-"""A stack: pools, request classes and their steps (design section 3), and the checks that a file must pass.
+"""A stack: pools, request classes and their steps, and the checks that a file must pass.
 
     Stack    what a file says: pools, request classes, steps; names and units as the file gives them
     System   a stack with the numbers of one question filled in: vectors over the pools, loops unrolled
@@ -229,7 +229,7 @@ class Take(Strict):
 
 
 class Step(Strict):
-    """Takes from pools all or nothing, is served, gives back. See the module's file format in design section 3."""
+    """Takes from pools all or nothing, is served, gives back. See the module's docstring."""
 
     name: str = ""
     take: Amounts = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The plain twin of the compiled event loop: design section 3 in one sitting, some hundred times slower.
+"""The plain twin of the compiled event loop: the semantics of `mmmodel.model.stack` in one sitting, some hundred times slower.
 
 It reads the System itself (not the layout) and walks request by request; from the same streams it must give the same events,
 one by one. Requests of one (class, path, holding) stand in one line, and lines are looked at in that order.

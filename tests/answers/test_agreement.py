@@ -1,6 +1,6 @@
 """Independent ways to the same verdict: the solver, the compiled search, its plain twin, closed forms, and a brute force of our own.
 
-The brute force (tests/brute.py) is written from the design's definitions and shares no code with the package.
+The brute force (tests/brute.py) is written from the definitions of `mmmodel.model.stack` and shares no code with the package.
 """
 
 import itertools
@@ -137,7 +137,7 @@ def test_sizes_of_many_plain_stacks():
 
 
 def check_knapsack(seed):
-    """Classes of different weight on one throttle: the closed form is a knapsack (design section 4.2)."""
+    """Classes of different weight on one throttle: the closed form is a knapsack (RES-8)."""
     data, classes, depth = throttled(seed)
     stack = Stack.model_validate(data)
     formula = closed.knapsack_safe_reserve([(chunks, None, weight, None) for chunks, weight in classes], depth)

@@ -29,7 +29,7 @@ def name_steps(stem, steps):
             name_steps(f"{step['name']}-refused", step["refused"]["steps"])
 
 
-# ---- one class: design section 4.1 and 4.3 -------------------------------------------------------------------------------
+# ---- one class: RES-1 to RES-3, RES-19 -------------------------------------------------------------------------------
 
 
 def test_anomaly_of_4_4_3():
@@ -66,7 +66,7 @@ def chain(chunks, depth):
     return plain({"reserve": None}, a={"depth": depth, "steps": [{"take": {"reserve": c}} for c in chunks]})
 
 
-# ---- NBD over TCP, 4 KiB writes: domain section 4.3 B ------------------------------------------------------------------------
+# ---- NBD over TCP, 4 KiB writes ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_holt():
                 assert Brute(data).unsafe() != expected
 
 
-# ---- one throttle, two weights: a knapsack (design section 4.2) -----------------------------------------------------------------
+# ---- one throttle, two weights: a knapsack (RES-8) -----------------------------------------------------------------
 
 
 def test_weights_make_a_knapsack():
@@ -195,7 +195,7 @@ def test_weights_make_a_knapsack():
     assert mm.safe_reserve(model, depth=7) == 1 + 2 * 7 + 9
 
 
-# ---- rights: design section 4.2 and 4.12 -----------------------------------------------------------------------------------------
+# ---- rights: RES-15 and RES-16 -----------------------------------------------------------------------------------------
 
 
 def acknowledged(depth, held, chunk, floor):
@@ -237,7 +237,7 @@ def test_floors_in_the_threshold_are_sufficient_and_not_always_tight():
 
 
 def virtio(memory, lock, fills=4):
-    """virtio_net under swap over a network (domain section 6.2): two writes of 4 hold memory until their acknowledgement.
+    """virtio_net under swap over a network (notebook 12): two writes of 4 hold memory until their acknowledgement.
 
     The refill of the receive ring takes above an atomic floor of 3; refused, its worker switches receive service off (`lock`)
     and waits for ordinary memory. The acknowledgement needs receive service. Without the lock the worker only waits.
@@ -292,7 +292,7 @@ def any_on_detour(brute):
     return False
 
 
-# ---- cycles without memory: Kundu and Akyildiz 1989 (design section 4.5) ---------------------------------------------------------
+# ---- cycles without memory: Kundu and Akyildiz 1989 (CYC-1) ---------------------------------------------------------
 
 
 def network(rng):

@@ -79,7 +79,7 @@ def test_json_of_a_safe_stack(capsys):
 
 
 def test_json_says_when_more_is_worse(capsys, tmp_path):
-    """K = 4, chunks 4, 4, 3: 23 is safe, 24 to 26 are not (design section 4.3)."""
+    """K = 4, chunks 4, 4, 3: 23 is safe, 24 to 26 are not (RES-19)."""
     stack = tmp_path / "anomaly.yaml"
     stack.write_text(
         "pools: {reserve: {}}\nrequests: {w: {depth: 4, steps: [{take: {reserve: 4}}, {take: {reserve: 4}}, {take: {reserve: 3}}]}}\n"

@@ -1,4 +1,4 @@
-"""What depth, reserve and grants do to throughput and to the time to deadlock: the study behind design.md §4.6 and §4.8.
+"""What depth, reserve and grants do to throughput and to the time to deadlock.
 
 Counts are of this generator and seed, measured here; what is claimed for every case is asserted for every case.
 """

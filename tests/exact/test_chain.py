@@ -1,4 +1,4 @@
-"""The chain solver against closed forms, exact rationals and the vectors of design.md §4.8."""
+"""The chain solver against closed forms, exact rationals and known vectors."""
 
 import math
 import pickle
@@ -52,7 +52,7 @@ def holds(answer, exact):
     return Fraction(answer.low) <= exact <= Fraction(answer.high)
 
 
-# --- stacks: design.md §4.8 and §4.6 ----------------------------------------------------------------------------------
+# --- stacks: known vectors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_throughput_vectors():
 
 
 def test_deeper_can_be_slower():
-    """chunks 5,1, rates 2,1, infinite servers, R=26: 1.9976 at depth 5 against 2.6667 at depth 4 (design.md §4.6)."""
+    """chunks 5,1, rates 2,1, infinite servers, R=26: 1.9976 at depth 5 against 2.6667 at depth 4."""
     found = {}
     for depth in (4, 5):
         stack = Stack([5, 1], [2, 1], [None, None], depth, 26)
@@ -99,7 +99,7 @@ def test_deeper_can_be_slower():
     assert found[5] == pytest.approx(1.9976, abs=5e-5)
 
 
-# --- birth and death: domain.md §3.4 ----------------------------------------------------------------------------------
+# --- birth and death ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n", "printed", "digits"), [(10, 13.2143, 5e-5), (20, 2.5899e5, 5.0)])

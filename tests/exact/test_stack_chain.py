@@ -1,4 +1,4 @@
-"""Times and throughputs of stacks: the vectors of the design, closed forms, small chains by hand, laws with stages."""
+"""Times and throughputs of stacks: known vectors, closed forms, small chains by hand, laws with stages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def close(answer, value):
     return answer.relative_error < 1e-9
 
 
-# ---- vectors of design.md §4.6 and §4.8 -----------------------------------------------------------------------------
+# ---- known vectors -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("reserve", "seconds"), [(24, Fraction(131, 51)), (30, Fraction(785297, 190944))])

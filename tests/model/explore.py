@@ -2,7 +2,7 @@
 
 A request is (class, steps that are left, what it holds, in service or not); a state is a multiset of requests. The search asks whether a
 state can be reached where a request that holds something waits, and nothing that is in flight can move: with admission closed the moves
-only run out, so this is the deadlock of design section 2. Memory served `never` does not come back.
+only run out, so this is the deadlock of `mmmodel.model.stack`. Memory served `never` does not come back.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def question(stack: Stack) -> dict[str, str]:
 
 
 def closed_form(stack: Stack, depths: dict[str, int]) -> int:
-    """max over t of t + sum of K_k max H_k(j) over the chunks of at least t (design section 4.2), in plain Python."""
+    """max over t of t + sum of K_k max H_k(j) over the chunks of at least t (RES-8), in plain Python."""
     chunks = {
         name: [step.take["reserve"] for step in cls.steps if step.take.get("reserve")] for name, cls in stack.requests.items()
     }

@@ -53,7 +53,7 @@ def test_unsafe_comes_before_the_deadlock():
 
 @pytest.mark.parametrize(("depth", "exact", "digits"), [(5, 1.9976, 5e-5), (4, 8 / 3, 0)])
 def test_deeper_can_be_slower(depth, exact, digits):
-    """design 4.6; 8/3 = K/ΣD where nobody waits, 1.9976 is given to the digits printed."""
+    """8/3 = K/ΣD where nobody waits, 1.9976 is given to the digits printed."""
     found = simulate(SLOW, depth, 26, seed=3, measure="throughput", replications=40).throughput
     assert found.low - digits <= exact <= found.high + digits
     assert found.half_width < 0.006

@@ -1,4 +1,4 @@
-"""How far each claim of the suite has climbed: every rung run again here, failures shown as failures (design section 5).
+"""How far each claim of the suite has climbed: every rung run again here, failures shown as failures.
 
 claim   something that the suite says: a registered bound, a verdict, a throughput, a time to deadlock, a law
 rung    a way by which it is known; a claim stands on a rung only if that way was run and agreed

@@ -9,7 +9,7 @@
     Counterpart   the recorded settings that stand for a scheme of the catalogue
     Floors        what the rights leave of the guest's free memory, and the cushion between two of them
 
-The rule that the predictions use (design section 4.12, domain section 6.2): a refused refill of the receive ring switches
+The rule that the predictions use (RES-16; notebooks 6 and 12): a refused refill of the receive ring switches
 receive service off and waits for ordinary memory. It is not refused while the draw of the others below the ordinary floor
 stays within the cushion, ordinary floor - ATOMIC floor.
 """
@@ -497,7 +497,7 @@ def draw(stack: Stack, name: str = "swap-write", page: int = 4096) -> int:
     """The most pages that the other requests of a class hold below the ordinary floor when one comes to its refill.
 
     All others between their first and their last privileged take: (depth - 1) · Σ of the takes with a right below the
-    ordinary one that are held together, largest partial sum (design section 4.12).
+    ordinary one that are held together, largest partial sum (RES-16).
     """
     held = most = 0
     for step in stack.requests[name].steps:

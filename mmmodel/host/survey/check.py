@@ -28,7 +28,7 @@ def cross_check(survey: Survey) -> compare.Table:
             if judgement.right != "memalloc" or math.isinf(judgement.safe):
                 continue
             name, least = f"{judgement.stack.name} on {judgement.device}", int(judgement.safe)
-            table.add(f"{name}: safe at R_safe", True, verdict_of(judgement.stack, least).safe, "solved", "z3, design 4.4")
+            table.add(f"{name}: safe at R_safe", True, verdict_of(judgement.stack, least).safe, "solved", "z3, stuck states")
             below = verdict_of(judgement.stack, least - 1)
             table.add(f"{name}: unsafe one byte below", False, below.safe, "solved", "path replayed" if below.path else "stuck state")
     return table

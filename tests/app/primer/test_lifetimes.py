@@ -1,4 +1,4 @@
-"""Time to deadlock against the reserve: the vectors of the design, a chain written apart, the law against its mean."""
+"""Time to deadlock against the reserve: known vectors, a chain written apart, the law against its mean."""
 
 import math
 

@@ -148,7 +148,7 @@ def test_what_is_shipped_can_be_read_and_is_small():
 
 
 @pytest.mark.parametrize(
-    ("label", "expected"),  # domain.md section 6.1 and 6.2
+    ("label", "expected"),
     [
         ("min-free=1519", Frequency(19, 20, PROTOTYPE)),
         ("min-free=2304", Frequency(4, 6, PROTOTYPE)),
@@ -192,7 +192,7 @@ def test_predictions_need_their_time(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kbytes", "ordinary", "atomic"),  # domain.md section 6.2, a guest with lowmem_reserve 125; the lab's has 126
+    ("kbytes", "ordinary", "atomic"),  # a guest with lowmem_reserve 125; the lab's has 126
     [(1519, 503, 269), (2048, 636, 318), (2304, 700, 341), (2560, 764, 366), (3072, 892, 414)],
 )
 def test_floors_of_the_recorded_guest(kbytes, ordinary, atomic):
