@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -175,6 +175,7 @@ class Verdict:
     system: System = field(repr=False)
     pool: str = RESERVE
     reason: Reason = ""
+    rung: exact_verdict.Rung = "solved"
 
     @property
     def cycle(self) -> tuple[str, ...]:
@@ -235,8 +236,14 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
         whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
         name = system.pools[scarce[0]]
         method = f"closed form: {whole}{name} is safe from {_amount(system, name, simple)} on"
-        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool, rung="proved")
     decision = exact_verdict.decide(system)
+    return replace(_of_decision(decision, relation, pool), rung=decision.rung)
+
+
+def _of_decision(decision: exact_verdict.Decision, relation: Relation, pool: str) -> Verdict:
+    """The decision with names in place of numbers."""
+    system = relation.system
     if decision.safe:
         return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
     if decision.moves is None:
@@ -257,13 +264,16 @@ def reachable_deadlock(
 
 
 def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[int, ...]]:
-    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made."""
+    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made.
+
+    The requests of a step are numbered one after another: a move of requests that are not is as many steps as it has such runs.
+    """
     state, path = relation.empty, []
     standing: dict[int, list[int]] = {}
     admitted = [0] * len(relation.first)
     names = {"take": "takes", "finish": "is served at", "refuse": "is refused", "enter": "enters"}
     for move in moves:
-        state = relation.apply(state, move)
+        before, state = state, relation.apply(state, move)
         position = relation.positions[move.position]
         if move.action == "enter" or move.position in relation.outside:
             who = list(range(admitted[position.cls] + 1, admitted[position.cls] + move.count + 1))
@@ -271,15 +281,29 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
         else:
             queue = standing.setdefault(move.position, [])
             # the ones that came last go on, so that a group that moves together keeps its numbers
-            who, standing[move.position] = queue[-move.count :], queue[: -move.count]
+            who, standing[move.position] = sorted(queue[-move.count :]), queue[: -move.count]
         holds = dict.fromkeys(relation.system.pools, 0)
         if move.to != LEAVES:
             standing.setdefault(move.to, []).extend(who)
             holds = _named(relation.system, relation.positions[move.to].holds)
         cls = relation.system.classes[position.cls].name
-        free = _named(relation.system, relation.free(state))
-        path.append(PathStep(cls, position.step, names[move.action], move.count, (who[0], who[-1]), holds, free))
+        done = 0
+        for first, last in _runs(who):
+            count = last - first + 1
+            done += count
+            between = tuple(b + (a - b) * done // move.count for a, b in zip(state, before))
+            free = _named(relation.system, relation.free(between))
+            path.append(PathStep(cls, position.step, names[move.action], count, (first, last), holds, free))
     return path, state
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers in an ascending list."""
+    first = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield numbers[first], numbers[at - 1]
+            first = at
 
 
 # ---- explaining -----------------------------------------------------------------------------------------------------
@@ -421,7 +445,7 @@ def _named(system: System, amounts) -> dict[str, float]:
 
 def _closed_form(relation: Relation, pool: int) -> int | None:
     """The safe capacity of `pool` in closed form, where that is exact (design section 4.2): no other pool refuses anybody."""
-    if relation.refusals or not relation.monotone(pool):
+    if relation.refusals or relation.queues or not relation.monotone(pool):
         return None
     if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):
         return None

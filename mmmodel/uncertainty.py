@@ -206,7 +206,9 @@ class _Box:
     def _system(self, numbers: dict[str, int]) -> System:
         # capacities may be too small for the amounts at some points; that is for the solver to see
         stack, depth, reserve = self.point({**numbers, **{a: b[1] for a, b in self.bounds.items() if a.endswith(".capacity")}})
-        return stack.system(depth=depth, reserve=None if self.sized else reserve, unlimited=self.sized)
+        system = stack.system(depth=depth, reserve=None if self.sized else reserve, unlimited=self.sized)
+        system.require_plain("a verdict over a box")
+        return system
 
 
 def _interval(address: str, kind: str, low: Any, high: Any) -> tuple[int, int]:

@@ -50,6 +50,38 @@ def instance(seed):
     return data, depth, reserve, frozenset(traits)
 
 
+def richer(seed):
+    """`instance(seed)` with some takes that can be satisfied in several ways, and some that give all back and begin anew."""
+    data, depth, reserve, traits = instance(seed)
+    rng = random.Random(f"richer {seed}")
+    traits = set(traits)
+    pools = [name for name in data["pools"] if name != "throttle"] + ["spare"]
+    data["pools"]["spare"] = {"capacity": rng.randint(1, 3)}
+    for cls in data["requests"].values():
+        gives = any(step.get("give") for step in _every(cls["steps"]))
+        for step in _every(cls["steps"]):
+            if not step.get("take") or step.get("repeat", 1) > 1:
+                continue
+            if not gives and rng.random() < 0.4:
+                ways = [{**step.pop("take"), **({"floor": step.pop("floor")} if "floor" in step else {})}]
+                for _ in range(rng.choice((1, 1, 2))):
+                    pool = rng.choice(pools)
+                    ways.append({pool: rng.randint(1, data["pools"][pool].get("capacity", reserve) if pool != "lock" else 1)})
+                step["take"] = ways
+                traits.add("either")
+            if step.get("refused", "wait") == "wait" and rng.random() < 0.15:
+                step["refused"] = {"restart": 0.1}
+                traits.add("restart")
+    return data, depth, reserve, frozenset(traits)
+
+
+def _every(steps):
+    for step in steps:
+        yield step
+        if isinstance(step.get("refused"), dict) and "steps" in step["refused"]:
+            yield from _every(step["refused"]["steps"])
+
+
 def plain(seed, served=False):
     """(data, chunks by class with depths): one reserve, nothing given back early, no floors: where closed forms are exact."""
     rng = random.Random(seed)

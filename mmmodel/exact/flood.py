@@ -20,8 +20,8 @@ LONGEST = 1000  # moves; a flood that is longer passes through a lock one by one
 
 def flood(relation: Relation) -> list[Move] | None:
     """Moves from empty to a deadlock, or None where neither order of the stages leads to one."""
-    stages = _stages(relation)
-    first = sorted(stages, key=stages.__getitem__)
+    stage = stages(relation)
+    first = sorted(stage, key=stage.__getitem__)
     endless = None in relation.population
     for admitted, order in product(ADMITTED if endless else ADMITTED[:1], (first, first[::-1])):
         moves, state = _flooded(relation, order, admitted)
@@ -57,7 +57,7 @@ def _most(relation: Relation, state: State, at: int, left: list[int]) -> Move | 
     if outside and at not in relation.outside:
         ways = [("enter", at)]
     elif position.waits:
-        ways = [("take", position.then)] + ([("refuse", position.refused)] if position.way_round else [])
+        ways = [("take", way.then) for way in position.ways] + ([("refuse", position.refused)] if position.way_round else [])
     else:
         ways = [] if position.never else [("finish", position.then)]
     for action, to in ways:
@@ -91,14 +91,15 @@ def _enters(relation: Relation, move: Move) -> bool:
     return move.action == "enter" or move.position in relation.outside
 
 
-def _stages(relation: Relation) -> dict[int, int]:
-    stages: dict[int, int] = {}
+def stages(relation: Relation) -> dict[int, int]:
+    """How many steps each position is away from its class's first, by the longest way."""
+    found: dict[int, int] = {}
     reached = [(at, 0) for at in relation.first if at != LEAVES]
     while reached:
         at, stage = reached.pop()
-        if at == LEAVES or stages.get(at, -1) >= stage:
+        if at == LEAVES or found.get(at, -1) >= stage:
             continue
-        stages[at] = stage
+        found[at] = stage
         position = relation.positions[at]
-        reached += [(position.then, stage + 1)] + ([(position.refused, stage + 1)] if position.way_round else [])
-    return stages
+        reached += [(to, stage + 1) for to in position.exits]
+    return found

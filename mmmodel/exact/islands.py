@@ -42,6 +42,7 @@ def unsafe_intervals(system: System, pool: str, most: int = MOST_INTERVALS) -> l
     where the map cannot be had exactly (several pools with early release or floors, refusals, consumption), TooManyPieces
     where z3 finds them one by one and there are more than `most`, or no end of them.
     """
+    system.require_plain("the map of unsafe reserves")
     relation = Relation(system)
     at = system.pool(pool)
     least = footprint(relation, at)

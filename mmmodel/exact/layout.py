@@ -69,6 +69,7 @@ class Layout:
     def __init__(self, system: System, grant: Grant = "random", stages: int = STAGES):
         if grant not in GRANTS:
             raise QuestionError(f"grant: {grant!r} is not a policy; write one of {', '.join(GRANTS)}")
+        system.require_plain("times and throughput")
         self.system, self.grant = system, grant
         self.relation = Relation(system, merged=False)
         self.positions = self.relation.positions

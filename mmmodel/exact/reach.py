@@ -23,6 +23,7 @@ from mmmodel.stack import QuestionError, System
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
 DEFAULT_LIMIT = 40_000_000  # states; about 60 bytes each at two words a state
+IN_LINES = 200_000  # states where requests stand in lines: these are not compiled
 UNLIMITED = 2**62
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 _ENTER, _TAKE, _FINISH, _REFUSE = 0, 1, 2, 3
@@ -59,16 +60,19 @@ class _Found:
     ways: dict[int, list[Move]]
 
 
-def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True) -> Search:
+def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, relation: Relation | None = None) -> Search:
     """A path from empty to where some request never finishes, if there is one.
 
-    Raises StateSpaceTooLarge beyond `limit` states, and QuestionError for a class whose requests nothing bounds.
+    `relation`: that of the system, where some of its exits were closed. Raises StateSpaceTooLarge beyond `limit` states, and
+    QuestionError for a class whose requests nothing bounds.
     """
-    relation = Relation(system)
+    relation = Relation(system) if relation is None else relation
     if not relation.positions:
         return Search(None, 1)
     if never_ends(relation, relation.empty):
         return Search([], 1)
+    if relation.queues:  # not compiled
+        compiled, limit = False, min(limit, IN_LINES)
     if compiled:
         try:
             import numba  # noqa: F401
@@ -106,6 +110,7 @@ def idle_positions(relation: Relation) -> frozenset[int]:
         and not any(position.holds)
         and at not in relation.outside
         and at not in relation.endless
+        and not relation.lines[at]
     )
 
 
@@ -228,22 +233,22 @@ class _Table:
         self.word = np.array([f[0] for f in fields], np.int64)
         self.shift = np.array([min(f[1], 63) for f in fields], np.uint64)
         self.mask = np.array([f[2] for f in fields], np.uint64)
-        rows: list[tuple[int, int, int]] = []  # (action, from, to)
+        rows: list[tuple[int, int, int, int]] = []  # (action, from, to, how many ways come before)
         for at, position in enumerate(relation.positions):
             if at == relation.first[position.cls] and at not in relation.outside:
-                rows.append((_ENTER, at, at))
+                rows.append((_ENTER, at, at, 0))
             if at in idle and at not in sources:
                 continue
             if position.waits:
-                rows.append((_TAKE, at, position.then))
+                rows += [(_TAKE, at, way.then, number) for number, way in enumerate(position.ways)]
                 if position.way_round:
-                    rows.append((_REFUSE, at, position.refused))
+                    rows.append((_REFUSE, at, position.refused, len(position.ways)))
             elif not position.never:
-                rows.append((_FINISH, at, position.then))
-        self.rows = np.array(rows, np.int64).reshape(-1, 3)
+                rows.append((_FINISH, at, position.then, 0))
+        self.rows = np.array(rows, np.int64).reshape(-1, 4)
         self.delta = np.zeros((len(rows), self.words), np.uint64)
         with np.errstate(over="ignore"):
-            for n, (action, source, target) in enumerate(rows):
+            for n, (action, source, target, _) in enumerate(rows):
                 if source not in self.uncounted and action != _ENTER:
                     self.delta[n, self.word[source]] -= np.uint64(1) << self.shift[source]
                 if target != LEAVES and target not in idle:
@@ -251,10 +256,14 @@ class _Table:
         pools = len(relation.capacity)
         positions = relation.positions
         self.holds = np.array([p.holds for p in positions], np.int64).reshape(count, pools)
-        self.take = np.array([p.take for p in positions], np.int64).reshape(count, pools)
+        # ways of position p: rows starts[p] to starts[p + 1] of `need`; a whim is never sure to fit, and is marked
+        ways = [way for p in positions for way in p.ways]
+        self.starts = np.cumsum([0, *(len(p.ways) for p in positions)])
         self.need = np.array(
-            [[t + f if t else -UNLIMITED for t, f in zip(p.take, p.floor)] for p in positions], np.int64
-        ).reshape(count, pools)
+            [[t + f if t else -UNLIMITED for t, f in zip(way.take, way.floor)] for way in ways], np.int64
+        ).reshape(len(ways), pools)
+        self.whim = np.array([way.whim for way in ways], np.bool_)
+        self.passive = np.array([p.cls in relation.passive for p in positions], np.bool_)
         self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
         self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
         self.cls = np.array([p.cls for p in positions], np.int64)
@@ -280,16 +289,19 @@ class _Table:
             self.rows,
             self.delta,
             self.holds,
+            self.starts,
             self.need,
+            self.whim,
             self.capacity,
             self.population,
             self.cls,
             self.kind,
+            self.passive,
             self.relation.refusals,
         )
 
     def move(self, label: int) -> Move:
-        action, source, target = (int(x) for x in self.rows[label])
+        action, source, target, _ = (int(x) for x in self.rows[label])
         return Move(_ACTIONS[action], source, target)
 
 

@@ -13,27 +13,32 @@ holds nothing (else it is a deadlock), and wants more than all that there is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from typing import Literal
 
 from mmmodel.exact import reach
+from mmmodel.exact.convoys import along, convoys
+from mmmodel.exact.entry import without_dead_exits
 from mmmodel.exact.flood import flood
+from mmmodel.exact.macro import macro_path
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
+Rung = Literal["proved", "exhausted", "solved"]  # closed form; every state; integer arithmetic or a path that was replayed
 CUTS = 200  # stuck states looked at before the whole space is searched instead
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock."""
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock; `rung`: how it is known."""
 
     safe: bool
     method: str
     certain: bool = True
     moves: list[Move] | None = None
     stuck: Stuck | None = None
+    rung: Rung = "solved"
 
 
 def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
@@ -42,13 +47,14 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     lost = alone_for_ever(relation)
     if lost is not None:
         return lost
+    relation, _ = without_dead_exits(relation)
     states = StuckStates(relation)
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
         if relation.endless:
-            return _whole(system, limit, None)
+            return _whole(system, relation, limit, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
-    if states.exact:
+    if states.exact and not relation.queues:
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
     return _search_for(system, relation, states, limit)
@@ -81,7 +87,7 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
     """All at once, step by step, where nothing is given back early; else in the order of the descents of the first loose pool."""
     order = sorted(stuck.counts, key=lambda at: len(states.chains[at]))
     if not states.loose:
-        return [move for at in order for move in _along(relation, states.chains[at], stuck.counts[at])]
+        return [move for at in order for move in along(relation, states.chains[at], stuck.counts[at])]
     pool = states.loose[0]
     parts, pieces = [], []
     for at in order:
@@ -107,7 +113,7 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
 def _most_together(relation: Relation, state: State, part: list[int], count: int) -> tuple[int, list[Move], State]:
     """All of `count` requests along `part` at once, or a half of them, a quarter …; raises ValueError if not even one can."""
     while True:
-        moves = _along(relation, part, count)
+        moves = along(relation, part, count)
         try:
             return count, moves, relation.replay(moves, state)
         except ValueError:
@@ -116,24 +122,20 @@ def _most_together(relation: Relation, state: State, part: list[int], count: int
             count = (count + 1) // 2
 
 
-def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
-    """The moves of `count` requests from the first position of `chain` to its last."""
-    moves = []
-    for here, there in pairwise(chain):
-        position = relation.positions[here]
-        if here == relation.first[position.cls] and here not in relation.outside:
-            moves.append(Move("enter", here, here, count))
-        action = "finish" if not position.waits else "take" if position.then == there else "refuse"
-        moves.append(Move(action, here, there, count))
-    return moves
-
-
 def _search_for(system: System, relation: Relation, states: StuckStates, limit: int) -> Decision:
     """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
     last: Stuck | None = None
+    if relation.queues:
+        found = _smallest(states)
+        moves = convoys(relation, states.chains, found) if found else None
+        if moves is not None:
+            return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=found)
     burst = flood(relation)
     if burst is not None:
         return Decision(False, "a burst of requests (greedy), its path replayed", moves=burst)
+    moves = macro_path(relation)
+    if moves is not None:
+        return Decision(False, "a path of macro steps (integer arithmetic), replayed", moves=moves)
     for _ in range(CUTS):
         found = _smallest(states)
         if found is None:
@@ -159,23 +161,23 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
         except reach.StateSpaceTooLarge:
             break
         if outcome.moves is not None:
-            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
+            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found, rung="exhausted")
         states.block_populations(populations)
-    return _whole(system, limit, last)
+    return _whole(system, relation, limit, last)
 
 
-def _whole(system: System, limit: int, stuck: Stuck | None) -> Decision:
+def _whole(system: System, relation: Relation, limit: int, stuck: Stuck | None) -> Decision:
     try:
-        outcome = reach.search(system, limit)
+        outcome = reach.search(system, limit, relation=relation)
     except reach.StateSpaceTooLarge as error:
         fewer = _fewer(system, limit)
         if fewer is not None:
-            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
+            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck, rung="exhausted")
         what = "a stuck state fits" if stuck else "a step that nobody could get past stands behind a refusal"
         return Decision(False, f"warning: {what}, but no path to it is known ({error})", certain=False, stuck=stuck)
     if outcome.moves is None:
-        return Decision(True, f"all {outcome.states:,} states searched")
-    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck)
+        return Decision(True, f"all {outcome.states:,} states searched", rung="exhausted")
+    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck, rung="exhausted")
 
 
 def _fewer(system: System, limit: int) -> list[Move] | None:

@@ -163,6 +163,9 @@ class Program:
     system: System
     sources: tuple[Open | None, ...]
 
+    def __post_init__(self) -> None:
+        self.system.require_plain("a simulation")
+
     @cached_property
     def places(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
         """(class, path, held) of each place, in order."""
