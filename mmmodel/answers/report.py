@@ -462,6 +462,7 @@ def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
     return {
         "safe": verdict.safe,
         "certain": verdict.certain,
+        "reason": verdict.reason,
         "method": verdict.method,
         "starts": verdict.starts,
         "cycle": list(verdict.cycle),

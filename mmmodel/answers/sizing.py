@@ -228,7 +228,10 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
     system = as_stack(stack).system(depth=depth, reserve=reserve, pool=pool)
     relation = Relation(system)
     scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
-    simple = _closed_form(relation, scarce[0]) if len(scarce) == 1 and not relation.endless else None
+    simple = None
+    if len(scarce) == 1 and not relation.endless:
+        # of every size of the pool, so without what this size lets in
+        simple = _closed_form(Relation(_with_capacity(system, scarce[0], None)), scarce[0])
     if simple is not None and system.capacity[scarce[0]] >= simple:
         ample = [name for at, name in enumerate(system.pools) if at not in scarce]
         whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""

@@ -265,7 +265,11 @@ def _way(way: Any) -> Any:
 
 
 class RequestClass(Strict):
-    """Requests that take the same steps. `depth`: the most of them in flight; `servers`: of stations shared by name."""
+    """Requests that take the same steps. `depth`: how many of them there are; `servers`: of stations shared by name.
+
+    Without a depth there are as many as a pool lets in that the first step takes from and that is held to the end on every way;
+    without such a pool any number.
+    """
 
     steps: list[Step] = Field(min_length=1)
     depth: Positive | None = None

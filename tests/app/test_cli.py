@@ -33,7 +33,7 @@ SHAPE = {
     "advice": list, "warnings": list,
 }  # fmt: skip
 SIZES = {"name", "footprint", "safe_reserve", "wait_free_reserve", "safe_depth", "wait_free_depth"}
-VERDICT = {"safe", "certain", "method", "starts", "cycle", "waiting", "path", "larger_unsafe"}
+VERDICT = {"safe", "certain", "reason", "method", "starts", "cycle", "waiting", "path", "larger_unsafe"}
 WAITING = {"cls", "step", "count", "holds", "wants", "pools"}
 ADVICE = {"goal", "file", "lines", "inequality", "margin", "undo", "caveat"}
 
@@ -128,12 +128,14 @@ def test_check_exit_codes(capsys, reserve, check, code):
 
 
 def test_check_fails_where_nothing_can_start(capsys, tmp_path):
-    """A reserve below the first take has no deadlock, and no writeout either."""
+    """A reserve below the first take has no deadlock, and no writeout either: that is not safe."""
     stack = tmp_path / "one.yaml"
     stack.write_text("pools: {reserve: {}}\nrequests: {w: {depth: 2, steps: [{take: {reserve: 4}}]}}\n")
     code, data = answer(capsys, "size", str(stack), "--reserve", "3", "--check")
     assert code == cli.UNSAFE
     assert not data["verdict"]["safe"]
+    assert data["verdict"]["certain"]
+    assert data["verdict"]["reason"] == "never fits"
     assert not data["verdict"]["starts"]
 
 

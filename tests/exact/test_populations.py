@@ -16,6 +16,8 @@ from mmmodel.answers import sizing
 from mmmodel.exact import reach
 from mmmodel.model.stack import QuestionError, Stack
 from mmmodel.model.transitions import Relation
+from mmmodel.answers import sizing
+from mmmodel.exact import reach, stack_chain
 from mmmodel.simulation.events import EndlessError
 from tests.brute import Brute
 from tests.exact.random_systems import Wild, wild_data
@@ -346,6 +348,97 @@ def test_many_random_stacks_with_and_without_a_bound(start):
     print(f"\nseeds {10**6 + start}..: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     assert counts["skipped"] < 100
     assert all(counts[kind] >= 10 for kind in KINDS), counts
+
+
+def check_sizes(seed):
+    """The three reserves, the map and the closed form against the brute force, reserve by reserve."""
+    data, depth, asked, _ = gated(seed)
+    if "throttle" in data["pools"] and not all("depth" in cls for cls in data["requests"].values()):
+        return Counter(unbounded=1)
+    stack = Stack.model_validate(data)
+    least, (safe, free) = mm.footprint(stack), (f(stack, depth) for f in (mm.safe_reserve, mm.wait_free_reserve))
+    assert least <= safe
+    assert free == 0 or free >= min(safe, least)
+    brute = {r: Brute(data, r, depth).unsafe(STATES) for r in range(least, least + 7)}
+    if None in brute.values():
+        return Counter(skipped=1)
+    unsafe = [r for r, is_unsafe in brute.items() if is_unsafe]
+    assert all(r < safe for r in unsafe), f"unsafe at {unsafe}, said to be safe from {safe}"
+    seen = Counter(inf=1) if safe == math.inf else Counter(finite=1)
+    if mm.verdict(stack, depth, asked).method.startswith("closed form"):
+        assert asked >= safe, "a closed form says from where on all is safe"
+        seen["closed form"] += 1
+    found = answer(lambda: mm.unsafe_reserves(stack, depth))
+    if not isinstance(found, type):
+        assert [r for low, high in found for r in range(low, min(least + 7, high + 1))] == unsafe
+        seen["map"] += 1
+    if least <= free <= 20:
+        assert not waits_for_reserve(Brute(data, free, depth)), f"wait-free from {free}"
+        seen["wait-free"] += 1
+    return seen
+
+
+def waits_for_reserve(brute, limit=STATES):
+    """Whether in some reachable state a request, in flight or outside, wants more of the reserve than is free."""
+    at, seen, order = brute.pools.index("reserve"), {()}, [()]
+    for state in order[:limit]:
+        free, inside = brute.free(state)[at], Counter(brute.places[place].cls for place, _ in state)
+        open_ = brute.together is None or len(state) < brute.together
+        outside = [first for cls, first in brute.first.items() if open_ and inside[cls] < (brute.most[cls] or math.inf)]
+        for place in [brute.places[n] for n in [n for n, _ in state] + outside]:
+            if not place.served and place.take[at] and free - place.take[at] < place.floor[at]:
+                return True
+        for after in brute.after(state):
+            if after not in seen:
+                seen.add(after)
+                order.append(after)
+    return False
+
+
+def test_sizes_of_random_stacks():
+    counts = Counter()
+    for seed in range(300):
+        try:
+            counts += check_sizes(seed)
+        except AssertionError as error:
+            raise AssertionError(f"gated({seed}): {error}") from error
+    assert min(counts[kind] for kind in ("map", "finite", "wait-free", "closed form")) >= 3, counts
+
+
+@pytest.mark.verify
+def test_sizes_of_many_random_stacks():
+    counts = Counter()
+    for seed in range(2 * 10**6, 2 * 10**6 + 5_000):
+        try:
+            counts += check_sizes(seed)
+        except AssertionError as error:
+            raise AssertionError(f"gated({seed}): {error}") from error
+    print(f"\n{dict(counts)}")
+
+
+def test_the_closed_form_speaks_of_every_larger_reserve():
+    """Chunks 4 and 1, ten requests: 13 is safe, since only three get in there, and 16 is not."""
+    request = mm.Request(chunks=[4, 1])
+    assert mm.verdict(request, 10, 13).safe
+    assert not mm.verdict(request, 10, 13).method.startswith("closed form")
+    assert mm.verdict(request, 10, 13).larger_unsafe == (16, 16)
+    assert mm.verdict(request, 10, 41).method.startswith("closed form")
+
+
+def test_who_waits_before_a_gate_has_no_part_in_the_throughput():
+    """Product form with as many as the gate lets in is what the chain of all that are about says."""
+    for seed in range(40):
+        rng = random.Random(seed)
+        floor, first, second = rng.choice((0, 1)), {"mean": 1, "servers": rng.choice((1, 2))}, {"mean": rng.choice((0.5, 2))}
+        steps = [
+            {"take": {"gate": 1}, "floor": {"gate": floor}, "serve": first},
+            {"take": {"m": 1}, "serve": second},
+        ]
+        pools = {"gate": rng.randint(1, 3) + floor, "m": 50}
+        made = Stack.model_validate({"pools": pools, "requests": {"w": {"depth": rng.randint(1, 4), "steps": steps}}}).system()
+        (network,) = stack_chain.closed_networks(made)
+        assert network.population == min(made.in_flight[0], made.present[0])
+        assert stack_chain.throughput(made, exact=True) == stack_chain.stack_chain(made, exact=True).throughput()
 
 
 # ---- a name is only a name ----------------------------------------------------------------------------------------------
