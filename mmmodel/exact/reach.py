@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmmodel.exact import budget
 from mmmodel.stack import System
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
@@ -46,8 +47,9 @@ class Search:
 def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True) -> Search:
     """A shortest path from empty to a deadlock (or to a request that is served for ever), if there is one.
 
-    Raises StateSpaceTooLarge beyond `limit` states, and ValueError for a class whose requests nothing bounds.
+    Raises StateSpaceTooLarge beyond `limit` states, ValueError for a class whose requests nothing bounds, budget.OutOfTime.
     """
+    allowed = budget.states(limit)
     relation = Relation(system)
     if not relation.positions:
         return Search(None, 1)
@@ -56,7 +58,12 @@ def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True) ->
             import numba  # noqa: F401
         except ImportError:  # pragma: no cover
             compiled = False
-    return _compiled(relation, limit) if compiled else _plain(relation, limit)
+    try:
+        return _compiled(relation, allowed) if compiled else _plain(relation, allowed)
+    except StateSpaceTooLarge:
+        if allowed < limit:
+            raise budget.OutOfTime("a search would have taken longer") from None
+        raise
 
 
 def bounds(relation: Relation) -> list[int]:
