@@ -64,6 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = _command(commands, "lint", _lint, "look over a stack: throttles, rights, units and orders that are wrong or dear")
     sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
+    sub.add_argument("--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); the stack\'s own, or left open')
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "survey", _survey, "survey a host: its writeout paths, verdicts, margins, settings to paste")
@@ -235,8 +237,12 @@ def _lint(arguments: argparse.Namespace) -> int:
     from mmmodel.answers.lint import lint
     from mmmodel.model.catalogue import load_stack
 
-    findings = lint(load_stack(arguments.stack))
-    _print(arguments, lambda: [vars(finding) for finding in findings], "\n".join(map(str, findings)) or "no findings")
+    stack = load_stack(arguments.stack)
+    findings = lint(stack, arguments.depth, reserve=arguments.reserve)
+    reserve = stack.pools.get("reserve")
+    left_open = reserve is not None and reserve.capacity is None and arguments.reserve is None
+    nothing = "no findings" + ("; the reserve was left open: size tells how large it must be" if left_open else "")
+    _print(arguments, lambda: [vars(finding) for finding in findings], "\n".join(map(str, findings)) or nothing)
     return OK
 
 

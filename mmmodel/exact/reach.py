@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmmodel.exact import budget
 from mmmodel.model.stack import QuestionError, System
 from mmmodel.model.transitions import LEAVES, Move, Relation, State
 
@@ -63,8 +64,8 @@ class _Found:
 def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, relation: Relation | None = None) -> Search:
     """A path from empty to where some request never finishes, if there is one.
 
-    `relation`: that of the system, where some of its exits were closed. Raises StateSpaceTooLarge beyond `limit` states, and
-    QuestionError for a class whose requests nothing bounds.
+    `relation`: that of the system, where some of its exits were closed. Raises StateSpaceTooLarge beyond `limit` states,
+    QuestionError for a class whose requests nothing bounds, and budget.OutOfTime.
     """
     relation = Relation(system) if relation is None else relation
     if not relation.positions:
@@ -78,10 +79,16 @@ def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, re
             import numba  # noqa: F401
         except ImportError:  # pragma: no cover
             compiled = False
+    allowed = budget.states(limit)
     one_pass = _compiled if compiled else _plain
     idle, sources = idle_positions(relation), {}
     while True:
-        found = one_pass(relation, limit, idle, frozenset(sources))
+        try:
+            found = one_pass(relation, allowed, idle, frozenset(sources))
+        except StateSpaceTooLarge:
+            if allowed < limit:
+                raise budget.OutOfTime("a search would have taken longer") from None
+            raise
         if found.moves is not None:
             return Search(_real(sources, found.moves), found.states)
         new = {at: way for at, way in found.ways.items() if at not in sources}

@@ -1,14 +1,22 @@
-"""Each rule of the linter on a stack that breaks it and on one that differs only in the cure; then the catalogue's findings."""
+"""Each rule of the linter on a stack that breaks it and on one that differs only in the cure; then the linter against the verdict, on
+stacks of every kind of disagreement and on random ones, with the brute force as the judge; then the catalogue's findings.
+"""
 
 from __future__ import annotations
 
+import random
+import sys
+import time
 from typing import Any
 
 import pytest
 
-from mmmodel.answers.lint import RULES, Finding, lint
+import mmmodel as mm
+from mmmodel.answers.lint import RULES, SECONDS, Decided, Finding, lint
 from mmmodel.model.catalogue import load_scheme, load_stack, scheme_names, stack_names
-from mmmodel.model.stack import Stack
+from mmmodel.model.stack import QuestionError, Stack
+from tests.brute import Brute
+from tests.instances import instance
 
 
 def stack(pools: dict[str, Any], **requests: Any) -> Stack:
@@ -19,12 +27,26 @@ def take(amount: int, **more: Any) -> dict[str, Any]:
     return {"take": {"reserve": amount}, **more}
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decided does not depend on how busy the machine is."""
+    monkeypatch.setattr(sys.modules[lint.__module__], "SECONDS", 60.0)
+
+
 THROTTLE = {"throttle": {"unit": "bio", "capacity": 8}}
 ADMIT = {"name": "admit", "take": {"throttle": 1}}
+LOCK = {"name": "lock", "take": {"lock": 1}}
 FLOOR = {"reserve": 100}
 
 # rule, a stack that breaks it, the place, part of the message, the same cured
 CASES = [
+    (
+        "deadlock",
+        stack({"a": 3}, w={"depth": 2, "steps": [{"name": "one", "take": {"a": 2}}, {"name": "two", "take": {"a": 2}}]}),
+        "requests.w.steps[1]",
+        "a deadlock can be reached with whatever reserve: 1 × w holds 2 units of a and waits for 2 units of a",
+        stack({"a": 4}, w={"depth": 1, "steps": [{"name": "one", "take": {"a": 2}}, {"name": "two", "take": {"a": 2}}]}),
+    ),
     (
         "throttle-unit",
         stack(THROTTLE, small=[ADMIT, take(1000)], large=[ADMIT, take(2000)]),
@@ -36,7 +58,7 @@ CASES = [
         "throttle-place",
         stack(THROTTLE, w=[take(100, name="bio"), ADMIT, take(50)]),
         "requests.w.steps[1]",
-        "the throttle is taken after bio, which hold 100 B that it does not bound",
+        "the throttle is taken after bio, so that it does not bound the 100 B held there; take it first",
         stack(THROTTLE, w=[ADMIT, take(100, name="bio"), take(50)]),
     ),
     (
@@ -120,21 +142,32 @@ CASES = [
         "unit-by-unit",
         stack({"pages": {"unit": "page", "capacity": 14}, "throttle": 2}, w=[ADMIT, {"take": {"pages": 1}, "repeat": 8}]),
         "requests.w.steps[1]",
-        "(pages would need 15, it has 14)",
+        "(pages would need 15 pages, it has 14 pages)",
         stack({"pages": {"unit": "page", "capacity": 15}, "throttle": 2}, w=[ADMIT, {"take": {"pages": 1}, "repeat": 8}]),
     ),
     (
         "lock-across-allocation",
-        stack({"lock": 1}, w=[{"take": {"lock": 1}}, take(10, right="ordinary")]),
-        "requests.w.steps[1]",
+        stack({"lock": 1, "throttle": 8}, v=[ADMIT, take(10), LOCK], w=[ADMIT, LOCK, take(10, right="ordinary")]),
+        "requests.w.steps[2]",
+        "waits for ordinary memory while it holds lock, which there is one of; allocate before, or without waiting",
+        stack({"lock": 1, "throttle": 8}, v=[ADMIT, take(10), LOCK], w=[ADMIT, take(10, right="ordinary"), LOCK]),
+    ),
+    (
+        "lock-across-allocation",
+        stack(
+            {"lock": 1, "throttle": 8},
+            v=[ADMIT, take(10), LOCK],
+            w=[ADMIT, LOCK, take(10, right="ordinary", refused={"lose": 1})],  # what is lost is held all the same
+        ),
+        "requests.w.steps[2]",
         "waits for ordinary memory while it holds lock",
-        stack({"lock": 1}, w=[{"take": {"lock": 1}}, take(10, right="ordinary", refused={"lose": 1})]),
+        stack({"lock": 1, "throttle": 8}, v=[ADMIT, LOCK], w=[ADMIT, LOCK, take(10, right="ordinary", refused={"lose": 1})]),
     ),
     (
         "chunk-order",
         stack({"throttle": 8}, w=[ADMIT, take(30, name="big"), take(10, name="small")]),
         "requests.w",
-        "big (30 B) is larger than the last chunk, small (10 B); taken last it would need 140 B less at depth 8",
+        "big (30 B) is larger than the last chunk, small (10 B); taken last, w alone would need 140 B less at depth 8",
         stack({"throttle": 8}, w=[ADMIT, take(10), take(30)]),
     ),
     (
@@ -151,7 +184,7 @@ CASES = [
         "consumes",
         stack({}, w=[take(10, serve="never")]),
         "requests.w.steps[0]",
-        "takes 10 B that nobody is bound to give back",
+        "keeps 10 B of reserve that nobody is bound to give back",
         stack({}, w=[take(10, serve=1)]),
     ),
 ]
@@ -194,8 +227,236 @@ def test_nothing_is_found_in_a_stack_in_order():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="rules: 'no-such' is no rule; there are throttle-unit"):
+    with pytest.raises(ValueError, match="rules: there is no rule 'no-such'; the rules are deadlock, throttle-unit"):
         lint(load_stack("zram"), rules=["no-such"])
+
+
+# ---- the linter and the verdict ---------------------------------------------------------------------------------------
+
+
+def found(stack: Stack, rule: str = "", **asked: Any) -> list[Finding]:
+    return [finding for finding in lint(stack, **asked) if rule in ("", finding.rule)]
+
+
+def errors(stack: Stack, **asked: Any) -> set[str]:
+    return {finding.rule for finding in lint(stack, **asked) if finding.severity == "error"}
+
+
+T, M = {"take": {"t": 1}}, {"take": {"m": 1}}
+LOST = {"refused": {"lose": 1}}
+
+
+def test_what_is_lost_is_held_all_the_same():
+    """Two requests take t; m, or are sent again; give t back; t: one holds t and tries m again for ever, the other holds m."""
+    for how in ({}, LOST):
+        wrong = stack({"t": 1, "m": 1}, w={"depth": 2, "steps": [T, M | how, {"give": {"t": 1}, "serve": 1}, T]})
+        assert not mm.verdict(wrong, reserve=10).safe
+        assert {"deadlock", "pool-order"} <= errors(wrong)
+    assert "unit-by-unit" in errors(stack({"m": 3}, w={"depth": 2, "steps": [{"take": {"m": 2}}, {"take": {"m": 2}} | LOST]}))
+
+
+def test_a_way_round_is_no_deadlock():
+    """Units taken one by one, pools in two orders and a consumed service, each behind a way round that spares it: all are safe."""
+    rescuer = {"steps": [{"name": "rescuer", "take": {"r": 1}}]}
+    units = stack({"p": 2, "r": 1}, w={"depth": 2, "steps": [{"take": {"p": 1}}, {"take": {"p": 1}, "refused": rescuer}]})
+    assert mm.verdict(units, reserve=10).safe
+    ordered = stack(
+        {"t": 1, "m": 1, "g": 1}, w={"depth": 2, "steps": [{"take": {"g": 1}}, T, M, {"give": {"t": 1}, "serve": 1}, T]}
+    )
+    assert mm.verdict(ordered, reserve=10).safe
+    never = {"steps": [{"name": "lost", "take": {"p": 1}, "serve": "never"}]}
+    consumed = stack({"p": 4}, w={"depth": 2, "steps": [{"take": {"p": 2}, "refused": never}]})
+    assert mm.verdict(consumed, reserve=10).safe
+    assert found(units) == found(ordered) == found(consumed) == []
+
+
+def test_an_error_takes_part_in_the_deadlock():
+    """Of two suspicions only the one that the deadlock goes through is an error, whatever the other may look like."""
+    a = {"take": {"a": 2}}
+    order = {"v": [{"take": {"b": 1}}, {"take": {"c": 1}}], "w": [{"take": {"c": 1}}, {"take": {"b": 1}}]}
+    pools = {"a": 3, "b": 3, "c": 3}
+    wrong = stack(pools, x={"depth": 2, "steps": [a, a]}, **{name: {"depth": 1, "steps": steps} for name, steps in order.items()})
+    assert errors(wrong) == {"deadlock", "unit-by-unit"}
+    (other,) = found(wrong, "pool-order")
+    assert (other.severity, other.decided) == ("warning", Decided.ELSEWHERE)
+    both = stack(pools, x={"depth": 2, "steps": [a, a]}, **{name: {"depth": 3, "steps": steps} for name, steps in order.items()})
+    assert errors(both) == {"deadlock", "unit-by-unit", "pool-order"}
+
+
+def test_a_deadlock_that_no_rule_suspects_is_found():
+    """Two fallback paths that take each other's pool: no rule knows fallbacks, and the verdict does."""
+    both = {"steps": [{"name": "both", "take": {"b": 2}}]}
+    wrong = stack(
+        {"a": 2, "b": 3}, w={"depth": 3, "steps": [{"take": {"b": 1}}, {"take": {"a": 2}, "refused": both}, {"take": {"b": 1}}]}
+    )
+    assert errors(wrong, rules=["deadlock"]) == {"deadlock"}
+    assert not mm.verdict(wrong, reserve=10).safe
+
+
+def test_an_open_reserve_is_sized_and_a_given_one_is_judged():
+    inverted = next(case[1] for case in CASES if case[0] == "inverted-rights")
+    (asked,) = found(inverted, "inverted-rights")
+    assert (asked.severity, asked.decided, asked.needed) == ("warning", Decided.SAFE, 185)
+    assert asked.message.endswith("; a reserve of 185 B is enough at depth 8")
+    (small,) = found(inverted, "inverted-rights", reserve=184)
+    assert (small.severity, small.decided, small.needed) == ("error", Decided.DEADLOCK, 185)
+    assert small.message.endswith("(reserve would need 185 B, it has 184 B)")
+    (large,) = found(inverted, "inverted-rights", reserve=185)
+    assert (large.severity, large.decided) == ("warning", Decided.SAFE)
+    assert large.message.endswith("; no deadlock comes of it at depth 8 with 185 B of reserve")
+    assert mm.safe_reserve(inverted) == 185
+
+
+def test_requests_that_nothing_bounds():
+    """However large the reserve is, enough of them exhaust it; with a depth they do not."""
+    free = stack({}, w=[take(10), take(5)])
+    (wrong,) = found(free)
+    assert (wrong.rule, wrong.severity) == ("deadlock", "error")
+    assert "with whatever reserve, since nothing bounds the requests of w" in wrong.message
+    assert found(free, "deadlock", depth=4) == []
+    assert found(stack({}, w=[take(10), take(15)]), "deadlock")
+    assert found(stack({}, w=[take(10)])) == []
+    below = stack({"throttle": 8}, w=[take(100, name="bio"), ADMIT, take(50)])
+    assert "throttle-place" in errors(below)
+    bounded = stack({"throttle": 8}, w={"depth": 9, "steps": [take(100, name="bio"), ADMIT, take(50)]})
+    (place,) = found(bounded, "throttle-place")
+    assert (place.severity, place.needed) == ("warning", mm.safe_reserve(bounded))
+
+
+def test_the_saving_of_an_order_is_what_the_sizes_differ_by():
+    """K (F - c_m) + c_m where only the depth bounds a class; where another pool lets fewer in, the saving is smaller."""
+    steps = [take(30, name="big"), take(10, name="small")]
+    for pools, first in (({"throttle": 8}, ADMIT), ({"throttle": 8, "tags": 3}, {"take": {"throttle": 1, "tags": 1}})):
+        wrong, right = stack(pools, w=[first, *steps]), stack(pools, w=[first, *steps[::-1]])
+        (finding,) = found(wrong, "chunk-order")
+        assert finding.saved == mm.safe_reserve(wrong) - mm.safe_reserve(right)
+    assert finding.saved == 2 * 20
+
+
+def test_amounts_are_in_the_unit_of_their_pool():
+    pages = {"reserve": {"unit": "page"}, "throttle": 8}
+    elements = {"ios": {"unit": "element", "capacity": 2}}
+    ordinary = {"right": "ordinary"}
+    cases = {
+        "weak-layer": stack(pages | elements, w=[{"take": {"ios": 1}}, take(3, **ordinary)]),
+        "throttle-place": stack(pages, w={"depth": 9, "steps": [take(3), ADMIT, take(2)]}),
+        "inverted-rights": stack(pages, w=[ADMIT, take(3, right="memalloc"), take(2, right="atomic", floor={"reserve": 9})]),
+        "chunk-order": stack(pages, w=[ADMIT, take(3), take(2)]),
+        "consumes": stack(pages, w=[ADMIT, take(3, serve="never")]),
+        "deadlock": stack(pages, w={"depth": 9, "steps": [take(3), ADMIT, take(2)]}),
+    }
+    for rule, wrong in cases.items():
+        asked = {"reserve": 6} if rule == "deadlock" else {}
+        messages = [finding.message for finding in found(wrong, rule, **asked)]
+        assert messages
+        assert all("page" in message and " B" not in message for message in messages), messages
+
+
+def test_what_is_not_decided_is_said():
+    """Without a depth, without a capacity, or where it takes too long: a warning, never an all-clear."""
+    no_depth = stack({"throttle": {}}, w=[ADMIT, take(5), take(10)])
+    (finding,) = lint(no_depth)
+    assert (finding.rule, finding.severity, finding.decided) == ("deadlock", "warning", Decided.OPEN)
+    assert "was not decided: no depth is given" in finding.message
+    assert lint(no_depth, depth=3) == []
+    no_capacity = stack({"slots": {}, "throttle": 3}, w=[ADMIT, take(10, right="memalloc"), take(5, right="atomic")])
+    assert {finding.decided for finding in lint(no_capacity)} == {Decided.OPEN}
+    with pytest.raises(QuestionError, match="depth"):
+        lint(no_capacity.only("w").model_copy(update={"pools": no_depth.pools}), depth=0)
+
+
+def tangled(seed: int) -> Stack:
+    """Five classes of thirty steps on six pools, taken and given back in any order: z3 has more than a minute's work."""
+    draw = random.Random(seed)
+    pools = ["reserve", *(f"p{n}" for n in range(5))]
+    requests: dict[str, Any] = {}
+    for n in range(5):
+        held, steps = dict.fromkeys(pools, 0), []
+        for _ in range(30):
+            pool, amount, back = draw.choice(pools), draw.randint(1, 50), draw.choice(pools)
+            held[pool] += amount
+            step: dict[str, Any] = {"take": {pool: amount}}
+            if held[back] and draw.random() < 0.3:
+                given = draw.randint(1, held[back])
+                held[back] -= given
+                step["give"] = {back: given}
+            steps.append(step)
+        requests[f"c{n}"] = {"steps": steps, "depth": 50}
+    return stack(dict.fromkeys(pools[1:], 4500), **requests)
+
+
+def test_a_verdict_that_would_take_too_long_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(sys.modules[lint.__module__], "SECONDS", 1.0)
+    began = time.monotonic()
+    findings = found(tangled(1))
+    assert time.monotonic() - began < 30
+    assert "it takes more than 1 s" in findings[0].message
+    assert {finding.decided for finding in findings} <= {Decided.OPEN, Decided.NOT_ASKED}
+    assert 0 < SECONDS <= 5
+
+
+RIGHTS, CONTEXTS = (None, "ordinary", "atomic", "memalloc", "nomemalloc"), (None, "softirq", "user-daemon", "workqueue")
+
+
+def decorated(seed: int) -> tuple[dict[str, Any], int | None, int]:
+    """A random stack as plain data with rights, contexts, units and more takes that are lost, its depth and a reserve."""
+    data, depth, reserve, _ = instance(seed)
+    draw = random.Random(f"lint {seed}")
+    for cls in data["requests"].values():
+        for step in every(cls["steps"]):
+            step |= {"right": draw.choice(RIGHTS), "context": draw.choice(CONTEXTS)}
+            if "refused" not in step and step["take"] and draw.random() < 0.2:
+                step["refused"] = {"lose": 0.1}
+    for pool in data["pools"].values():
+        if draw.random() < 0.3:
+            pool["unit"] = draw.choice(("page", "element"))
+    return data, depth, reserve
+
+
+def every(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    inner = [step["refused"]["steps"] for step in steps if "steps" in step.get("refused", {})]
+    return [*steps, *(step for path in inner for step in every(path))]
+
+
+def disagreement(seed: int) -> tuple[list[str], set[str]]:
+    """Where the linter contradicts the brute force on a random stack, at its reserve and at any; and which rules spoke of deadlocks."""
+    data, depth, reserve = decorated(seed)
+    made, wrong, spoke = Stack.model_validate(data), [], set()
+    for asked in (reserve, None):
+        findings = lint(made, depth, reserve=asked)
+        spoke |= {f"{finding.rule} {finding.decided}" for finding in findings if finding.decided != Decided.NOT_ASKED}
+        unsafe = Brute(data, reserve=10**6 if asked is None else asked, depth=depth).unsafe(40_000)
+        if unsafe is None:
+            continue
+        severe = [finding for finding in findings if finding.severity == "error" or finding.decided == Decided.ELSEWHERE]
+        if not unsafe and severe:
+            wrong.append(f"{seed}: safe with {asked}, but {severe[0]}")
+        if unsafe and not any(finding.rule == "deadlock" for finding in severe):
+            wrong.append(f"{seed}: unsafe with {asked}, and no error")
+        for finding in findings if asked is None else ():
+            if finding.decided == Decided.SAFE and finding.needed is not None:
+                below = any(Brute(data, reserve=finding.needed + more, depth=depth).unsafe(40_000) for more in range(3))
+                wrong += [f"{seed}: not enough: {finding}"] if below else []
+    return wrong, spoke
+
+
+def test_the_linter_never_contradicts_the_verdict():
+    wrong, spoke = [], set()
+    for seed in range(100):
+        more, rules = disagreement(seed)
+        wrong += more
+        spoke |= rules
+    assert wrong == []
+    assert {"deadlock deadlock", "unit-by-unit deadlock", "inverted-rights safe", "pool-order elsewhere"} <= spoke
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("first", range(1000, 4000, 250))
+def test_the_linter_never_contradicts_the_verdict_at_length(first):
+    assert [line for seed in range(first, first + 250) for line in disagreement(seed)[0]] == []
+
+
+# ---- the catalogue ------------------------------------------------------------------------------------------------------
 
 
 def rules_of(name: str, severity: str = "") -> set[str]:

@@ -208,8 +208,18 @@ def test_lint_names_the_throttle_below_the_allocation(capsys):
     assert "[throttle-place]" in out
     code, data = answer(capsys, "lint", "nbd-tcp+throttle-below")
     assert code == cli.OK
-    assert {"rule", "severity", "place", "message", "saved", "needed"} == set(data[0])
+    assert {"rule", "severity", "place", "message", "saved", "needed", "decided"} == set(data[0])
     assert "throttle-place" in {finding["rule"] for finding in data}
+
+
+def test_lint_at_a_depth_and_a_reserve(capsys):
+    code, data = answer(capsys, "lint", "nbd-tcp+throttle-below", "--depth", "64", "--reserve", "1 MiB")
+    assert code == cli.OK
+    assert {finding["rule"] for finding in data if finding["decided"] == "deadlock"} >= {"deadlock", "throttle-place"}
+    assert "the reserve was left open: size tells how large it must be" in run(capsys, "lint", "loop")[1]
+    assert run(capsys, "lint", "ddsnap-2007")[1].strip() == "no findings"
+    assert cli.main(["lint", "loop", "--depth", "0"]) == cli.BAD_INPUT
+    assert "depth" in capsys.readouterr().err
 
 
 def test_lint_of_an_unknown_stack_is_bad_input(capsys):

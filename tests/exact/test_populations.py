@@ -13,11 +13,9 @@ import pytest
 
 import mmmodel as mm
 from mmmodel.answers import sizing
-from mmmodel.exact import reach
+from mmmodel.exact import reach, stack_chain
 from mmmodel.model.stack import QuestionError, Stack
 from mmmodel.model.transitions import Relation
-from mmmodel.answers import sizing
-from mmmodel.exact import reach, stack_chain
 from mmmodel.simulation.events import EndlessError
 from tests.brute import Brute
 from tests.exact.random_systems import Wild, wild_data

@@ -1,0 +1,53 @@
+"""A limit on the time that a verdict may take, for those who would rather have no answer than wait.
+
+    with within(2.0):
+        verdict(stack, depth=128)     # OutOfTime where it is not decided in 2 seconds
+
+The solver's questions and the searches that are asked inside look at it; nothing else changes. Without a limit they take what they need.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+STATES_A_SECOND = 300_000  # that a search visits at least
+
+_until: ContextVar[float] = ContextVar("until", default=math.inf)
+
+
+class OutOfTime(RuntimeError):
+    """The time of `within` was over before an answer was found."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Questions asked inside raise OutOfTime after `seconds`; a limit within a limit never lengthens it."""
+    token = _until.set(min(_until.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def left() -> float:
+    """Seconds until the limit; infinity without one. Raises OutOfTime where it has passed."""
+    seconds = _until.get() - time.monotonic()
+    if seconds <= 0:
+        raise OutOfTime("there was no time left to decide it")
+    return seconds
+
+
+def milliseconds() -> int:
+    """What is left, for z3 (0: no limit)."""
+    seconds = left()
+    return 0 if math.isinf(seconds) else max(1, round(1000 * seconds))
+
+
+def states(limit: int) -> int:
+    """At most `limit`, and no more than can be searched in the time that is left."""
+    seconds = left()
+    return limit if math.isinf(seconds) else min(limit, max(1, round(STATES_A_SECOND * seconds)))
