@@ -83,10 +83,10 @@ def axes(width: float = 8.0, height: float = 4.2, rows: int = 1, columns: int = 
     return figure, made
 
 
-def scale_bytes(most: float) -> tuple[float, str]:
-    """The divisor and the name of the unit in which an axis up to `most` bytes reads best."""
+def scale_bytes(most: float, least: float = 2) -> tuple[float, str]:
+    """The divisor and the name of the unit in which an axis up to `most` bytes reads best: it has `least` units or more."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if most >= 2 * size:
+        if most >= least * size:
             return size, unit
     return 1.0, "B"
 
@@ -94,7 +94,7 @@ def scale_bytes(most: float) -> tuple[float, str]:
 def amount(value: float, unit: str) -> str:
     """`4.875 KiB` where the unit is a byte, else the number with the unit's own singular or plural: `1 page`, `3 pages`."""
     if unit == "byte":
-        size, name = scale_bytes(value)
+        size, name = scale_bytes(value, 1)
         return f"{value / size:,.4g} {name}"
     return f"{value:,.4g} {unit if value == 1 else plural(unit)}"
 

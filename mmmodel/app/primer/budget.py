@@ -9,9 +9,11 @@ A cell calls `allow` first; `mmmodel rerun` shows what it refused, by the name o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mmmodel.answers.performance import question, throughput_bounds
@@ -30,6 +32,8 @@ VARIABLE = "MMMODEL_BUDGET"  # environment variable: another budget, such as "10
 # A random small question put to solver, map and search (60 in 0.08 s).
 RATES = {"transition": 1.2e-4, "event": 2e-7, "replication": 7e-5, "question": 1.5e-3}
 PROBES = 4  # chains that are walked to estimate many
+FEW, INSTANT = 20, 2e-4  # states that are found to see how long one takes; what is less is not told from nothing
+PATIENCE, MOST_POWER = 2.0, 8.0  # seconds of one such look; more than this power was not seen
 PER_STATE = 4  # transitions a state, at the least, of a chain that is large enough to matter (5 to 10 were seen)
 
 
@@ -95,20 +99,21 @@ def units(count: int, unit: str) -> Cost:
     return Cost(count * RATES[unit], count)
 
 
-def mean_times(systems: Sequence[System], grant: Grant = "random") -> Cost:
+def mean_times(systems: Sequence[System], grant: Grant = "random", state: float = 0.0) -> Cost:
     """What the mean times of these chains take together: some are walked, up to what the budget allows, the others are taken for equal.
 
-    The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours.
+    The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours. `state`: seconds
+    that a state takes to be found (`state_seconds`), where that is not little beside the rest.
     """
     if not systems:
         return Cost(0.0, 0)
     share = max(1, math.ceil(len(systems) / PROBES))
     probes = systems[share // 2 :: share]
     each = len(systems) / len(probes)
-    total, most = Cost(0.0, 0), budget()
+    total, most, rate = Cost(0.0, 0), budget(), RATES["transition"] + state / PER_STATE
     for system in probes:
-        count, whole = transitions(system, (most - total.seconds) / each / RATES["transition"], grant)
-        total += Cost(count * RATES["transition"], count, not whole).times(each)
+        count, whole = transitions(system, (most - total.seconds) / each / rate, grant)
+        total += Cost(count * rate, count, not whole).times(each)
         if total.at_least or total.seconds > most:
             return Cost(total.seconds, total.units, at_least=True)
     return total
@@ -131,6 +136,29 @@ def transitions(system: System, most: float = math.inf, grant: Grant = "random")
         return int(stack_chain(system, grant, limit=limit).chain.rates.nnz), True
     except StateSpaceTooLarge:
         return math.ceil(most), False
+
+
+def state_seconds(system_at: Callable[[int], System], depth: int, grant: Grant = "random") -> float:
+    """Seconds that one state of the chain of `system_at(depth)` takes to be found, about: with many requests the orders in which they may be
+    granted are many, and the time of a state grows as a power of the depth. Measured at smaller depths, and continued from there.
+    """
+    stack_chain(system_at(1), grant)  # what is compiled is compiled before the clock runs
+    at, before, exponent = min(depth, 8), 0.0, 0.0
+    while True:
+        here = max(_timed(system_at(at), grant), INSTANT)
+        exponent = min(MOST_POWER, max(0.0, math.log2(here / before))) if before else exponent
+        estimate = here * (depth / at) ** exponent
+        if at == depth or (before and (here * FEW * 2**exponent > PATIENCE or estimate > budget())):
+            return estimate
+        at, before = min(2 * at, depth), here if 2 * at <= depth else 0.0
+
+
+def _timed(system: System, grant: Grant) -> float:
+    """Seconds a state, over the first `FEW`."""
+    began, found = time.perf_counter(), FEW
+    with contextlib.suppress(StateSpaceTooLarge):
+        found = len(stack_chain(system, grant, limit=FEW))
+    return (time.perf_counter() - began) / max(1, found)
 
 
 def _two_digits(seconds: float) -> str:

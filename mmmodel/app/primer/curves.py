@@ -27,6 +27,11 @@ from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack
+from mmmodel.answers.performance import best_depth, knee, question, throughput, throughput_bounds
+from mmmodel.app.primer import budget
+from mmmodel.app.primer.parameters import Whole, check, some
+from mmmodel.answers.sizing import footprint, safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
+from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request, Stack, System, as_stack
 
 POLICIES: tuple[Grant, ...] = get_args(Grant)
 CROWD = 8  # requests that never wait with the reserve that is taken where none is asked for
@@ -35,6 +40,8 @@ DEEPEST = 10_000  # requests in flight, the deepest that is drawn or looked at
 SECONDS = 8.0  # that the chains of one curve, of one grant or of one depth may take, about
 MANY = 2**24  # a depth at which bounds are asked where nothing limits it
 RESTS = 0.98  # of the most that the stations can do: a curve that comes so near is at rest
+PARAMETERS = {"deepest": Whole("requests in flight", 2, DEEPEST), "crowd": Whole("requests", 1, DEEPEST)}
+TURNS = 1e-3  # the share by which a curve must fall to turn down
 SAME = 1e-9  # throughputs that differ by less are the same
 
 
@@ -103,21 +110,22 @@ class ThroughputCurve:
             f"and up to {_count(self.safe)} no deadlock can be reached. "
         )
         if self.sure:
-            text += f"The best depth is {self.best}, with {self.best_x:,.0f} requests/s."
+            text += f"The best depth is {self.best}, with {_rate(self.best_x)} requests/s."
         else:
             text += (
-                f"Of the depths up to {self.looked:,} the best is {self.best}, with {self.best_x:,.0f} requests/s; deeper ones were not "
-                f"solved, and cannot exceed {self.most:,.0f}."
+                f"Of the depths up to {self.looked:,} the best is {self.best}, with {_rate(self.best_x)} requests/s; deeper ones were not "
+                f"solved, and cannot exceed {_rate(self.most)}."
             )
         if self.safe == self.best:
             return text + " That is the deepest safe depth as well."
         if self.safe_x is not None:
             return (
-                text + f" At depth {self.safe:,}, the deepest safe one, it is {self.safe_x:,.0f} requests/s: {_less(self.lost)}."
+                text
+                + f" At depth {self.safe:,}, the deepest safe one, it is {_rate(self.safe_x)} requests/s: {_less(self.lost)}."
             )
         last = max(self.held)
         if last > self.best and self.held[last] < self.best_x * (1 - SAME):
-            text += f" At depth {last:,}, the deepest that was solved, it is {self.held[last]:,.0f} requests/s: {_less(1 - self.held[last] / self.best_x)}."
+            text += f" At depth {last:,}, the deepest that was solved, it is {_rate(self.held[last])} requests/s: {_less(1 - self.held[last] / self.best_x)}."
         return text
 
     def figure(self) -> plot.Shown:
@@ -158,14 +166,14 @@ class ThroughputCurve:
             ylim=(0, top),
         )
         ax.legend(loc="lower right" if self.safe >= k[-1] else "upper left", fontsize=9, framealpha=1, edgecolor="none")
-        ends = f"With memory for everybody it is {self.free_x[0]:,.0f} requests/s at depth 1 and {self.free_x[-1]:,.0f} at depth {k[-1]:,}."
+        ends = f"With memory for everybody it is {_rate(self.free_x[0])} requests/s at depth 1 and {_rate(self.free_x[-1])} at depth {k[-1]:,}."
         return plot.Shown(figure, f"Throughput against depth up to {k[-1]:,}. {self.in_words} {ends}")
 
     def _mark_the_best(self, ax: Any, scale: float, top: float) -> None:
         """The best depth with its throughput; a note at the right end where it lies beyond the axis."""
         last = self.depths[-1]
         name = "best depth" if self.sure else "best depth solved"
-        text = f"{name} {self.best}:\n{self.best_x:,.0f} requests/s"
+        text = f"{name} {self.best}:\n{_rate(self.best_x)} requests/s"
         if self.best > last:
             ax.text(last, top * 0.93, f"{text}\n(beyond this axis)", ha="right", va="top", fontsize=9)
             return
@@ -184,7 +192,9 @@ class ThroughputCurve:
         """What the figure shows, in words for whoever does not read curves; Markdown."""
         green = "Two curves leave the same corner. The green one has memory for everybody"
         if self.knee is not None and self.knee < self.depths[-1]:
-            rest = self.free_x[-1] >= RESTS * self.knee * self.free_x[0]  # X(1) = 1/(D + Z), so this is what the busiest station can do
+            rest = (
+                self.free_x[-1] >= RESTS * self.knee * self.free_x[0]
+            )  # X(1) = 1/(D + Z), so this is what the busiest station can do
             green += ": it rises, bends at the *knee*"
             green += " and comes to rest, because some station is busy all the time" if rest else " and goes on more slowly"
         return f"{green}. The blue one has only the reserve. {self._blue()}\n\n{self._two_depths()}"
@@ -216,7 +226,7 @@ class ThroughputCurve:
 
     @property
     def _turned(self) -> bool:
-        return self.held[self.looked] < self.best_x * (1 - SAME)
+        return self.held[self.looked] < self.best_x * (1 - TURNS)
 
     @property
     def _falls(self) -> bool:
@@ -252,9 +262,9 @@ class ThroughputCurve:
         )
         known = {k: network_bounds(self.stack, k) for k in depths}
         form = all(bounds is not None for bounds in known.values())
-        rows = []
+        rows, solver = [], _Solver(self.stack, None)
         for k in depths:
-            x = _solved(self.stack, k, None, seconds=1.0)[0]
+            x = solver.throughput(k)
             if x is None:
                 continue
             sides = known[k] if form else {"": throughput_bounds(self.stack, k)}
@@ -274,11 +284,16 @@ class ThroughputCurve:
             return f"The knee is at K* = {self.knee:.3g}."
         return f"The knee is at K* = {self.knee:.3g}. Depth {near:,} gives 95 % of all that the stations can do, depth {nearer:,} gives 99 %."
 
+    def wait_free(self, grants: dict[str, dict[int, float]]) -> dict[int, float]:
+        """X(K) at the depths of these grants, as far as it is drawn."""
+        depths = {depth for points in grants.values() for depth in points} or {int(self.depths[0])}
+        return {int(k): float(x) for k, x in zip(self.depths, self.free_x) if int(k) in depths}
+
     def as_dict(self) -> dict[str, Any]:
         """What the notebook saves of the curve."""
         sure = "best depth" if self.sure else f"best of the depths up to {self.looked:,}"
         return {
-            "headline": f"{self.name} with {plot.amount(self.reserve, self.unit)}: {sure} {self.best} ({self.best_x:,.0f} requests/s), "
+            "headline": f"{self.name} with {plot.amount(self.reserve, self.unit)}: {sure} {self.best} ({_rate(self.best_x)} requests/s), "
             f"safe up to {_count(self.safe)}, nobody waits up to {_count(self.free)}",
             "best_depth": self.best,
             "best_throughput": self.best_x,
@@ -297,7 +312,7 @@ def throughput_curve(
 
     Raises QuestionError where not one request is safe at this reserve."""
     made = one_class(stack, request_class)
-    whole("deepest", deepest, 2, DEEPEST, "no depth to draw a curve up to")
+    check({"deepest": PARAMETERS["deepest"]}, {"deepest": deepest})
     size = reserve_of(made, reserve)
     safe, free = safe_depth(made, size), wait_free_depth(made, size)
     if safe < 1:
@@ -307,26 +322,25 @@ def throughput_curve(
     depths = np.unique(np.linspace(1, deepest, min(deepest, DRAWN)).round().astype(int))
     alone = _wait_free_throughputs(made, depths)
     ends = np.array([throughput_bounds(made, int(k)) for k in depths[: len(alone)]])
-    held = _at_the_reserve(made, size, grant, deepest, free, safe)
+    held = _at_the_reserve(_Solver(made, size, grant), deepest, free, safe)
     peak = max(held.values())
     best = next(k for k in sorted(held) if held[k] >= peak * (1 - SAME))
+    safe_x = held[int(safe)] if safe in held else _Solver(made, size, grant).throughput(safe)
     most = 0.0 if max(held) >= safe else throughput_bounds(made, int(min(safe, MANY)), size)[1]
     return ThroughputCurve(
-        _named(made), size, _unit(made), depths[: len(alone)], alone, ends[:, 0], ends[:, 1], held, free, safe, knee_of(made),
-        best, held[best], most, most <= peak * (1 + SAME), _solved(made, safe, size, grant) if safe not in held else held[int(safe)], made,
+        _named(made), size, _unit(made), depths[: len(alone)], alone, ends[:, 0], ends[:, 1], held, free, safe, knee_of(made) if network_bounds(made, int(depths[len(alone) - 1])) else None,
+        best, held[best], most, most <= peak * (1 + SAME), safe_x, made,
     )  # fmt: skip
 
 
 def _wait_free_throughputs(stack: Stack, depths: np.ndarray) -> np.ndarray:
     """X(K) at the depths, as many of them as can be solved."""
-    found: list[float] = []
-    left = SECONDS
+    solver, found = _Solver(stack, None), []
     for k in depths:
-        x, took = _solved(stack, int(k), None, seconds=left)
+        x = solver.throughput(int(k))
         if x is None:
             break
         found.append(x)
-        left -= took
     if len(found) < 2:
         raise QuestionError(
             f"request_class: {_named(stack)} has too many states at depth {depths[len(found)]} to draw a curve; choose another"
@@ -334,44 +348,58 @@ def _wait_free_throughputs(stack: Stack, depths: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def _at_the_reserve(stack: Stack, size: int, grant: Grant, deepest: int, free: float, safe: float) -> dict[int, float]:
-    """{depth: X(K, R)}: every safe depth up to `deepest`, and beyond it until no deeper one can be faster, as far as STATES go.
+def _at_the_reserve(solver: _Solver, deepest: int, free: float, safe: float) -> dict[int, float]:
+    """{depth: X(K, R)}: every safe depth up to `deepest`, and beyond it until no deeper one can be faster, as far as the solver goes.
 
     Where nobody waits the network is solved at once, up to DEEPEST."""
     found: dict[int, float] = {}
-    networks = chains.closed_networks(question(stack, 1, size))
     alone = int(min(free, DEEPEST))
-    if networks is not None and len(networks) == 1 and chains.closed_networks(question(stack, alone, size)) is not None:
+    networks = chains.closed_networks(question(solver.stack, alone, solver.reserve))
+    if networks is not None and len(networks) == 1:
         (one,) = networks
         found = dict(enumerate(map(float, mva([float(d) for d in one.demands], alone, float(one.think), list(one.servers))), 1))
-    left, top = SECONDS, throughput_bounds(stack, int(min(safe, MANY)), size)[1]
+    top = throughput_bounds(solver.stack, int(min(safe, MANY)), solver.reserve)[1]
     for k in range(len(found) + 1, int(min(safe, DEEPEST)) + 1):
         if k > deepest and top <= max(found.values()) * (1 + SAME):
             break
-        x, took = _solved(stack, k, size, grant, left)
+        x = solver.throughput(k)
         if x is None:
             break
-        found[k], left = x, left - took
+        found[k] = x
     return found
 
 
-def _solved(
-    stack: Stack, depth: float, reserve: int | None, grant: Grant = "random", seconds: float = SECONDS
-) -> tuple[float | None, float]:
-    """X and the seconds it takes, about; None where its chain would take longer than `seconds`."""
-    if depth > DEEPEST:
-        return None, 0.0
-    system = question(stack, int(depth), reserve)
-    if chains.closed_networks(system) is not None:
-        return float(chains.throughput(system)), 0.0
-    limit = budget.states_within(seconds, int(depth))
-    if limit < 1:
-        return None, 0.0
-    try:
-        chain = chains.stack_chain(system, grant, limit=limit)
-    except StateSpaceTooLarge:
-        return None, 0.0
-    return float(chain.throughput()), budget.chain_seconds(len(chain), int(depth))
+@dataclass
+class _Solver:
+    """X at depths in rising order, until the chains have taken `left` seconds, about."""
+
+    stack: Stack
+    reserve: int | None
+    grant: Grant = "random"
+    left: float = SECONDS
+    state: tuple[int, float] = (0, 0.0)  # a depth, and the seconds that a state takes to be found there
+
+    def throughput(self, depth: float) -> float | None:
+        """None where the chain would take too long."""
+        if depth > DEEPEST:
+            return None
+        system = question(self.stack, int(depth), self.reserve)
+        if chains.closed_networks(system) is not None:
+            return float(chains.throughput(system))
+        if depth > 1.2 * self.state[0]:
+            self.state = int(depth), budget.state_seconds(self._alike, int(depth), self.grant)
+        if self.left < self.state[1]:
+            return None
+        try:
+            chain = chains.stack_chain(system, self.grant, limit=int(self.left / self.state[1]))
+        except StateSpaceTooLarge:
+            return None
+        self.left -= len(chain) * self.state[1]
+        return float(chain.throughput())
+
+    def _alike(self, depth: int) -> System:
+        """A question of the same kind at another depth: somebody waits if somebody waits here."""
+        return question(self.stack, depth, None if self.reserve is None else safe_reserve(self.stack, depth))
 
 
 def knee_of(stack: Askable) -> float | None:
@@ -418,12 +446,12 @@ def by_policy(curve: ThroughputCurve, deepest: int = 24) -> dict[str, dict[int, 
     first, last = int(max(1, min(curve.free, deepest))), int(min(curve.safe, deepest))
     found: dict[str, dict[int, float]] = {}
     for grant in POLICIES:
-        found[grant], left = {}, SECONDS / len(POLICIES)
+        found[grant], solver = {}, _Solver(curve.stack, curve.reserve, grant, SECONDS / len(POLICIES))
         for depth in range(first, last + 1):
-            x, took = _solved(curve.stack, depth, curve.reserve, grant, left)
+            x = solver.throughput(depth)
             if x is None:
                 break
-            found[grant][depth], left = x, left - took
+            found[grant][depth] = x
     return found
 
 
@@ -521,6 +549,11 @@ FREE = Anomaly("enough for everybody is slower", (4, 1, 2), (2, 2, 2), (1, 1, 1)
 ANOMALIES = (DEEPER, MORE, FREE)
 
 
+def anomalies() -> str:
+    """Both throughputs of each anomaly as fractions, a line each."""
+    return "\n".join(f"{odd.title}: " + " > ".join(map(str, odd.throughputs())) for odd in ANOMALIES)
+
+
 def anomalies_table() -> str:
     """Both settings of each anomaly with their throughputs, as Markdown."""
     rows = []
@@ -556,7 +589,6 @@ PATHS = (
     ("ublk", "write-512k"),
     ("dm-crypt-nbd", "write-4k"),
 )
-CROWDED = 4_096  # requests of the table of costs, at most
 
 
 @dataclass(frozen=True)
@@ -603,7 +635,7 @@ class Costs:
         else:
             text = (
                 f"The most is lost on {worst.name}: {100 * (worst.lost or 0):.3g} % of the throughput, by going from depth {worst.best} to the safe depth "
-                f"{worst.safe:,}. Those who wait there for their last chunk hold {_held_share(worst.stack):.0%} of what a request needs, and that decides how "
+                f"{worst.safe:,}. Those who wait there for their last chunk hold {100 * _held_share(worst.stack):.0f} % of what a request needs, and that decides how "
                 "deep is safe: the less it is, the more of them are allowed, and all that they can do is wait for the few last chunks that are left."
             )
         sure = [one for one in self.curves if one.sure]
@@ -613,7 +645,7 @@ class Costs:
 
 def costs(crowd: int, paths: Iterable[tuple[str, str]] = PATHS, grant: Grant = "random") -> Costs:
     """The costs on these paths. Raises QuestionError for a crowd that is none, and for a path whose depth nothing bounds."""
-    whole("crowd", crowd, 1, CROWDED, "the chains of more have too many states")
+    check({"crowd": PARAMETERS["crowd"]}, {"crowd": crowd})
     found = []
     for name, request_class in paths:
         made = one_class(name, request_class)
@@ -699,11 +731,16 @@ def _together(marks: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
 
 
 def _count(requests: int | float) -> str:
-    return "any number of requests" if math.isinf(requests) else f"{requests:,} request" + "s" * (requests != 1)
+    return "any number of requests" if math.isinf(requests) else some(int(requests), "request")
 
 
 def _number(requests: int | float) -> str:
     return "any" if math.isinf(requests) else f"{int(requests):,}"
+
+
+def _rate(x: float) -> str:
+    """Requests/s with five digits about."""
+    return f"{x:,.0f}" if x >= 1e4 else f"{x:,.5g}"
 
 
 def _less(share: float) -> str:

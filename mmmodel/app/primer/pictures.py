@@ -11,11 +11,22 @@ import numpy as np
 from mmmodel.answers import compare, plot, sizing
 from mmmodel.app.primer.parameters import whole
 from mmmodel.model.stack import RESERVE, Stack
+from mmmodel.answers import compare, plot, sizing
+from mmmodel.app.primer import parameters
+from mmmodel.app.primer.parameters import Whole, some
 from mmmodel.simulation.trace import KINDS, Trace, trace
 
 LANES = 64  # requests that can be drawn one a lane
 FOOTPRINT = 4  # pages of a request of the small path
 EVENTS = 2_000  # services that a run shows at most
+PARAMETERS = {
+    "requests": Whole("requests", 1, LANES),
+    "few": Whole("requests", 1, LANES),
+    "reserve": Whole("pages", 1, 2**40),
+    "throttle": Whole("requests", 1),
+    "seed": Whole("a random generator", 0),
+    "horizon_us": Whole("microseconds", 1, 10**9),
+}
 
 
 def small_path(throttle: int | None = None) -> Stack:
@@ -66,7 +77,7 @@ class Run:
     @property
     def title(self) -> str:
         """`8 requests share 14 pages`."""
-        return f"{_counted(self.requests, 'request')} {'share' if self.requests > 1 else 'has'} {_counted(self.reserve, 'page')}"
+        return f"{some(self.requests, 'request')} {'share' if self.requests > 1 else 'has'} {some(self.reserve, 'page')}"
 
     def lanes(self, title: str = "") -> plot.Shown:
         """The whole run: one lane a request, what is free below."""
@@ -101,12 +112,12 @@ class Run:
         """The end of the run in a sentence."""
         if not self.hung:
             watched = "" if self.whole else f" (the first {EVENTS:,} services are shown)"
-            free = f"{_counted(int(self.free[-1]), 'page')} {'is' if self.free[-1] == 1 else 'are'} free"
+            free = f"{some(int(self.free[-1]), 'page')} {'is' if self.free[-1] == 1 else 'are'} free"
             return f"{_have_finished(self.finished)}, and the run goes on{watched}; at its end {free}."
         held = ", ".join(
             f"request {n + 1} holds {self.holding[-1, n]} and waits for {self.wants[-1, n]}" for n in self.stuck()[0]
         )
-        free = f"{_counted(int(self.free[-1]), 'page')} {'is' if self.free[-1] == 1 else 'are'} free"
+        free = f"{some(int(self.free[-1]), 'page')} {'is' if self.free[-1] == 1 else 'are'} free"
         after = "before any request has finished" if not self.finished else f"after {_have_finished(self.finished)}"
         return f"The run stops for ever {after}: {held}; {free}."
 
@@ -126,11 +137,9 @@ class Run:
         if self.hung:
             stuck, left = self.stuck()
             who = _some_hold(len(stuck), self.requests)
-            free = (
-                "nothing is free" if not self.free[-1] else f"what is free ({_counted(int(self.free[-1]), 'page')}) is too little"
-            )
+            free = "nothing is free" if not self.free[-1] else f"what is free ({some(int(self.free[-1]), 'page')}) is too little"
             others = (
-                f" Even if all the others finished, {_counted(left, 'page')} would be free." if len(stuck) < self.requests else ""
+                f" Even if all the others finished, {some(left, 'page')} would be free." if len(stuck) < self.requests else ""
             )
             if self.reserve < FOOTPRINT:
                 others += f" No crowd is needed for that: one request alone needs {FOOTPRINT} pages, and {'there is' if self.reserve == 1 else 'there are'} only {self.reserve}."
@@ -147,7 +156,7 @@ class Run:
                 f"below). A deadlock on memory is what happens with fewer pages than {self.enough()}: try a smaller `reserve`, or more `requests`."
             )
         return text + (
-            f"That is luck, and no proof: with {_counted(self.reserve, 'page')} these requests *can* come to a standstill in which each waits "
+            f"That is luck, and no proof: with {some(self.reserve, 'page')} these requests *can* come to a standstill in which each waits "
             "for memory that the others hold (the verdict below). Try another `seed`, or watch longer (`horizon_us`)."
         )
 
@@ -211,12 +220,7 @@ class Day:
     horizon_us: int
 
     def __post_init__(self) -> None:
-        for name in ("requests", "few"):
-            whole(name, getattr(self, name), 1, LANES, "one lane a request; more are no picture")
-        whole("reserve", self.reserve, 1)
-        whole("throttle", self.throttle, 1)
-        whole("seed", self.seed, 0)
-        whole("horizon_us", self.horizon_us, 1)
+        parameters.check(PARAMETERS, vars(self))
 
     @property
     def let_in(self) -> int:
@@ -246,11 +250,11 @@ class Day:
 
     def on_a_quiet_day(self) -> str:
         """How the run with `few` requests went, and what that says."""
-        one, with_few = self.quiet, f"With {_counted(self.few, 'request')} in flight"
+        one, with_few = self.quiet, f"With {some(self.few, 'request')} in flight"
         if one.hung:
-            return f"{with_few} it hangs, too: {_counted(self.reserve, 'page')} {_are(self.reserve)} too few even for that (from {one.enough()} on it would be safe)."
+            return f"{with_few} it hangs, too: {some(self.reserve, 'page')} {_are(self.reserve)} too few even for that (from {one.enough()} on it would be safe)."
         if not one.verdict.safe:
-            return f"{with_few} this run goes on. That is luck again: at {_counted(self.reserve, 'page')} they can hang as well (from {one.enough()} on they could not)."
+            return f"{with_few} this run goes on. That is luck again: at {some(self.reserve, 'page')} they can hang as well (from {one.enough()} on they could not)."
         text = f"{with_few} the same path on the same reserve never gets into trouble: whoever waits, waits for somebody who will finish."
         if not self.crowded.verdict.safe:
             text += " This is why the deadlock is so hard to find by testing. It needs a crowd, and the crowd comes exactly when memory is short."
@@ -262,7 +266,7 @@ class Day:
         if outside:
             text = f"The same crowd, with a gate that lets {self.throttle} in at once. The other{'s wait' if outside > 1 else ' waits'} outside, where they hold nothing. "
         else:
-            text = f"A gate that lets {self.throttle} in keeps none of the {_counted(self.requests, 'request')} outside. "
+            text = f"A gate that lets {self.throttle} in keeps none of the {some(self.requests, 'request')} outside. "
         if one.hung:
             return text + "It hangs all the same: this throttle is too wide for the reserve."
         if not one.verdict.safe:
@@ -281,11 +285,9 @@ class Day:
 
     def how_many(self) -> str:
         """Both directions of the formula in a sentence."""
-        enough = f"{_counted(self.reserve, 'page')} {_are(self.reserve)} "
-        enough += f"enough for {_counted(self.allowed, 'request')}" if self.allowed else "not enough for a single request"
-        return (
-            f"{_counted(self.requests, 'request')} {_are(self.requests)} safe from {_counted(self.needed, 'page')} on; {enough}."
-        )
+        enough = f"{some(self.reserve, 'page')} {_are(self.reserve)} "
+        enough += f"enough for {some(self.allowed, 'request')}" if self.allowed else "not enough for a single request"
+        return f"{some(self.requests, 'request')} {_are(self.requests)} safe from {some(self.needed, 'page')} on; {enough}."
 
     def evidence(self) -> compare.Table:
         """The formula by hand, and every state of the small path, against the answers."""
@@ -293,12 +295,12 @@ class Day:
         footprint, last = sum(chunks), chunks[-1]
         table = compare.Table()
         by_hand = max(footprint, self.requests * (footprint - last) + last)
-        table.add(f"safe reserve, {_counted(self.requests, 'request')}", by_hand, self.needed, "derived", "K(F - c_m) + c_m")
+        table.add(f"safe reserve, {some(self.requests, 'request')}", by_hand, self.needed, "derived", "K(F - c_m) + c_m")
         table.add("safe depth", max(0, (self.reserve - last) // (footprint - last)), self.allowed, "derived", "its inverse")
         for requests, path in ((self.requests, small_path()), (self.let_in, self._gate())):
             found = sizing.reachable_deadlock(path, requests, self.reserve) is not None
             table.add(
-                f"{_counted(requests, 'request')} can deadlock",
+                f"{some(requests, 'request')} can deadlock",
                 requests > self.allowed,
                 found,
                 "exhausted",
@@ -311,7 +313,7 @@ class Day:
         """The verdict and how the runs went, in a line."""
         end = {True: "hangs", False: "goes on"}
         return (
-            f"{_counted(self.requests, 'request')} on {_counted(self.reserve, 'page')}: {'SAFE' if self.crowded.verdict.safe else 'UNSAFE'}, "
+            f"{some(self.requests, 'request')} on {some(self.reserve, 'page')}: {'SAFE' if self.crowded.verdict.safe else 'UNSAFE'}, "
             f"their run {end[self.crowded.hung]}; safe up to {self.allowed} in flight; with {self.let_in} let in the run {end[self.gated.hung]}"
         )
 
@@ -327,16 +329,12 @@ class Day:
         }
 
 
-def _counted(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
-
-
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
 def _have_finished(count: int) -> str:
-    return f"{_counted(count, 'request')} {'has' if count == 1 else 'have'} finished"
+    return f"{some(count, 'request')} {'has' if count == 1 else 'have'} finished"
 
 
 def _some_hold(stuck: int, requests: int) -> str:

@@ -18,10 +18,15 @@ from mmmodel.app.primer.parameters import whole
 from mmmodel.bounds import reserve as closed
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
 from mmmodel.model.units import format_bytes
+from mmmodel.app.primer.curves import one_class
+from mmmodel.app.primer.parameters import Whole, check
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
+from mmmodel.model.units import format_bytes
 
 LINES = 8  # islands that are listed one by one
 COUNTABLE = 64  # requests of the example of which every state is searched at every reserve
 EXAMPLE = Request(chunks=[4, 4, 3])
+PARAMETERS = {"depth": Whole("requests in flight", 1, 2**40), "small_depth": Whole("requests in flight", 1, COUNTABLE)}
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class Regions:
     small_depth: int
 
     def __post_init__(self) -> None:
-        whole("depth", self.depth)
-        whole("small_depth", self.small_depth, 1, COUNTABLE, "an example to count along")
+        check(PARAMETERS, vars(self))
         if RESERVE not in self.path.pools:
             raise QuestionError(f"stack: {self.path.name} has no pool {RESERVE}; it has {', '.join(self.path.pools)}")
         if math.isinf(self.safe) or math.isinf(self.free):
