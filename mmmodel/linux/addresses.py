@@ -20,8 +20,12 @@ NODE = re.compile(r"\s+\+-- [0-9.]{7,15}/[0-9]{1,2} [0-9]+ [0-9]+ [0-9]+")
 LEAF = re.compile(r"\s+\|-- ([0-9.]{7,15})")
 ENTRY = re.compile(r"\s+/([0-9]{1,2}) \S+ ([A-Z]+)(?: tos=\S+)?")
 IF_INET6 = re.compile(r"([0-9a-f]{32}) [0-9a-f]{2,8} [0-9a-f]{2} [0-9a-f]{2} [0-9a-f]{2} +\S{1,15}")
-ROUTE = re.compile(r"(\S{1,15})\t([0-9A-F]{8})\t[0-9A-F]{8}\t([0-9A-F]{4})\t[0-9]+\t[0-9]+\t[0-9]+\t([0-9A-F]{8})\t[0-9]+\t[0-9]+\t[0-9]+ *")
-ROUTE6 = re.compile(r"([0-9a-f]{32}) ([0-9a-f]{2}) [0-9a-f]{32} [0-9a-f]{2} [0-9a-f]{32} [0-9a-f]{8} [0-9a-f]{8} [0-9a-f]{8} ([0-9a-f]{8}) +(\S{1,15})")
+ROUTE = re.compile(
+    r"(\S{1,15})\t([0-9A-F]{8})\t[0-9A-F]{8}\t([0-9A-F]{4})\t[0-9]+\t[0-9]+\t[0-9]+\t([0-9A-F]{8})\t[0-9]+\t[0-9]+\t[0-9]+ *"
+)
+ROUTE6 = re.compile(
+    r"([0-9a-f]{32}) ([0-9a-f]{2}) [0-9a-f]{32} [0-9a-f]{2} [0-9a-f]{32} [0-9a-f]{8} [0-9a-f]{8} [0-9a-f]{8} ([0-9a-f]{8}) +(\S{1,15})"
+)
 RTF_REJECT, RTF_LOCAL = 0x200, 0x8000_0000  # include/uapi/linux/{route,ipv6_route}.h
 
 
@@ -83,7 +87,9 @@ def parse_fib_trie(text: str, file: str = "proc/net/fib_trie") -> tuple[tuple[Ne
 
 def format_fib_trie(own: Iterable[Network]) -> str:
     """A text that `parse_fib_trie` reads back."""
-    return "Local:\n" + "".join(f"     |-- {network.network_address}\n        /{network.prefixlen} host LOCAL\n" for network in own)
+    return "Local:\n" + "".join(
+        f"     |-- {network.network_address}\n        /{network.prefixlen} host LOCAL\n" for network in own
+    )
 
 
 def parse_if_inet6(text: str, file: str = "proc/net/if_inet6") -> tuple[Network, ...]:
@@ -135,7 +141,9 @@ def parse_ipv6_route(text: str, file: str = "proc/net/ipv6_route") -> tuple[tupl
     for number, line in enumerate(text.splitlines(), 1):
         match = ROUTE6.fullmatch(line)
         if not match:
-            raise HostError(f"{file}:{number}: {line[:60]!r} is not 'destination length source length next metric … flags interface'")
+            raise HostError(
+                f"{file}:{number}: {line[:60]!r} is not 'destination length source length next metric … flags interface'"
+            )
         network = _network(f"{ipaddress.IPv6Address(bytes.fromhex(match[1]))}/{int(match[2], 16)}", f"{file}:{number}")
         flags = int(match[3], 16)
         if flags & RTF_LOCAL:
@@ -148,7 +156,10 @@ def parse_ipv6_route(text: str, file: str = "proc/net/ipv6_route") -> tuple[tupl
 def format_ipv6_route(routes: Iterable[Route]) -> str:
     """A text that `parse_ipv6_route` reads back."""
     none = f"{'0' * 32} 00 {'0' * 32} 00000000 00000001 00000000 00000001"
-    return "".join(f"{route.network.network_address.packed.hex()} {route.network.prefixlen:02x} {none} {route.interface:>8}\n" for route in routes)
+    return "".join(
+        f"{route.network.network_address.packed.hex()} {route.network.prefixlen:02x} {none} {route.interface:>8}\n"
+        for route in routes
+    )
 
 
 def _network(text: str, where: str) -> Network:

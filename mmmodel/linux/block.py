@@ -128,7 +128,9 @@ def _device(tree: Tree, name: str, sessions: Mapping[str | None, tuple[Target, .
         name=name,
         number=number,
         size=size,
-        readonly=tree.attempt(f"{name}: ro", lambda: parse_flag(tree.text(f"{base}/ro"), f"{base}/ro")) if tree.exists(f"{base}/ro") else None,
+        readonly=tree.attempt(f"{name}: ro", lambda: parse_flag(tree.text(f"{base}/ro"), f"{base}/ro"))
+        if tree.exists(f"{base}/ro")
+        else None,
         queue=_queue(tree, name),
         scheduler=tree.attempt(f"{name}: scheduler", lambda: _scheduler(tree, f"{base}/queue/scheduler")),
         tags=tags,
@@ -140,7 +142,11 @@ def _device(tree: Tree, name: str, sessions: Mapping[str | None, tuple[Target, .
         dm_uuid=tree.attempt(f"{name}: dm uuid", lambda: tree.word(f"{base}/dm/uuid")) if is_dm else None,
         bdi={} if number is None else read_bdi(tree, name, number),
         transport=transport,
-        targets=read_nvme(tree, name) if transport == "tcp" else sessions.get(name, sessions.get(None, ())) if transport == "iscsi" else (),
+        targets=read_nvme(tree, name)
+        if transport == "tcp"
+        else sessions.get(name, sessions.get(None, ()))
+        if transport == "iscsi"
+        else (),
         client=tree.attempt(f"{name}: pid", lambda: read_client(tree, name)),
         queue_depth=tree.attempt(f"{name}: queue_depth", lambda: _queue_depth(tree, name)),
         loop=read_loop(tree, name),

@@ -48,7 +48,9 @@ def controllers(tree: Tree, name: str) -> list[str]:
 def read_nvme(tree: Tree, name: str) -> tuple[Target, ...]:
     """The targets of an NVMe disk over TCP, one a controller."""
     files = [f"{base}/address" for base in controllers(tree, name)]
-    return tuple(tree.attempt(f"{name}: address", lambda file=file: _nvme_target(tree.word(file), file), NOT_READ) for file in files)
+    return tuple(
+        tree.attempt(f"{name}: address", lambda file=file: _nvme_target(tree.word(file), file), NOT_READ) for file in files
+    )
 
 
 def _nvme_target(text: str, file: str) -> Target:

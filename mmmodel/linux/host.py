@@ -71,7 +71,9 @@ class Host:
     swaps: tuple[Swap, ...] = ()
     mounts: tuple[Mount, ...] = ()
     fuse: tuple[FuseConnection, ...] = ()
-    bdi: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # write-back limits of mounts without a disk, by "major:minor"
+    bdi: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # write-back limits of mounts without a disk, by "major:minor"
     nics: tuple[Nic, ...] = ()
     sockstat: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pfmemalloc_drop: int | None = None  # packets from the reserve dropped at classification, since boot

@@ -20,6 +20,7 @@ IN_MEMORY = frozenset((  # file systems that write nothing out
     "gfs2meta",
 ))  # fmt: skip
 
+
 @dataclass(frozen=True)
 class Swap:
     """One swap area; sizes in bytes."""

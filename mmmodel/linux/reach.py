@@ -1,8 +1,8 @@
 """What tells where an address leads: this machine's own addresses, its routes and its sockets, in every network namespace that can be seen.
 
-    own     networks that are this machine's, those of containers too; a server there is in the same memory
-    routes  of the survey's own namespace, to tell through which interface another address is reached
-    ports   at which servers of storage listen, as registered; a server may listen anywhere else
+own     networks that are this machine's, those of containers too; a server there is in the same memory
+routes  of the survey's own namespace, to tell through which interface another address is reached
+ports   at which servers of storage listen, as registered; a server may listen anywhere else
 """
 
 from __future__ import annotations
@@ -11,13 +11,25 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mmmodel.linux.addresses import Address, Network, Route, parse_fib_trie, parse_if_inet6, parse_ipv6_route, parse_route
 from mmmodel.linux.sockets import Role, Socket, parse_tcp, parse_unix
 from mmmodel.linux.text import HostError, Tree
 
 HERE = "proc/net"
-PORTS = {10809: "nbd", 860: "iscsi", 3260: "iscsi", 4420: "nvme-tcp", 2049: "nfs", 445: "cifs", 564: "9p", 3300: "ceph", 6789: "ceph", 24007: "glusterfs"}
+PORTS = {
+    10809: "nbd",
+    860: "iscsi",
+    3260: "iscsi",
+    4420: "nvme-tcp",
+    2049: "nfs",
+    445: "cifs",
+    564: "9p",
+    3300: "ceph",
+    6789: "ceph",
+    24007: "glusterfs",
+}
 PID = re.compile(r"[0-9]{1,10}")
 
 
@@ -50,7 +62,9 @@ class Reach:
 
     def listeners(self) -> dict[int, int]:
         """Ports of storage at which something listens, by inode of the socket."""
-        return {s.inode: s.near.port for s in self.sockets if s.role is Role.LISTENS and s.near is not None and s.near.port in PORTS}
+        return {
+            s.inode: s.near.port for s in self.sockets if s.role is Role.LISTENS and s.near is not None and s.near.port in PORTS
+        }
 
     def only(self, inodes: Iterable[int], addresses: Iterable[Address]) -> Reach:
         """With those sockets alone that belong to these inodes, have an end at these addresses, face such a one, or listen for storage."""
@@ -66,7 +80,9 @@ class Reach:
 
 def read_reach(tree: Tree) -> Reach:
     """Everything of a tree; what is malformed, and what must be there and is not, goes to `tree.missing`."""
-    order = sys.byteorder if tree.live else "little"  # a recording is little-endian; of a copy of another one no near end is an own address
+    order = (
+        sys.byteorder if tree.live else "little"
+    )  # a recording is little-endian; of a copy of another one no near end is an own address
     own: dict[Network, None] = {}
     known: set[int] = set()
     routed: set[int] = set()
@@ -79,7 +95,9 @@ def read_reach(tree: Tree) -> Reach:
         for networks in (trie and trie[0], six, six_routes and six_routes[1]):
             own |= dict.fromkeys(networks or ())
         for name, parse in (("tcp", parse_tcp), ("tcp6", parse_tcp)):
-            for socket in _parsed(tree, f"{base}/{name}", lambda text, file, parse=parse, via=via: parse(text, file, order, via)) or ():
+            for socket in (
+                _parsed(tree, f"{base}/{name}", lambda text, file, parse=parse, via=via: parse(text, file, order, via)) or ()
+            ):
                 sockets.setdefault(socket.inode or (socket.near, socket.far, via), socket)
         for socket in _parsed(tree, f"{base}/unix", lambda text, file, via=via: parse_unix(text, file, via)) or ():
             sockets.setdefault(socket.inode, socket)
@@ -87,13 +105,15 @@ def read_reach(tree: Tree) -> Reach:
             four = _parsed(tree, f"{base}/route", lambda text, file: parse_route(text, file, order), needed=True)
             routes += [*(four or ()), *(six_routes[0] if six_routes else ())]
             known = {family for family, read in ((4, trie), (6, six)) if read is not None}
-            routed = {family for family, read in ((4, four if trie and not trie[1] else None), (6, six_routes)) if read is not None}
+            routed = {
+                family for family, read in ((4, four if trie and not trie[1] else None), (6, six_routes)) if read is not None
+            }
     found = tuple(sockets.values())
     bound = frozenset(s.near.address for s in found if s.near and not s.near.address.is_unspecified)
     return Reach(tuple(own), frozenset(known), tuple(routes), frozenset(routed), found, bound)
 
 
-def _parsed(tree: Tree, file: str, parse: Callable, needed: bool = False):
+def _parsed(tree: Tree, file: str, parse: Callable[[str, str], Any], needed: bool = False) -> Any:
     """What the file says; None where it cannot be read. Absent files of IPv6 and of other namespaces are no news."""
     if not needed and not tree.exists(file):
         return None

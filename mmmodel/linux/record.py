@@ -127,7 +127,9 @@ def recorded_files(host: Host) -> dict[str, str]:
         files |= _daemon(daemon) | dict(open_files(daemon, numbers))
     for connection in host.fuse:
         base = f"{FUSE}/{connection_name(connection.number)}"
-        files |= {f"{base}/{key}": f"{getattr(connection, key)}\n" for key in ("max_background", "congestion_threshold", "waiting")}
+        files |= {
+            f"{base}/{key}": f"{getattr(connection, key)}\n" for key in ("max_background", "congestion_threshold", "waiting")
+        }
     for number, limits in host.bdi.items():
         files |= {f"sys/class/bdi/{number}/{key}": f"{value}\n" for key, value in limits.items()}
     files["proc/swaps"] = _swaps(host, known, points)
@@ -258,12 +260,16 @@ def _under(host: Host, disk: BlockDevice, disks: dict[str, str], known: set[str]
     name = disks[disk.name]
     base, files = f"sys/block/{name}", {}
     if (loop := disk.loop) is not None:
-        files[f"{base}/loop/backing_file"] = f"{_file(host, loop.backing, f'file-of-{name}', known, points)}{DELETED if loop.deleted else ''}\n"
+        files[f"{base}/loop/backing_file"] = (
+            f"{_file(host, loop.backing, f'file-of-{name}', known, points)}{DELETED if loop.deleted else ''}\n"
+        )
         if loop.direct is not None:
             files[f"{base}/loop/dio"] = f"{loop.direct:d}\n"
     if (zram := disk.zram) is not None and zram.disksize is not None:
         files[f"{base}/disksize"] = f"{zram.disksize}\n"
-        files[f"{base}/backing_dev"] = f"{'none' if zram.backing is None else _file(host, zram.backing, 'device', known, points)}\n"
+        files[f"{base}/backing_dev"] = (
+            f"{'none' if zram.backing is None else _file(host, zram.backing, 'device', known, points)}\n"
+        )
         if zram.stored is not None:
             more = "" if zram.huge_pages is None else f" {zram.huge_pages}"
             files[f"{base}/mm_stat"] = f"{zram.stored} 0 {zram.used} {zram.limit} 0 0 0{more}\n"
@@ -299,11 +305,7 @@ def _points(host: Host, known: set[str]) -> dict[Mount, str]:
     paths = [swap.path for swap in host.swaps] + [disk.loop.backing for disk in host.disks if disk.loop and disk.loop.backing]
     paths += [text.removeprefix(UPPER) for mount in host.mounts for text in mount.options if text.startswith(UPPER)]
     holding = {mount_of(path, host.mounts) for path in paths}
-    kept = [
-        mount
-        for mount in host.mounts
-        if mount.kind not in IN_MEMORY or mount in holding
-    ]
+    kept = [mount for mount in host.mounts if mount.kind not in IN_MEMORY or mount in holding]
     names = {mount.point: "/" if mount.point == "/" else f"/mount{number}" for number, mount in enumerate(kept)}
     return {mount: names[mount.point] for mount in kept}
 
@@ -315,7 +317,9 @@ def _mounts(host: Host, points: dict[Mount, str], known: set[str], alias: Aliase
     for count, (mount, point) in enumerate(points.items(), 1):
         device = _device(mount.device, known) or "-"
         options = ",".join(text for name in mount.options if (text := _option(host, name, known, points, alias))) or "-"
-        kind = mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "fuse" if FUSE_KIND.fullmatch(mount.kind) else "-"
+        kind = (
+            mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "fuse" if FUSE_KIND.fullmatch(mount.kind) else "-"
+        )
         if numbered:
             lines.append(f"{count} 0 {mount.number} / {point} {mount.options[0]} - {kind} {device} {options}\n")
         else:
@@ -367,7 +371,10 @@ def _about(host: Host) -> str:
 
 def _private(item: Missing) -> bool:
     """Whether an entry may hold a name that somebody chose (an interface, an array, a process)."""
-    return not re.match(r"(vm|net|fs|sunrpc)\.|slab|dm tables|fuse connection|mountinfo|kernel|page size|boost|meminfo|vmstat|swaps|mounts|sock", item.name)
+    return not re.match(
+        r"(vm|net|fs|sunrpc)\.|slab|dm tables|fuse connection|mountinfo|kernel|page size|boost|meminfo|vmstat|swaps|mounts|sock",
+        item.name,
+    )
 
 
 def _quoted(text: str) -> str:

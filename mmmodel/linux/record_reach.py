@@ -54,7 +54,9 @@ def aliases(host: Host) -> dict[Address, Address]:
 def reach_files(host: Host, alias: Aliases, nics: Mapping[str, str]) -> dict[str, str]:
     """Own addresses, routes and sockets; `nics`: the recorded names of interfaces."""
     reach, files = host.reach, {}
-    own = {_single(alias[address]): None for address in sorted(alias, key=str) if reach.lists(address) and not address.is_loopback}
+    own = {
+        _single(alias[address]): None for address in sorted(alias, key=str) if reach.lists(address) and not address.is_loopback
+    }
     loopbacks = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
     routes = [
         Route(_single(alias[address]), nics.get(way, "virt0"))
@@ -112,7 +114,11 @@ def target_files(disk: BlockDevice, name: str, number: int, alias: Aliases) -> d
 
 
 def _nvme(target: Target, alias: Aliases) -> str:
-    fields = {"traddr": _word(target.address, alias), "trsvcid": target.port, "src_addr": target.near and _word(target.near, alias)}
+    fields = {
+        "traddr": _word(target.address, alias),
+        "trsvcid": target.port,
+        "src_addr": target.near and _word(target.near, alias),
+    }
     return ",".join(f"{key}={value}" for key, value in fields.items() if value is not None)
 
 

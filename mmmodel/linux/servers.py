@@ -53,7 +53,10 @@ def servers_of_disk(host: Host, disk: BlockDevice) -> tuple[Server, ...]:
     if disk.name.startswith("nbd"):
         return tuple(_nbd(host, disk))
     targets = disk.targets or (Target(None),)
-    return tuple(_at(host, target.address, target.port, target.near, f"the address of {disk.name}'s server could not be read") for target in targets)
+    return tuple(
+        _at(host, target.address, target.port, target.near, f"the address of {disk.name}'s server could not be read")
+        for target in targets
+    )
 
 
 def servers_of_mount(host: Host, mount: Mount) -> tuple[Server, ...]:
@@ -89,7 +92,11 @@ def _nbd(host: Host, disk: BlockDevice) -> Iterator[Server]:
     elif daemon.devices is None:
         yield Server(Place.NOT_KNOWN, "", f"the open files of {who[:-1]} could not be read")
     elif f"/dev/{disk.name}" not in daemon.devices:
-        yield Server(Place.NOT_KNOWN, "", f"{who} does not have it open: this is another process that has its number now, or it left the connection to the kernel")
+        yield Server(
+            Place.NOT_KNOWN,
+            "",
+            f"{who} does not have it open: this is another process that has its number now, or it left the connection to the kernel",
+        )
     else:
         yield from _connections(host, daemon)
 
@@ -104,13 +111,19 @@ def _connections(host: Host, daemon: Daemon) -> Iterator[Server]:
     if not connected:
         yield Server(Place.NOT_KNOWN, "", f"no connection of {who} could be found")
     for socket in connected:
-        yield Server(Place.HERE, "a Unix socket", f"{who} is connected to a process of this machine", tcp=False) if socket.unix else _across(host, socket)
+        yield (
+            Server(Place.HERE, "a Unix socket", f"{who} is connected to a process of this machine", tcp=False)
+            if socket.unix
+            else _across(host, socket)
+        )
 
 
 def _across(host: Host, socket: Socket) -> Server:
     if socket.via is not None and not host.reach.owns(socket.far.address):
         found = _here(host.reach, socket.far, socket.near)
-        return found or Server(Place.NOT_KNOWN, _text(socket.far), "its client is in another network namespace, of which the ways out cannot be told")
+        return found or Server(
+            Place.NOT_KNOWN, _text(socket.far), "its client is in another network namespace, of which the ways out cannot be told"
+        )
     return _at(host, socket.far.address, socket.far.port, socket.near.address, "", near_end=socket.near)
 
 
@@ -118,7 +131,14 @@ def _across(host: Host, socket: Socket) -> Server:
 
 
 def _at(
-    host: Host, address: Address | None, port: int | None, near: Address | None, missing: str, *, near_end: End | None = None, listed: bool = True
+    host: Host,
+    address: Address | None,
+    port: int | None,
+    near: Address | None,
+    missing: str,
+    *,
+    near_end: End | None = None,
+    listed: bool = True,
 ) -> Server:
     """The server at an address. `listed`: `near` must be one of the machine's own; `missing`: why there is none."""
     if address is None:
@@ -130,17 +150,29 @@ def _at(
     if here is not None:
         return here
     if address.version not in reach.known:
-        return Server(Place.NOT_KNOWN, _text(far), f"which IPv{address.version} addresses are this machine's own could not be read")
+        return Server(
+            Place.NOT_KNOWN, _text(far), f"which IPv{address.version} addresses are this machine's own could not be read"
+        )
     if near is not None and listed and not reach.lists(near):
-        return Server(Place.NOT_KNOWN, _text(far), f"the near end of the connection, {near}, is no address of this machine by what could be read")
+        return Server(
+            Place.NOT_KNOWN,
+            _text(far),
+            f"the near end of the connection, {near}, is no address of this machine by what could be read",
+        )
     ways = reach.interfaces(address)
     among = host.nics if ways is None else [nic for nic in host.nics if nic.name in ways]
-    inside = [nic.name for nic in among if not nic.leads_out] + [name for name in ways or () if name not in {nic.name for nic in host.nics}]
+    inside = [nic.name for nic in among if not nic.leads_out] + [
+        name for name in ways or () if name not in {nic.name for nic in host.nics}
+    ]
     if not among and not inside:
         return Server(Place.NOT_KNOWN, _text(far), "through which interface it is reached cannot be told")
     if inside:
         told = "is reached through" if ways is not None else "may be reached through"
-        return Server(Place.NOT_KNOWN, _text(far), f"it {told} {', '.join(inside[:3])}, where containers and virtual machines of this machine may be too")
+        return Server(
+            Place.NOT_KNOWN,
+            _text(far),
+            f"it {told} {', '.join(inside[:3])}: a bridge or a tunnel, behind which containers and virtual machines of this machine may be too",
+        )
     through = ", ".join(nic.name for nic in among)
     return Server(Place.ELSEWHERE, _text(far), f"through {through}")
 

@@ -11,7 +11,9 @@ from mmmodel.linux.addresses import Address, address_hex, hex_address
 from mmmodel.linux.text import HostError
 
 END = r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})"
-TCP = re.compile(rf"\s*[0-9]+: {END} {END} ([0-9A-F]{{2}}) [0-9A-F]+:[0-9A-F]+ [0-9A-F]+:[0-9A-F]+ [0-9A-F]+ +[0-9]+ +[0-9]+ ([0-9]{{1,20}})(?: .*)?")
+TCP = re.compile(
+    rf"\s*[0-9]+: {END} {END} ([0-9A-F]{{2}}) [0-9A-F]+:[0-9A-F]+ [0-9A-F]+:[0-9A-F]+ [0-9A-F]+ +[0-9]+ +[0-9]+ ([0-9]{{1,20}})(?: .*)?"
+)
 UNIX = re.compile(r"[0-9a-fA-F]{8,16}: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) ([0-9A-F]{4}) ([0-9A-F]{2}) +([0-9]{1,20})(?: .*)?")
 LISTEN = 0x0A  # include/net/tcp_states.h
 ACCEPTS = 0x0001_0000  # __SO_ACCEPTCON
@@ -78,7 +80,9 @@ def format_tcp(sockets: Iterable[Socket]) -> str:
         nobody = End(type(socket.near.address)(0), 0)
         near, far = (f"{address_hex(end.address)}:{end.port:04X}" for end in (socket.near, socket.far or nobody))
         state = LISTEN if socket.role is Role.LISTENS else 1
-        rows.append(f"{number:4}: {near} {far} {state:02X} 00000000:00000000 00:00000000 00000000     0        0 {socket.inode}\n")
+        rows.append(
+            f"{number:4}: {near} {far} {state:02X} 00000000:00000000 00:00000000 00000000     0        0 {socket.inode}\n"
+        )
     return "".join(rows)
 
 

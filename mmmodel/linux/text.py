@@ -66,7 +66,11 @@ class Tree:
         parent = str(path.parent)
         if parent not in self._directories:
             self._directories[parent] = os.path.realpath(parent)
-        return os.path.realpath(path) if path.is_symlink() or path.name == ".." else os.path.join(self._directories[parent], path.name)
+        return (
+            os.path.realpath(path)
+            if path.is_symlink() or path.name == ".."
+            else os.path.join(self._directories[parent], path.name)
+        )
 
     @cached_property
     def _directories(self) -> dict[str, str]:

@@ -25,7 +25,9 @@ STORAGE_DAEMONS = re.compile(  # /proc/PID/comm, 15 characters at most
     r"ddsnap.*|glusterfsd?|sshfs|rclone|s3fs|goofys|juicefs|ceph-fuse|rbd-nbd|ntfs-3g|mount\.ntfs.*|lvmetad|drbd.*|zed|io-engine|"
     r"mayastor.*|px-.*|longhorn.*|seaweed.*|weed|moosefs|mfsmount|bcachefs.*|fuse.*|rpc\.nfsd|ganesha\.nfsd"
 )
-SERVED = re.compile(r"/dev/(?:fuse|(?:ublkc|nbd)[0-9]{1,6}|vduse/\S{1,64})")  # who has one open serves it, or is the client of an NBD device
+SERVED = re.compile(
+    r"/dev/(?:fuse|(?:ublkc|nbd)[0-9]{1,6}|vduse/\S{1,64})"
+)  # who has one open serves it, or is the client of an NBD device
 SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
 STANDARD = ("0", "1", "2")  # under systemd these are connections to its journal
 STAT = re.compile(r"([0-9]+) \((.*)\) (.+)", re.DOTALL)
@@ -120,7 +122,9 @@ def open_files(tree: Tree, pid: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
             if os.path.lexists(tree.root / f"proc/{pid}/fd/{number}"):  # else it was closed meanwhile
                 raise
     devices = dict.fromkeys(link for _, link in links if SERVED.fullmatch(link))
-    sockets = dict.fromkeys(int(match[1]) for number, link in links if number not in STANDARD and (match := SOCKET.fullmatch(link)))
+    sockets = dict.fromkeys(
+        int(match[1]) for number, link in links if number not in STANDARD and (match := SOCKET.fullmatch(link))
+    )
     return tuple(devices), tuple(sockets)
 
 

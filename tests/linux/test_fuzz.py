@@ -159,7 +159,11 @@ def check_tree(root: Path, seed: int) -> None:
         for name in names:
             absent = not (root / name).is_file()
             optional = ("proc/net/tcp", "proc/net/unix")  # a kernel may be without
-            if absent and name not in optional and name.startswith(("proc/meminfo", "proc/vmstat", "proc/swaps", "proc/sys/vm", "proc/net")):
+            if (
+                absent
+                and name not in optional
+                and name.startswith(("proc/meminfo", "proc/vmstat", "proc/swaps", "proc/sys/vm", "proc/net"))
+            ):
                 assert any(name in item.reason for item in host.missing), (seed, name)
         linux.recorded_files(host)
         parse_or_refuse(host.struct_size, "bio")

@@ -74,16 +74,24 @@ def test_the_daemons_read_back(full_tree, tmp_path):
 
 
 def test_a_daemon_of_no_known_name_is_recorded_without_it(full_tree, tmp_path):
-    write_tree(full_tree, {f"proc/999/{name}": FULL[f"proc/812/{name.replace('999', '812')}"] for name in ("status", "task/999/stat")})
+    write_tree(
+        full_tree, {f"proc/999/{name}": FULL[f"proc/812/{name.replace('999', '812')}"] for name in ("status", "task/999/stat")}
+    )
     write_tree(full_tree, {"proc/999/fd/3": "/dev/ublkc0"})
     daemons = load_host(record(tmp_path / "out", full_tree).path).daemons
-    assert [(daemon.pid, daemon.name, daemon.devices) for daemon in daemons] == [(812, "nbd-server", ()), (999, "daemon", ("/dev/ublkc0",))]
+    assert [(daemon.pid, daemon.name, daemon.devices) for daemon in daemons] == [
+        (812, "nbd-server", ()),
+        (999, "daemon", ("/dev/ublkc0",)),
+    ]
 
 
 def test_of_sockets_only_those_of_storage(full_tree, tmp_path):
     """Own addresses and others come back as such, equal ones as equal; the connection at port 22 does not come back."""
     before, after = Host.read(full_tree).reach, load_host(record(tmp_path / "out", full_tree).path).reach
-    assert [(s.role, s.near.port, s.far and s.far.port) for s in after.sockets] == [(Role.LISTENS, 10809, None), (Role.CONNECTS, 10809, 40000)]
+    assert [(s.role, s.near.port, s.far and s.far.port) for s in after.sockets] == [
+        (Role.LISTENS, 10809, None),
+        (Role.CONNECTS, 10809, 40000),
+    ]
     assert [(s.near.port, s.inode) for s in before.sockets] == [(10809, 5551), (10809, 5552)]
     connection = after.sockets[1]
     assert (after.lists(connection.near.address), after.owns(connection.far.address)) == (True, False)

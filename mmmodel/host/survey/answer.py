@@ -1,9 +1,9 @@
 """The answer of a survey, as plain data: facts, judgements, paths, and the whole.
 
-    path       a swap area, a mount or an unused device, followed down to what it rests on
-    judgement  one stack of the catalogue held against the host: facts, three reserves, verdict, conditions, advice
-    state      "safe" only where every number that the verdict rests on was read on the host or is a constant of the
-               kernel's source, and the kernel guarantees the memory; else "safe if", with what would have to hold
+path       a swap area, a mount or an unused device, followed down to what it rests on
+judgement  one stack of the catalogue held against the host: facts, three reserves, verdict, conditions, advice
+state      "safe" only where every number that the verdict rests on was read on the host or is a constant of the
+           kernel's source, and the kernel guarantees the memory; else "safe if", with what would have to hold
 """
 
 from __future__ import annotations

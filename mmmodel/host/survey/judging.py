@@ -35,10 +35,18 @@ def judged(survey: Survey, path: Path) -> Path:
     for part in found:
         try:
             judgements.append(_judge(survey, part))
-            if path.swap and part.path.layers[-1] == "nbd" and virtio and not servers.here(servers.servers_of(survey.host, part.path)):
+            if (
+                path.swap
+                and part.path.layers[-1] == "nbd"
+                and virtio
+                and not servers.here(servers.servers_of(survey.host, part.path))
+            ):
                 judgements.append(_judge_ladder(survey, part.path))
         except StackError as error:  # numbers that no stack can have, from a damaged file: nothing is claimed
-            refused = (*refused, f"{' on '.join(part.path.layers)}: the numbers read are those of no stack ({error.problems[0][1]})")
+            refused = (
+                *refused,
+                f"{' on '.join(part.path.layers)}: the numbers read are those of no stack ({error.problems[0][1]})",
+            )
     return replace(path, judgements=tuple(judgements), refused=refused)
 
 
@@ -81,11 +89,15 @@ def _judge(survey: Survey, part: Part) -> Judgement:
     if near and state in (SAFE, SAFE_IF):
         state = NOT_SHOWN
     if state == UNSAFE and (part.above or any(not server.tcp for server in near)):
-        state = NOT_SHOWN  # the layers above may admit less than the device does, the stack is of TCP: then the way in may be none
+        state = (
+            NOT_SHOWN  # the layers above may admit less than the device does, the stack is of TCP: then the way in may be none
+        )
     depth = stack.pools[THROTTLE].capacity if THROTTLE in stack.pools else None
     margin = (survey.reserve_at_least if right == "memalloc" else 0) - safe
     notes = tuple(_path_notes(part.path, right))
-    return Judgement(stack, part.path.devices, state, right, facts, depth, have, one, safe, free, margin, verdict, tuple(conditions), notes)
+    return Judgement(
+        stack, part.path.devices, state, right, facts, depth, have, one, safe, free, margin, verdict, tuple(conditions), notes
+    )
 
 
 def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None]:
@@ -177,7 +189,20 @@ def _judge_ladder(survey: Survey, path: Path) -> Judgement:
     conditions += [f"the floors are as computed: {doubt}" for doubt in survey.doubts]
     notes = (f"stack {name}: unsafe here means the measured machine's draw would close the lock with this host's floors",)
     return Judgement(
-        stack, path.devices, state, "all", facts, 12, capacity, one, safe, free, capacity - safe, verdict, tuple(conditions), notes
+        stack,
+        path.devices,
+        state,
+        "all",
+        facts,
+        12,
+        capacity,
+        one,
+        safe,
+        free,
+        capacity - safe,
+        verdict,
+        tuple(conditions),
+        notes,
     )
 
 
@@ -214,7 +239,9 @@ def shared(survey: Survey, paths: list[Path], path: Path) -> Iterator[Judgement]
     What consumes (zram) needs no size that could be taken off: what it must leave is a condition.
     """
     needs = {(j.devices, j.stack.name): j.safe for other in paths for j in other.judgements if j.right == "memalloc"}
-    unknown = [f"{other.use} {other.device}" for other in paths if other is not path and (other.refused or other.state == UNKNOWN)]
+    unknown = [
+        f"{other.use} {other.device}" for other in paths if other is not path and (other.refused or other.state == UNKNOWN)
+    ]
     drawing = [ring for ring in survey.rings if ring.draws]
     drawn = sum(ring.size or 0 for ring in drawing)
     for judgement in path.judgements:
@@ -234,13 +261,23 @@ def shared(survey: Survey, paths: list[Path], path: Path) -> Iterator[Judgement]
             if math.isinf(need)
         ]
         if unknown:
-            conditions.append(f"what is written out elsewhere, of which nothing is claimed, takes nothing of the reserve: {', '.join(unknown)}")
+            conditions.append(
+                f"what is written out elsewhere, of which nothing is claimed, takes nothing of the reserve: {', '.join(unknown)}"
+            )
         if needed > judgement.safe and needed > survey.reserve_at_least:
-            conditions.append(f"the other paths do not need their {size_text(needed - judgement.safe)} of the same reserve at the same time")
+            conditions.append(
+                f"the other paths do not need their {size_text(needed - judgement.safe)} of the same reserve at the same time"
+            )
         if drawn and margin < 0:
             names = ", ".join(f"{ring.nic} ({ring.driver}, {ring.right})" for ring in drawing)
-            conditions.append(f"the receive rings of {names} do not refill all their {format_bytes(drawn)} from the reserve at once")
-        conditions += [f"the ring of {ring.nic} ({ring.driver}), whose size cannot be read, fits too" for ring in drawing if ring.size is None]
+            conditions.append(
+                f"the receive rings of {names} do not refill all their {format_bytes(drawn)} from the reserve at once"
+            )
+        conditions += [
+            f"the ring of {ring.nic} ({ring.driver}), whose size cannot be read, fits too"
+            for ring in drawing
+            if ring.size is None
+        ]
         yield replace(judgement, margin=margin, conditions=tuple(conditions), state=SAFE_IF if conditions else SAFE)
 
 
@@ -319,5 +356,3 @@ def _at_least(kernel: str | None, version: tuple[int, int]) -> bool:
 def _at_most(kernel: str | None, version: tuple[int, int]) -> bool:
     numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,6}", kernel or "")[:2])
     return len(numbers) == 2 and numbers <= version
-
-

@@ -15,12 +15,25 @@ DISKS = (  # by the name that the driver gives; "local": bios alone on the way o
     *((name, "local") for name in ("vd", "sd", "hd", "xvd", "mmcblk", "pmem", "sr", "fd")),
 )  # fmt: skip
 DISKS_OF = tuple((re.compile(rf"{re.escape(prefix)}[0-9a-z_.!]*"), kind) for prefix, kind in DISKS)
-SCSI = {name: name for name in ("iscsi", "iser", "srp", "iscsi-offload", "fcoe", "tcm_loop", "scsi_debug")}  # by transport; "local" over all others
-DM = {"snapshot-origin": "snapshot", "snapshot-merge": "snapshot", "striped": "linear", "unstriped": "linear", "thin-pool": "linear"}  # else its target
+SCSI = {
+    name: name for name in ("iscsi", "iser", "srp", "iscsi-offload", "fcoe", "tcm_loop", "scsi_debug")
+}  # by transport; "local" over all others
+DM = {
+    "snapshot-origin": "snapshot",
+    "snapshot-merge": "snapshot",
+    "striped": "linear",
+    "unstriped": "linear",
+    "thin-pool": "linear",
+}  # else its target
 GUESTS = ("vd", "xvd")  # disks that a hypervisor gives, by name
 GIVEN = ("virtio", "hypervisor")  # and by transport
 
-STACKED = {"overlay": "upperdir", "aufs": None, "unionfs": None, "ecryptfs": None}  # on another file system: the option that names the directory there
+STACKED = {
+    "overlay": "upperdir",
+    "aufs": None,
+    "unionfs": None,
+    "ecryptfs": None,
+}  # on another file system: the option that names the directory there
 NFS = re.compile(r"nfs[0-9]?")
 CLUSTERED = frozenset(("gfs2", "ocfs2"))  # on a block device, with locks of other machines
 NOT_ON_ONE = frozenset(("btrfs", "bcachefs"))  # on several devices, of which a mount names one

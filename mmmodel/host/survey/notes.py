@@ -40,7 +40,11 @@ def notes(survey: Survey) -> Iterator[str]:
 
 def _sockets(host: Host) -> Iterator[str]:
     """Socket memory: what TCP holds, from where on it is short by its own limits, and what one socket may hold unsent."""
-    held, limits, buffer = host.sockstat.get("TCP", {}).get("mem"), host.sysctls.get("net.ipv4.tcp_mem"), host.sysctls.get("net.ipv4.tcp_wmem")
+    held, limits, buffer = (
+        host.sockstat.get("TCP", {}).get("mem"),
+        host.sysctls.get("net.ipv4.tcp_mem"),
+        host.sysctls.get("net.ipv4.tcp_wmem"),
+    )
     if held is not None and isinstance(limits, tuple) and len(limits) == 3:
         _, pressed, most = (format_bytes(pages * host.page_size) for pages in limits)
         yield f"TCP holds {format_bytes(held * host.page_size)} of socket memory; it saves from {pressed} on, and gets no more than {most} (tcp_mem)"
@@ -75,7 +79,9 @@ def _zram(host: Host, name: str, zram: Zram) -> Iterator[str]:
     algorithm = f" by {zram.algorithm}" if zram.algorithm else ""
     limit = "" if zram.limit is None else ", no limit" if zram.limit == 0 else f", at most {format_bytes(zram.limit)}"
     if zram.stored and zram.used is not None:
-        huge = "" if zram.huge_pages is None else f"; {zram.huge_pages:,} pages did not compress, and storing them set nothing free"
+        huge = (
+            "" if zram.huge_pages is None else f"; {zram.huge_pages:,} pages did not compress, and storing them set nothing free"
+        )
         yield f"{name} stores {format_bytes(zram.stored)} in {format_bytes(zram.used)} of memory{algorithm}{limit}{huge}"
         if zram.used >= zram.stored:
             yield f"{name} takes as much memory as it sets free: swapping to it makes no progress"
@@ -113,7 +119,11 @@ def _nfs(host: Host, path: Path) -> Iterator[str]:
     if isinstance(congestion, int) and not path.swap:
         yield f"write-back over NFS waits from {format_bytes(congestion * 1024)} under way on (nfs_congestion_kb)"
     if mount is not None:
-        told = [option for option in mount.options if re.fullmatch(r"hard|soft|softerr|proto=\w+|wsize=[0-9]+|nconnect=[0-9]+", option)]
+        told = [
+            option
+            for option in mount.options
+            if re.fullmatch(r"hard|soft|softerr|proto=\w+|wsize=[0-9]+|nconnect=[0-9]+", option)
+        ]
         yield f"mounted with {', '.join(told) or 'options that were not recorded'}"
 
 
@@ -122,7 +132,9 @@ def _multipath(host: Host, disk: BlockDevice) -> str:
     tables = [target.args for target in host.dm_targets if target.name == disk.dm_name and target.target == "multipath"]
     if not tables:
         return f"whether queue_if_no_path is set on {disk.name} could not be read"
-    queues = any("queue_if_no_path" in args[1 : 1 + int(args[0])] for args in tables if args and re.fullmatch("[0-9]{1,3}", args[0]))
+    queues = any(
+        "queue_if_no_path" in args[1 : 1 + int(args[0])] for args in tables if args and re.fullmatch("[0-9]{1,3}", args[0])
+    )
     return f"queue_if_no_path is {'set' if queues else 'not set'} on {disk.name}: with no path left, its requests {'wait without a bound' if queues else 'fail'}"
 
 
@@ -152,5 +164,3 @@ def _daemon_note(daemon: Daemon) -> str:
     resident = "unknown" if daemon.resident is None else format_bytes(daemon.resident)
     opened = f", which has {_few(daemon.devices)} open" if daemon.devices else ""
     return f"daemon {daemon.name} (process {daemon.pid}){opened}: {flags}; locked memory {locked} of {resident} resident"
-
-

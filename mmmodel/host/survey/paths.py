@@ -1,7 +1,7 @@
 """Where a host writes out to: its swap areas, mounts and other devices, each followed down to what it rests on.
 
-    chain   one way down from a device, as (kind, device) pairs: crypt dm-0, nbd nbd0
-    file    the layer between a loop device and what the file system of its file is on
+chain   one way down from a device, as (kind, device) pairs: crypt dm-0, nbd nbd0
+file    the layer between a loop device and what the file system of its file is on
 """
 
 from __future__ import annotations
@@ -112,7 +112,15 @@ def _swap_paths(host: Host, swap: Swap) -> Iterator[Path]:
 
 
 def _device_paths(
-    host: Host, use: str, name: str, number: str | None = None, shown: str | None = None, *, above: Chain = (), swap: bool = False, file_system: str = ""
+    host: Host,
+    use: str,
+    name: str,
+    number: str | None = None,
+    shown: str | None = None,
+    *,
+    above: Chain = (),
+    swap: bool = False,
+    file_system: str = "",
 ) -> Iterator[Path]:
     """The ways down from a device, below the layers `above`."""
 

@@ -15,7 +15,11 @@ from mmmodel.linux import Host, Place, Server, mount_of
 from mmmodel.linux.reach import PORTS
 
 ON_DISKS = ("nbd", "iscsi", "nvme-tcp")
-HINTS = {"nbd": re.compile(r"nbd-server|nbdkit|qemu-nbd|rbd-nbd"), "iscsi": re.compile(r"tgtd|tcmu-runner"), "nfs": re.compile(r"ganesha\.nfsd")}
+HINTS = {
+    "nbd": re.compile(r"nbd-server|nbdkit|qemu-nbd|rbd-nbd"),
+    "iscsi": re.compile(r"tgtd|tcmu-runner"),
+    "nfs": re.compile(r"ganesha\.nfsd"),
+}
 NO_MOUNT = Server(Place.NOT_KNOWN, "", "which mount it is cannot be told (proc/self/mountinfo)")
 
 

@@ -87,7 +87,10 @@ def _min_free(survey: Survey, needed: int) -> Iterator[Advice]:
         f"the exclusive reserve becomes {format_bytes(have)}, and {format_bytes(needed)} are needed: this path, the others, rings",
         have - needed,
         f"delete the file; sysctl vm.min_free_kbytes={now if isinstance(now, int) else '(its value before)'}",
-        caveat + (f"; this is {share:.0%} of memory, so rather lower the depth or the size of requests" if share > MOST_MIN_FREE else ""),
+        caveat
+        + (
+            f"; this is {share:.0%} of memory, so rather lower the depth or the size of requests" if share > MOST_MIN_FREE else ""
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """Which stack of the catalogue a path is, or why it has none, and the host's own numbers for it.
 
-    part   layers of a path that one stack stands for, with those above it that none does
-    fact   a size or a depth, read on the host or, where it cannot be read, the catalogue's with the reason
+part   layers of a path that one stack stands for, with those above it that none does
+fact   a size or a depth, read on the host or, where it cannot be read, the catalogue's with the reason
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ STACK_OF = {  # layers from the top down, linear mappings left out
 }
 NETWORK = ("nbd", "iscsi", "nvme-tcp", "nfs-swap")
 
+
 @dataclass(frozen=True)
 class Part:
     """Layers of a path that a stack stands for, as a path of their own, and the kinds between them and the next part above."""
@@ -70,10 +71,14 @@ def parts(path: Path) -> tuple[tuple[Part, ...], tuple[str, ...]]:
             continue
         start = next((n for n in range(len(kinds)) if _stack_of(kinds[n:])), len(kinds))
         above = [(kind, device) for kind, device in group[:start] if kind not in DISKS_ALONE]
-        refused += [_refusal(kind, device, kinds[n + 1 :]) for n, (kind, device) in enumerate(group[:start]) if kind not in DISKS_ALONE]
+        refused += [
+            _refusal(kind, device, kinds[n + 1 :]) for n, (kind, device) in enumerate(group[:start]) if kind not in DISKS_ALONE
+        ]
         if start < len(kinds):
             use, on_it = (path.use, path.file_system) if number == 0 else (f"file under {path.use}", "")
-            own = replace(path, use=use, file_system=on_it, layers=kinds[start:], devices=tuple(device for _, device in group[start:]))
+            own = replace(
+                path, use=use, file_system=on_it, layers=kinds[start:], devices=tuple(device for _, device in group[start:])
+            )
             found.append(Part(own, _stack_of(kinds[start:]), tuple(kind for kind, _ in above), under_file=number > 0))
     return tuple(found), tuple(refused)
 
@@ -215,7 +220,10 @@ def _max_background(host: Host, number: str) -> tuple[int | None, str]:
 
 def _swap_bios(host: Host, path: Path) -> tuple[int | None, str]:
     if not path.swap:
-        return None, "no limit in force: dm swap_bios counts swap bios only, and nothing else bounds a file system's depth here; it"
+        return (
+            None,
+            "no limit in force: dm swap_bios counts swap bios only, and nothing else bounds a file system's depth here; it",
+        )
     value, where = _parameter(host, "dm_mod", "swap_bios")
     return (2048, f"{where} is 0 or unset, that is 2048 (8 MiB / page)") if value == 0 else (value, where)
 
@@ -259,4 +267,6 @@ def stored_page(host: Host, device: str) -> Fact | None:
     value = -(-zram.used * host.page_size // zram.stored)
     if not 1 <= value <= 4 * host.page_size:
         return None  # no page takes so much: of pages that were freed since, or a damaged file
-    return Fact("stored page", value, "read", f"sys/block/{device}/mm_stat, mean of {zram.stored // host.page_size:,} pages stored")
+    return Fact(
+        "stored page", value, "read", f"sys/block/{device}/mm_stat, mean of {zram.stored // host.page_size:,} pages stored"
+    )

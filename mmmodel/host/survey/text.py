@@ -81,7 +81,9 @@ def _short(told: list[str]) -> Iterator[str]:
         if same:
             runs[-1][1].append(who)
         else:
-            runs.append((what if colon and line.startswith("  ") else "", [line if not line.startswith("  ") or not colon else who]))
+            runs.append(
+                (what if colon and line.startswith("  ") else "", [line if not line.startswith("  ") or not colon else who])
+            )
     for what, whos in runs if len(runs) <= 28 else [*runs[:16], ("", [f"  … {len(runs) - 26} more lines …"]), *runs[-10:]]:
         who = whos[0] if len(whos) == 1 else f"{whos[0]} … {whos[-1].strip()} ({len(whos)} lines)"
         yield f"{who}: {what}" if what else who
@@ -151,5 +153,3 @@ def _judgement_dict(judgement: Judgement) -> dict[str, Any]:
         "explanation": judgement.verdict.explain(),
         "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in judgement.advice],
     }
-
-

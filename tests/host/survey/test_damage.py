@@ -48,7 +48,14 @@ from tests.linux.conftest import write_tree
 from tests.linux.test_fuzz import damage_tree, repair
 
 CASES = 10_000
-PLAIN = READ | nbd(16) | disk("sda", **ATA) | loop("loop0", "/img") | fuse(45) | mounted(("8:16", "/", "ext4", "/dev/sda"), ("0:45", "/f", "fuse.x", "f"))
+PLAIN = (
+    READ
+    | nbd(16)
+    | disk("sda", **ATA)
+    | loop("loop0", "/img")
+    | fuse(45)
+    | mounted(("8:16", "/", "ext4", "/dev/sda"), ("0:45", "/f", "fuse.x", "f"))
+)
 MANY = (
     ALL
     | disk("ublkb0")
@@ -59,7 +66,10 @@ MANY = (
     | disk("dm-1", **{"dm/name": "t", "slaves/sda": ""})
     | disk("dm-2", **{"dm/name": "s", "slaves/sda": ""})
     | {"dmsetup-table": "c: 0 8 crypt aes-xts-plain64 - 0 259:1 0\nt: 0 8 thin 8:1 1\ns: 0 8 snapshot 8:1 8:2 P 32\n"}
-    | {"proc/swaps": ALL["proc/swaps"] + "/dev/ublkb0 partition 8 0 1\n/dev/sdi partition 8 0 1\n/dev/nvme0n1 partition 8 0 1\n/dev/dm-0 partition 8 0 1\n"}
+    | {
+        "proc/swaps": ALL["proc/swaps"]
+        + "/dev/ublkb0 partition 8 0 1\n/dev/sdi partition 8 0 1\n/dev/nvme0n1 partition 8 0 1\n/dev/dm-0 partition 8 0 1\n"
+    }
     | {"sys/class/net/eth0/device/uevent": "DRIVER=virtio_net\n"}
 )
 HOST = RECORDED / "debian-6.12-crypt-nbd"
@@ -192,6 +202,8 @@ def test_many_damaged_hosts(tmp_path):
         check_damage(trees, seed, counts)
 
     damage()
-    print(f"\ndamaged hosts: {', '.join(f'{count:,} {what}' for what, count in counts.most_common())}; no traceback, none safe on a number not in it")
+    print(
+        f"\ndamaged hosts: {', '.join(f'{count:,} {what}' for what, count in counts.most_common())}; no traceback, none safe on a number not in it"
+    )
     assert counts["cases"] >= CASES
     assert counts["with a path called safe"] >= CASES // 20

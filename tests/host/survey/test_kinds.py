@@ -11,6 +11,9 @@ from mmmodel.host.survey.stacks import STACK_OF
 from mmmodel.linux.md import LEVELS
 from mmmodel.linux.mounts import IN_MEMORY
 from tests.host.survey.trees import ATA, OTHER, READ, array, disk, mounted, nbd, swaps
+from mmmodel.host.survey import CONSUMES, LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
+from mmmodel.host.survey.kinds import NO_STACK, reason
+from mmmodel.host.survey.stacks import STACK_OF
 from tests.linux.conftest import write_tree
 
 NONE = {"proc/swaps": swaps()}
@@ -339,6 +342,27 @@ def test_the_transport_of_a_scsi_disk_by_its_way_and_its_host(tmp_path, way):
     answer = survey(str(root), advice=False)
     assert answer.host.disks[0].transport == transport
     assert (answer.paths[0].layers == ("scsi disk over an unknown transport",)) == (transport is None)
+
+
+@pytest.mark.parametrize(
+    ("files", "state", "code"),
+    [
+        (SDA | {"proc/swaps": swaps("/dev/sda")}, LOCAL, cli.OK),
+        (nbd(16), SAFE, cli.OK),
+        (nbd(16) | {"sys/block/nbd0/pid": ""}, SAFE_IF, cli.UNSAFE),
+        (nbd(128), UNSAFE, cli.UNSAFE),
+        (disk("loop0") | {"proc/swaps": swaps("/dev/loop0")}, NOT_SHOWN, cli.UNSAFE),
+        (disk("ublkb0") | {"proc/swaps": swaps("/dev/ublkb0")}, NOT_SHOWN, cli.UNSAFE),
+        (NONE | mounted(("0:45", "/f", "fuse.sshfs", "u@h:")), NOT_SHOWN, cli.UNSAFE),
+        (disk("zram0") | {"proc/swaps": swaps("/dev/zram0")}, CONSUMES, cli.UNSAFE),
+        (disk("rbd0") | {"proc/swaps": swaps("/dev/rbd0")}, UNKNOWN, cli.UNSAFE),
+        ({"proc/swaps": "?"}, None, cli.UNSAFE),  # what is not read may be a path
+    ],
+)
+def test_every_headline_has_its_exit_code(host, files, state, code):
+    answer = host(READ, files)
+    assert [path.state for path in answer.paths] == [state] * (state is not None)
+    assert cli.main(["survey", "--root", str(answer.host.tree.root), "--check", "--json"]) == code
 
 
 def test_a_path_beside_one_that_is_refused_is_no_more_than_safe_if(host):

@@ -207,6 +207,8 @@ CLIENTS = {  # what is read of it, and where the server is then; None: such a fi
     "another namespace, the address of a third": (
         within("10.1.1.2", "10.1.1.3") | {"proc/800/net/fib_trie": NET["proc/net/fib_trie"].replace(OWN, "10.1.1.3")}, HERE, "10.1.1.3"),
     "another namespace, another machine": (within("10.1.1.2", OTHER), NOT_KNOWN, OTHER),
+    "another namespace of which all is read, another machine": (
+        within("10.1.1.2", OTHER) | {"proc/700/net/fib_trie": NET["proc/net/fib_trie"].replace(OWN, "10.1.1.2")}, NOT_KNOWN, OTHER),
     "a near end that is nobody's": ({"proc/net/tcp": tcp((7000, "192.0.2.9", 40000, OTHER, 10809))}, NOT_KNOWN, OTHER),
     "a machine of the other byte order": ({"proc/net/tcp": tcp((7000, "1.2.0.192", 40000, "9.100.51.198", 10809))}, NOT_KNOWN, "9.100.51.198"),
 }  # fmt: skip

@@ -209,14 +209,20 @@ def test_an_array_is_refused_by_name_and_its_members_are_judged(host):
 
 def test_the_cache_of_a_raid5(host):
     """256 stripes of 3 members and 4096 B a page: 3 MiB."""
-    files = SDA | disk("sdb", **ATA) | disk("sdc", **ATA) | array("md0", "raid5", "sda", "sdb", "sdc", **{"md/stripe_cache_size": "256"})
+    files = (
+        SDA
+        | disk("sdb", **ATA)
+        | disk("sdc", **ATA)
+        | array("md0", "raid5", "sda", "sdb", "sdc", **{"md/stripe_cache_size": "256"})
+    )
     path = next(path for path in host(READ, files, {"proc/swaps": swaps("/dev/md0")}).paths if path.use == "swap")
     assert "stripe of the array's cache" in path.refused[0]
     assert any("at least 256 stripes of 3 members, 3 MiB" in note for note in path.notes)
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("rbd0", "not SOCK_MEMALLOC"), ("drbd0", "not SOCK_MEMALLOC"), ("zd0", "openzfs"), ("bcache0", "a bucket of the cache")]
+    ("name", "reason"),
+    [("rbd0", "not SOCK_MEMALLOC"), ("drbd0", "not SOCK_MEMALLOC"), ("zd0", "openzfs"), ("bcache0", "a bucket of the cache")],
 )
 def test_devices_without_a_stack_are_refused_with_the_reason(host, name, reason):
     path = only(host(READ, disk(name), {"proc/swaps": swaps(f"/dev/{name}")}), use="swap")
@@ -311,20 +317,25 @@ ALL = (
         "22 1 0:50 / /n/SECRETDIR rw - nfs4 SECRETHOST:/SECRETPATH rw,hard,proto=tcp,addr=192.0.2.7,clientaddr=192.0.2.7\n"
         "23 1 0:45 / /f/SECRETDIR rw - fuse.SECRETFS SECRETUSER@h: rw,user_id=1000\n"
         "24 1 0:60 / /SECRETTMP rw - tmpfs tmpfs rw\n",
-        "proc/swaps": HEAD + "/n/SECRETDIR/SECRETSWAP file 1024 0 -2\n/SECRETSWAP file 1024 0 -3\n/dev/zram0 partition 1024 0 5\n",
+        "proc/swaps": HEAD
+        + "/n/SECRETDIR/SECRETSWAP file 1024 0 -2\n/SECRETSWAP file 1024 0 -3\n/dev/zram0 partition 1024 0 5\n",
     }
 )
 
 
 def seen(answer):
     """What must be the same whatever the names are; devices may come in another order."""
-    return sorted(((path.use.split(" ")[0], path.layers, path.state, [j.facts for j in path.judgements]) for path in answer.paths), key=str)
+    return sorted(
+        ((path.use.split(" ")[0], path.layers, path.state, [j.facts for j in path.judgements]) for path in answer.paths), key=str
+    )
 
 
 def test_a_recording_has_the_same_stacks_and_no_secret(tmp_path):
     tree = write_tree(tmp_path / "tree", ALL)
     first = survey(str(tree), advice=False)
-    assert {"fuse", "nfs-swap", "zram", "loop", "loop with direct I/O", "md-raid5"} <= {kind for path in first.paths for kind in path.layers}
+    assert {"fuse", "nfs-swap", "zram", "loop", "loop with direct I/O", "md-raid5"} <= {
+        kind for path in first.paths for kind in path.layers
+    }
     out = tmp_path / "recorded"
     assert cli.main(["record", "-o", str(out), "--root", str(tree)]) == cli.OK
     for path in out.rglob("*"):

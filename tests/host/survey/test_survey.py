@@ -113,7 +113,9 @@ def test_what_only_root_can_read_does_not_take_the_advice_away(host):
     depth = next(advice for advice in judgement.advice if "in flight" in advice.goal)
     most = mm.safe_depth(judgement.stack, answer.reserve)
     assert f'"{most}"' in depth.lines[0]
-    assert all("not known here and not reckoned with" in a.caveat for a in judgement.advice if "requests of at most" not in a.inequality)
+    assert all(
+        "not known here and not reckoned with" in a.caveat for a in judgement.advice if "requests of at most" not in a.inequality
+    )
     short = host(files, nbd(64))
     (line,) = [line for line in str(short).splitlines() if "margin" in line]
     assert "if high-order atomic blocks hold all that they may" in line
@@ -190,7 +192,9 @@ LAYERS = [
         "dm-crypt-sata",
     ),
     (
-        disk("nbd0") | disk("dm-0", **{"dm/name": "vg-a--b", "slaves/nbd0": ""}) | {"dmsetup-table": "vg-a--b: 0 8 linear 43:0 0\n"},
+        disk("nbd0")
+        | disk("dm-0", **{"dm/name": "vg-a--b", "slaves/nbd0": ""})
+        | {"dmsetup-table": "vg-a--b: 0 8 linear 43:0 0\n"},
         ("/dev/vg/a-b",),
         ("linear", "nbd"),
         SAFE_IF,
@@ -333,7 +337,14 @@ def test_this_machine():
 def test_text_page_and_figures():
     answer = survey("debian-6.1-nbd-swap", advice=False)
     text = str(answer)
-    for part in ("UNSAFE: swap /dev/nbd0", "is nbd nbd0", "stack nbd-tcp, depth 128", "receive rings", "rests on:", "number: fs_bio"):
+    for part in (
+        "UNSAFE: swap /dev/nbd0",
+        "is nbd nbd0",
+        "stack nbd-tcp, depth 128",
+        "receive rings",
+        "rests on:",
+        "number: fs_bio",
+    ):
         assert part in text, part
     page = answer.html_page()
     assert page.startswith("<!DOCTYPE html>")
@@ -379,7 +390,7 @@ def test_record_and_survey_again(capsys, tmp_path, host):
     assert "recorded:" in capsys.readouterr().out
     again = survey(str(out), advice=False)
     assert [(path.layers, path.state) for path in again.paths] == [(path.layers, path.state) for path in first.paths]
-    assert [j.facts for path in again.paths for j in path.judgements] == [j.facts for path in first.paths for j in path.judgements]
+    assert [j.facts for path in again.paths for j in path.judgements] == [
+        j.facts for path in first.paths for j in path.judgements
+    ]
     assert cli.main(["record", "-o", str(out)]) == cli.BAD_INPUT
-
-

@@ -28,7 +28,9 @@ def swaps(*devices):
 BARE = {
     name: text
     for name, text in FULL.items()
-    if not name.startswith(("sys/block", "sys/class", "ethtool", "dmsetup", "proc/812", "proc/999", "proc/mounts", "struct", "proc/slab"))
+    if not name.startswith(
+        ("sys/block", "sys/class", "ethtool", "dmsetup", "proc/812", "proc/999", "proc/mounts", "struct", "proc/slab")
+    )
 } | {"proc/mounts": ""}
 SIZED = "bio 128\nbio_vec 16\nsk_buff 232\nsk_buff_fclones 472\nskcipher_request 80\ndm_io 248\ndm_crypt_io 256\ndm_crypt_request 272\n"
 SLABS = FULL["proc/slabinfo"].replace("bio-184", "bio-192") + "".join(
@@ -88,11 +90,15 @@ def route6(interface, network):
 
 def tcp(*rows):
     """(inode, near address, port, far address, port) each; without a far end a socket that listens."""
-    lines = ["  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                     \n"]
+    lines = [
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                     \n"
+    ]
     for number, (inode, near, port, *far) in enumerate(rows):
         other, other_port = far or ("::" if ":" in near else "0.0.0.0", 0)
         ends = f"{digits(near)}:{port:04X} {digits(other)}:{other_port:04X} {'01' if far else '0A'}"
-        lines.append(f"{number:4}: {ends} 00000000:00000000 02:000A7D4E 00000000     0        0 {inode} 2 ffff8881012f0000 20 4 30 10 -1\n")
+        lines.append(
+            f"{number:4}: {ends} 00000000:00000000 02:000A7D4E 00000000     0        0 {inode} 2 ffff8881012f0000 20 4 30 10 -1\n"
+        )
     return "".join(lines)
 
 
@@ -104,7 +110,9 @@ def unix(*inodes):
 
 def client(pid, device, *inodes, comm="nbd-client", opens=None):
     """The process that set an NBD device up: with the device open, and with these sockets."""
-    links = {0: "/dev/null", 3: f"/dev/{device}" if opens is None else opens} | {4 + n: f"socket:[{inode}]" for n, inode in enumerate(inodes)}
+    links = {0: "/dev/null", 3: f"/dev/{device}" if opens is None else opens} | {
+        4 + n: f"socket:[{inode}]" for n, inode in enumerate(inodes)
+    }
     return {
         f"sys/block/{device}/pid": f"{pid}\n",
         f"proc/{pid}/comm": f"{comm}\n",
@@ -163,7 +171,10 @@ def nfs_swap(options):
 
 def mounted(*mounts):
     """mountinfo of (number, point, kind, device) each, read-write."""
-    rows = [f"{n} 1 {number} / {point} rw,relatime shared:{n} - {kind} {device} rw" for n, (number, point, kind, device) in enumerate(mounts, 20)]
+    rows = [
+        f"{n} 1 {number} / {point} rw,relatime shared:{n} - {kind} {device} rw"
+        for n, (number, point, kind, device) in enumerate(mounts, 20)
+    ]
     return {"proc/self/mountinfo": "".join(f"{row}\n" for row in rows)}
 
 
@@ -177,9 +188,15 @@ def zram(name, mm_stat="8192000 2000000 2457600 0 2500000 0 0 40", backing="none
 
 
 def array(name, level, *members, **more):
-    return disk(name, **{"md/level": level, "md/raid_disks": len(members), **{f"slaves/{member}": "" for member in members}, **more})
+    return disk(
+        name, **{"md/level": level, "md/raid_disks": len(members), **{f"slaves/{member}": "" for member in members}, **more}
+    )
 
 
 def fuse(number, most=12, congestion=9, waiting=3):
     base = f"sys/fs/fuse/connections/{number}"
-    return {f"{base}/max_background": f"{most}\n", f"{base}/congestion_threshold": f"{congestion}\n", f"{base}/waiting": f"{waiting}\n"}
+    return {
+        f"{base}/max_background": f"{most}\n",
+        f"{base}/congestion_threshold": f"{congestion}\n",
+        f"{base}/waiting": f"{waiting}\n",
+    }
