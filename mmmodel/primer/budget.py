@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,20 +95,25 @@ def units(count: int, unit: str) -> Cost:
     return Cost(count * RATES[unit], count)
 
 
-def mean_times(systems: Sequence[System], grant: Grant = "random") -> Cost:
+def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 1) -> Cost:
     """What the mean times of these chains take together: some are walked, up to what the budget allows, the others are taken for equal.
 
-    The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours.
+    The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours. `walks`: how
+    often each is walked, since some questions walk it anew; what that takes is measured here, for it depends on the grants between two
+    events. `units` are transitions.
     """
     if not systems:
         return Cost(0.0, 0)
     share = max(1, math.ceil(len(systems) / PROBES))
     probes = systems[share // 2 :: share]
     each = len(systems) / len(probes)
+    transitions(probes[0], 1, grant)  # compiles the walk, or loads it
     total, most = Cost(0.0, 0), budget()
     for system in probes:
+        began = time.process_time()
         count, whole = transitions(system, (most - total.seconds) / each / RATES["transition"], grant)
-        total += Cost(count * RATES["transition"], count, not whole).times(each)
+        took = time.process_time() - began
+        total += Cost(walks * took + count * RATES["transition"], count, not whole).times(each)
         if total.at_least or total.seconds > most:
             return Cost(total.seconds, total.units, at_least=True)
     return total
