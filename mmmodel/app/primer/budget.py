@@ -14,6 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmmodel.answers.performance import question, throughput_bounds
@@ -99,21 +100,25 @@ def units(count: int, unit: str) -> Cost:
     return Cost(count * RATES[unit], count)
 
 
-def mean_times(systems: Sequence[System], grant: Grant = "random", state: float = 0.0) -> Cost:
+def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 1) -> Cost:
     """What the mean times of these chains take together: some are walked, up to what the budget allows, the others are taken for equal.
 
-    The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours. `state`: seconds
-    that a state takes to be found (`state_seconds`), where that is not little beside the rest.
+    The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours. `walks`: how
+    often each is walked, since some questions walk it anew; what that takes is measured here, for it depends on the grants between two
+    events. `units` are transitions.
     """
     if not systems:
         return Cost(0.0, 0)
     share = max(1, math.ceil(len(systems) / PROBES))
     probes = systems[share // 2 :: share]
     each = len(systems) / len(probes)
-    total, most, rate = Cost(0.0, 0), budget(), RATES["transition"] + state / PER_STATE
+    transitions(probes[0], 1, grant)  # compiles the walk, or loads it
+    total, most = Cost(0.0, 0), budget()
     for system in probes:
-        count, whole = transitions(system, (most - total.seconds) / each / rate, grant)
-        total += Cost(count * rate, count, not whole).times(each)
+        began = time.process_time()
+        count, whole = transitions(system, (most - total.seconds) / each / RATES["transition"], grant)
+        took = time.process_time() - began
+        total += Cost(walks * took + count * RATES["transition"], count, not whole).times(each)
         if total.at_least or total.seconds > most:
             return Cost(total.seconds, total.units, at_least=True)
     return total

@@ -14,6 +14,7 @@ from mmmodel.host.lab import measured
 from mmmodel.host.lab.measured import Frequency, Run
 from mmmodel.model.stack import QuestionError
 
+KERNEL = "cloud-6.1"  # that of the guest whose watermarks the threshold was computed from
 RECORDERS = ("lab", "prototype", "both")
 Curves = dict[str, dict[int, Frequency]]  # by series, then by vm.min_free_kbytes
 
@@ -21,7 +22,7 @@ Curves = dict[str, dict[int, Frequency]]  # by series, then by vm.min_free_kbyte
 def kernels() -> list[str]:
     """The kernels of which there are runs for the first figure, as the lab names them."""
     runs = measured.recorded_runs()
-    found = dict.fromkeys(run.settings.get("kernel", "cloud-6.1") for run in runs)
+    found = dict.fromkeys(run.settings.get("kernel", KERNEL) for run in runs)
     return sorted(name for name in found if measured.thresholds(runs, name))
 
 
@@ -92,12 +93,12 @@ def answer(runs: Iterable[Run], curves: Curves, kernel: str, least_safe: int, sh
         f"`vm.min_free_kbytes` at **{least_safe:,}**. Below it {_listed(below)}; from it on {_listed(above)}."
     )
     wrong = [f for f in above if f.hangs]
-    everywhere = [f for f in sides(measured.thresholds(runs), least_safe)[1] if f.hangs]
+    everywhere = [f for f in sides(measured.thresholds(runs, KERNEL), least_safe)[1] if f.hangs]
     if wrong:
         said.append(f"The latter should be none: **the threshold was wrong**, as {_listed(wrong)} show.")
     elif everywhere:
         said.append(
-            f"The latter should be none, and is none in the series drawn. Yet **the threshold was wrong**: among all that was recorded, {_listed(everywhere)}."
+            f"The latter should be none, and is none in the series drawn. Yet **the threshold was wrong**: of all that was recorded on `{KERNEL}`, {_listed(everywhere)}."
         )
     else:
         said.append("The latter should be none, and is.")

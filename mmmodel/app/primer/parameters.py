@@ -19,7 +19,7 @@ from mmmodel.model.stack import QuestionError
 
 @dataclass(frozen=True)
 class Number:
-    """A number from `low` to `high`, both included but for `low` if `above` and `high` if `below`, in `unit`."""
+    """A number from `low` to `high`, both included but for `low` if `above` and `high` if `below`, in `unit` ("": a bare number)."""
 
     unit: str
     low: float = 0.0
@@ -41,7 +41,8 @@ class Number:
         """What would be right, after "write"."""
         least = f"above {self.low:,.12g}" if self.above else f"from {self.low:,.12g} on"
         most = f"below {self.high:,.12g}" if self.below else f"up to {self.high:,.12g}"
-        return f"a {self.kind} of {self.unit} {least}" + (f" and {most}" if math.isfinite(self.high) else "")
+        of = f" of {self.unit}" if self.unit else ""
+        return f"a {self.kind}{of} {least}" + (f" and {most}" if math.isfinite(self.high) else "")
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,13 @@ def check(known: Known, values: Mapping[str, Any]) -> None:
     Raises QuestionError with a line for each parameter that is wrong, KeyError for one of the table that has no value.
     """
     faults = {name: kind.wrong(values[name]) for name, kind in known.items()}
+    # the runner makes None of an empty text
     given = {
-        name: "nothing" if values[name] is None else repr(values[name]) for name in faults
-    }  # the runner makes None of an empty text
-    lines = [f"{name}: {given[name]} {fault}; write {known[name].right}" for name, fault in faults.items() if fault]
+        name: "nothing was given" if values[name] is None else f"{values[name]!r} {fault}"
+        for name, fault in faults.items()
+        if fault
+    }
+    lines = [f"{name}: {said}; write {known[name].right}" for name, said in given.items()]
     if lines:
         raise QuestionError("\n".join(lines))
 

@@ -47,9 +47,9 @@ PARAMETERS: Known = {
     "request_class": Read(str, "the name of one request class of the stack"),
     "depths": Listed(Whole("requests in flight", 1)),
     "reserves": Whole("reserves", 2, 1000),
-    "loss": Number("shares of the throughput", 0, 1, above=True, below=True),
+    "loss": Number("", 0, 1, above=True, below=True),
     "stacks": Read(names, 'names of the catalogue or paths of YAML files, with commas; "" for the whole catalogue', empty=True),
-    "seed": Whole("number", 0),
+    "seed": Whole("", 0),
 }
 
 
@@ -270,7 +270,7 @@ def surface(path: Stack, depths: Sequence[int], count: int) -> list[sweep.Record
     asked = f"depths = {','.join(map(str, depths))}, reserves = {count}"
     cost = budget.Cost(0.0, 0)
     for depth in sorted(depths, reverse=True):  # the largest chains first: where they are too much, no other is counted
-        cost += budget.mean_times([performance.question(path, depth, reserve) for reserve in reserves])
+        cost += budget.mean_times([performance.question(path, depth, reserve) for reserve in reserves], walks=2)
         budget.allow(f"the chains of {some(len(depths), 'depth')} × {some(len(reserves), 'reserve')}", cost, parameter=asked)
     return computed(surface_study(path, depths, reserves))
 
@@ -336,7 +336,7 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
     )
     alt = (
         f"Two panels against the reserve, one line for each depth {', '.join(map(str, depths))}. Left: throughput, at the most "
-        f"{best:,.4g} requests per second; {sum(states)} markers are filled, safe, and {len(states) - sum(states)} open, which can deadlock. "
+        f"{best:,.4g} requests per second; filled markers, safe: {sum(states)}; open ones, which can deadlock: {len(states) - sum(states)}. "
         f"Right: {right_said}."
     )
     return plot.Shown(figure, alt)
@@ -396,7 +396,7 @@ def price_figure(found: Sequence[Price]) -> plot.Shown | plot.NoFigure:
     count = {word: sum(p.verdict == word for p in rows) for word in LOOKS}
     alt = (
         f"Bars for {some(len(rows), 'stack')}: the safe reserve at {'its' if len(rows) == 1 else 'their'} own depth over that at the depth which "
-        f"is enough. The dearest is {dear.stack}, {dear.times:.3g} times. On the smaller reserve the own depth can deadlock in {count['unsafe']}, "
+        f"is enough. {f'The dearest is {dear.stack}, {dear.times:.3g} times' if dear.times > 1 else 'They are equal everywhere'}. On the smaller reserve the own depth can deadlock in {count['unsafe']}, "
         f"is safe in {count['safe']}, and is not shown safe in {count['not shown safe']}."
     )
     return plot.Shown(figure, alt)
@@ -406,6 +406,8 @@ def prices_in_words(found: Sequence[Price], loss: float) -> str:
     """What a throttle at the depth that is enough gives back, and at how many stacks the smaller reserve is no way around it."""
     rows = [p for p in found if math.isfinite(p.times)]
     paid = [p for p in rows if p.bytes_more > 0]
+    if not rows:
+        return "None of these stacks has a price."
     if not paid:
         return f"None of the {some(len(rows), 'stack')} with a price pays anything for its last {100 * loss:g} % of throughput."
     back = sorted(1 - 1 / p.times for p in paid)
@@ -504,7 +506,8 @@ def add_grown(table: compare.Table, path: Stack, found: Grown) -> None:
         largest = {address: high for address, (_, high) in found.box.items()}
         corner = sizing.safe_reserve(uncertainty.set_numbers(path, largest), found.depth)
         table.add("the box needs what its largest sizes need", corner, found.worst.reserve, "solved", "closed form")
-        table.add("one byte less is unsafe somewhere", False, found.below.safe, "solved", "path replayed at the sizes found")
+        if found.below.certain:
+            table.add("one byte less is unsafe somewhere", False, found.below.safe, "solved", "path replayed at the sizes found")
 
 
 def add_prices(table: compare.Table, found: Sequence[Price], loss: float) -> None:

@@ -72,7 +72,7 @@ def test_unusual_values_are_right_or_refused_by_name(number, name, given):
     assert said.startswith(f"{name}: ")
     assert said.count("\n") == 0
     assert "; write " in said
-    shown = "nothing" if VALUES[given] is None else repr(VALUES[given])
+    shown = "nothing was given" if VALUES[given] is None else repr(VALUES[given])
     assert shown in said
     kind = TABLES[number][name]
     if isinstance(kind, Number):
