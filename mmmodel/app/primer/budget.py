@@ -14,7 +14,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmmodel.answers.performance import question, throughput_bounds

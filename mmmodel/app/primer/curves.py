@@ -19,19 +19,14 @@ from mmmodel.answers import compare, plot
 from mmmodel.answers.performance import best_depth, knee, question, throughput, throughput_bounds
 from mmmodel.answers.sizing import footprint, safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
 from mmmodel.app.primer import budget
-from mmmodel.app.primer.parameters import whole
+from mmmodel.app.primer.parameters import Whole, check, some
 from mmmodel.bounds import throughput as formulas
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack
-from mmmodel.answers.performance import best_depth, knee, question, throughput, throughput_bounds
-from mmmodel.app.primer import budget
-from mmmodel.app.primer.parameters import Whole, check, some
-from mmmodel.answers.sizing import footprint, safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
-from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request, Stack, System, as_stack
+from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System
 
 POLICIES: tuple[Grant, ...] = get_args(Grant)
 CROWD = 8  # requests that never wait with the reserve that is taken where none is asked for

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from mmmodel.answers import compare, plot, sizing
-from mmmodel.app.primer.parameters import whole
-from mmmodel.model.stack import RESERVE, Stack
-from mmmodel.answers import compare, plot, sizing
 from mmmodel.app.primer import parameters
 from mmmodel.app.primer.parameters import Whole, some
+from mmmodel.model.stack import RESERVE, Stack
 from mmmodel.simulation.trace import KINDS, Trace, trace
 
 LANES = 64  # requests that can be drawn one a lane

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmmodel.primer import budget, evidence
-from mmmodel.primer.evidence import Claim
+from mmmodel.app.primer import budget, evidence
+from mmmodel.app.primer.evidence import Claim
 
 
 def test_no_line_over_nothing():

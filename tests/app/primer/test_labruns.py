@@ -6,11 +6,11 @@ from itertools import product
 
 import pytest
 
-from mmmodel import measured
-from mmmodel.measured import Frequency, Run
-from mmmodel.primer import labruns, machine, netpath
-from mmmodel.stack import QuestionError
-from mmmodel.survey import survey
+from mmmodel.app.primer import labruns, machine, netpath
+from mmmodel.host.lab import measured
+from mmmodel.host.lab.measured import Frequency, Run
+from mmmodel.host.survey import survey
+from mmmodel.model.stack import QuestionError
 
 RUNS = measured.recorded_runs()
 LEAST = measured.least_safe(measured.draw(measured.swap_stack()) + 1)

@@ -4,8 +4,6 @@ import math
 
 import pytest
 
-from mmmodel.app.primer import prices
-from mmmodel.model.stack import QuestionError, Stack
 from mmmodel.answers import compare
 from mmmodel.app.primer import budget, prices
 from mmmodel.model.stack import QuestionError, Stack

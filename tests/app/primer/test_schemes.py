@@ -7,15 +7,12 @@ from math import inf
 import pytest
 
 import mmmodel as mm
-from mmmodel.app.primer import schemes
+from mmmodel.app.primer import budget, schemes
 from mmmodel.exact.flood import flood
 from mmmodel.model.transitions import Relation
-from tests.model import test_schemes
-from mmmodel.app.primer import budget, schemes
 from mmmodel.simulation.estimates import Estimate
 from mmmodel.simulation.trace import KINDS, trace
-from mmmodel.model.transitions import Relation
-from tests.catalogue import test_schemes
+from tests.model import test_schemes
 
 WRITE, LOGGED, OTHERS, DDSNAP, CRYPT = schemes.GROUNDS
 

@@ -5,15 +5,12 @@ import os
 import pytest
 
 from mmmodel.app import cli
-from mmmodel.host.survey import LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, survey
+from mmmodel.host.survey import CONSUMES, LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
 from mmmodel.host.survey.kinds import NO_STACK, reason
 from mmmodel.host.survey.stacks import STACK_OF
 from mmmodel.linux.md import LEVELS
 from mmmodel.linux.mounts import IN_MEMORY
 from tests.host.survey.trees import ATA, OTHER, READ, array, disk, mounted, nbd, swaps
-from mmmodel.host.survey import CONSUMES, LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
-from mmmodel.host.survey.kinds import NO_STACK, reason
-from mmmodel.host.survey.stacks import STACK_OF
 from tests.linux.conftest import write_tree
 
 NONE = {"proc/swaps": swaps()}
