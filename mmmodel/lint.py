@@ -145,7 +145,7 @@ def lint(
 class Asked:
     """The stack at one depth and reserve, and what the exact verdict says of it; asked once, and only when it is needed."""
 
-    def __init__(self, stack: Stack, depth: int | str | None, reserve: int | str | None):
+    def __init__(self, stack: Stack, depth: int | str | None, reserve: int | str | None) -> None:
         self.depth = None if depth is None else parse_count(depth, "depth", "requests")
         self.open = RESERVE in stack.pools and stack.pools[RESERVE].capacity is None and reserve is None
         known = {RESERVE} if depth is None else {RESERVE, THROTTLE}
