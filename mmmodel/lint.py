@@ -200,7 +200,7 @@ class Asked:
 
     @cached_property
     def until(self) -> float:
-        """When the time for answers is over; it begins with the first asked."""
+        """When the time for answers is over; it begins with the first question."""
         return time.monotonic() + SECONDS
 
     def _in_time(self, ask: Callable[[], Any]) -> Any:
