@@ -25,9 +25,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
 
-from mmmodel.exact.budget import OutOfTime, within
+from mmmodel.exact.deadline import OutOfTime, within
 from mmmodel.sizing import Verdict, Waiting, footprint, safe_reserve, verdict
-from mmmodel.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Stack, Step
+from mmmodel.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Restart, Stack, Step
 from mmmodel.units import counted, format_bytes, parse_count
 
 PAGE = 4096
@@ -96,7 +96,7 @@ class Suspicion:
     def takes_part(self, found: Verdict) -> bool:
         """Whether it does in the deadlock that the verdict found."""
         if self.never:
-            return not found.waiting and bool(found.path) and found.path[-1].cls in self.classes
+            return found.reason == "consumed" and bool(found.path) and found.path[-1].cls in self.classes
         there = any(group.cls in self.classes and (not self.steps or group.step in self.steps) for group in found.waiting)
         return there and set(self.pools) <= set(found.cycle)
 
@@ -116,7 +116,7 @@ class _At:
     @property
     def stays(self) -> bool:
         """Whether a request that is refused here goes on holding what it holds: it waits, or tries again after a time."""
-        return not isinstance(self.step.refused, Fallback)
+        return not isinstance(self.step.refused, Fallback | Restart)
 
 
 Rule = Callable[["Asked"], Iterator["Finding | Suspicion"]]
@@ -153,8 +153,9 @@ class Asked:
         self.most: dict[str, int | None] = {}  # requests of each class, None where nothing bounds them
         self.reserves: list[int | None] = [None]
         if not self.missing:
-            system = stack.system(depth=depth, reserve=LARGEST if self.open else reserve)  # refuses a wrong depth or reserve
-            self.most = {cls.name: cls.population for cls in system.classes}
+            # refuses a wrong depth or reserve
+            system = stack.system(depth=depth, unlimited=True) if self.open else stack.system(depth=depth, reserve=reserve)
+            self.most = {cls.name: most for cls, most in zip(system.classes, system.in_flight)}
             if RESERVE in stack.pools:
                 self.reserves = self._ample(stack) if self.open else [system.capacity[system.pool(RESERVE)]]
                 filled = stack.pools[RESERVE].model_copy(update={"capacity": self.reserves[0]})
@@ -290,7 +291,8 @@ def deadlock(asked: Asked) -> Iterator[Finding]:
         place = next(
             (at.place for at in _steps(last.cls, asked.stack.requests[last.cls]) if at.step.name == last.step), "requests"
         )
-        message = f"a deadlock can be reached{asked.where}: {told}"
+        what = "a deadlock can be reached" if found.reason == "deadlock" else "a request can come to where it never finishes"
+        message = f"{what}{asked.where}: {told}"
         yield Finding("deadlock", "error", place, message, decided=Decided.DEADLOCK)
 
 
@@ -458,7 +460,7 @@ def weak_layer(asked: Asked) -> Iterator[Finding]:
         }
         for at in steps:
             size = at.step.take.get(RESERVE, 0)
-            if own and size and at.step.right in ("ordinary", "nomemalloc") and at.stays:
+            if own and size and at.step.right in ("ordinary", "nomemalloc") and at.stays and not at.step.otherwise:
                 message = f"has ordinary memory alone, in a path whose other layers have {', '.join(sorted(own))}"
                 message += f"; give it a pool of one request's need, {asked.amount(RESERVE, size)}"
                 yield Finding("weak-layer", "warning", at.place, message, needed=size)
@@ -511,11 +513,12 @@ def _steps(name: str, cls: RequestClass) -> Iterator[_At]:
 
 
 def _ways(place: str, steps: list[Step]) -> list[list[tuple[str, Step, bool]]]:
-    """Lists of (place, step, refused there); where a step leads elsewhere, one way takes it and one way is refused."""
+    """Lists of (place, step, refused there): a way for each of its takes that a step may be satisfied by, and one where it leads elsewhere."""
     ways: list[list[tuple[str, Step, bool]]] = [[]]
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
-        taken = [[*way, (where, step, False)] for way in ways]
+        takes = [step, *(step.model_copy(update=dict(other)) for other in step.otherwise)]
+        taken = [[*way, (where, take, False)] for way in ways for take in takes]
         if isinstance(step.refused, Fallback):
             inner = _ways(f"{where}.refused.steps", step.refused.steps)
             taken += [[*way, (where, step, True), *other] for way in ways for other in inner]

@@ -109,10 +109,11 @@ def format_seconds(seconds: float) -> str:
     if math.isinf(seconds):
         return "never"
     year = 365.25 * 86400
-    steps = ((year, "years"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "us"))
+    steps = ((year, "year"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "us"))
     for scale, unit in steps:
         if seconds >= scale:
-            return f"{seconds / scale:.4g} {unit}"
+            number = f"{seconds / scale:.4g}"
+            return f"{number} {plural(unit) if unit == 'year' and number != '1' else unit}"
     return f"{seconds / 1e-9:.4g} ns"
 
 
