@@ -25,7 +25,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal
 
-from mmmodel.exact.deadline import OutOfTime, within
+from mmmodel.exact.budget import OutOfTime, within
 from mmmodel.sizing import Verdict, Waiting, footprint, safe_reserve, verdict
 from mmmodel.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Restart, Stack, Step
 from mmmodel.units import counted, format_bytes, parse_count

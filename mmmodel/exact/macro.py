@@ -16,7 +16,7 @@ from typing import Literal
 
 import z3
 
-from mmmodel.exact import deadline
+from mmmodel.exact import budget
 from mmmodel.exact.flood import stages
 from mmmodel.exact.stuck import contended
 from mmmodel.transitions import LEAVES, Move, Relation, Way
@@ -86,7 +86,7 @@ class _Unrolled:
         self._deadlocked()
 
     def path(self, milliseconds: int) -> list[Move] | None:
-        self.solver.set("timeout", deadline.milliseconds(milliseconds, 0.3))
+        self.solver.set("timeout", budget.milliseconds(milliseconds, 0.3))
         if self.solver.check() != z3.sat:
             return None
         model = self.solver.model()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmmodel.exact import deadline
+from mmmodel.exact import budget
 from mmmodel.stack import QuestionError, System
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
@@ -65,18 +65,9 @@ def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, re
     """A path from empty to where some request never finishes, if there is one.
 
     `relation`: that of the system, where some of its exits were closed. Raises StateSpaceTooLarge beyond `limit` states,
-    QuestionError for a class whose requests nothing bounds, and deadline.OutOfTime.
+    QuestionError for a class whose requests nothing bounds, and budget.OutOfTime.
     """
-    allowed = deadline.states(limit)
-    try:
-        return _searched(Relation(system) if relation is None else relation, allowed, compiled)
-    except StateSpaceTooLarge as error:
-        if error.states >= allowed < limit:
-            raise deadline.OutOfTime("a search would have taken longer") from None
-        raise
-
-
-def _searched(relation: Relation, limit: int, compiled: bool) -> Search:
+    relation = Relation(system) if relation is None else relation
     if not relation.positions:
         return Search(None, 1)
     if never_ends(relation, relation.empty):
@@ -88,10 +79,16 @@ def _searched(relation: Relation, limit: int, compiled: bool) -> Search:
             import numba  # noqa: F401
         except ImportError:  # pragma: no cover
             compiled = False
+    allowed = budget.states(limit)
     one_pass = _compiled if compiled else _plain
     idle, sources = idle_positions(relation), {}
     while True:
-        found = one_pass(relation, limit, idle, frozenset(sources))
+        try:
+            found = one_pass(relation, allowed, idle, frozenset(sources))
+        except StateSpaceTooLarge:
+            if allowed < limit:
+                raise budget.OutOfTime("a search would have taken longer") from None
+            raise
         if found.moves is not None:
             return Search(_real(sources, found.moves), found.states)
         new = {at: way for at, way in found.ways.items() if at not in sources}

@@ -22,7 +22,7 @@ from functools import cached_property
 
 import z3
 
-from mmmodel.exact import deadline
+from mmmodel.exact import budget
 from mmmodel.transitions import LEAVES, Position, Relation, Way
 
 
@@ -89,16 +89,16 @@ class StuckStates:
         return len(self.loose) <= 1 and not any(group.refusal for group in self.groups)
 
     def find(self, *more: z3.BoolRef, most: int | None = None) -> Stuck | None:
-        """A stuck state (with at most `most` requests), or None if there is none. Raises RuntimeError if z3 gives up, deadline.OutOfTime."""
+        """A stuck state (with at most `most` requests), or None if there is none. Raises RuntimeError if z3 gives up, budget.OutOfTime."""
         if not self.groups:
             return None
         limits = list(more) if most is None else [*more, z3.Sum(self.count) <= most]
-        allowed = deadline.milliseconds()
+        allowed = budget.milliseconds()
         if allowed is not None:
             self.solver.set("timeout", allowed)
         answer = self.solver.check(*limits)
         if answer == z3.unknown:
-            deadline.left()
+            budget.left()
             raise RuntimeError(f"z3 could not decide: {self.solver.reason_unknown()}")
         return self._read(self.solver.model()) if answer == z3.sat else None
 
