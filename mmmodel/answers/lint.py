@@ -29,6 +29,10 @@ from mmmodel.answers.sizing import Verdict, Waiting, footprint, safe_reserve, ve
 from mmmodel.exact.budget import OutOfTime, within
 from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Stack, Step
 from mmmodel.model.units import counted, format_bytes, parse_count
+from mmmodel.exact.budget import OutOfTime, within
+from mmmodel.answers.sizing import Verdict, Waiting, footprint, safe_reserve, verdict
+from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Restart, Stack, Step
+from mmmodel.model.units import counted, format_bytes, parse_count
 
 PAGE = 4096
 SECONDS = 3.0  # that all verdicts and sizes together may take
@@ -96,7 +100,7 @@ class Suspicion:
     def takes_part(self, found: Verdict) -> bool:
         """Whether it does in the deadlock that the verdict found."""
         if self.never:
-            return not found.waiting and bool(found.path) and found.path[-1].cls in self.classes
+            return found.reason == "consumed" and bool(found.path) and found.path[-1].cls in self.classes
         there = any(group.cls in self.classes and (not self.steps or group.step in self.steps) for group in found.waiting)
         return there and set(self.pools) <= set(found.cycle)
 
@@ -116,7 +120,7 @@ class _At:
     @property
     def stays(self) -> bool:
         """Whether a request that is refused here goes on holding what it holds: it waits, or tries again after a time."""
-        return not isinstance(self.step.refused, Fallback)
+        return not isinstance(self.step.refused, Fallback | Restart)
 
 
 Rule = Callable[["Asked"], Iterator["Finding | Suspicion"]]
@@ -145,7 +149,7 @@ def lint(
 class Asked:
     """The stack at one depth and reserve, and what the exact verdict says of it; asked once, and only when it is needed."""
 
-    def __init__(self, stack: Stack, depth: int | str | None, reserve: int | str | None):
+    def __init__(self, stack: Stack, depth: int | str | None, reserve: int | str | None) -> None:
         self.depth = None if depth is None else parse_count(depth, "depth", "requests")
         self.open = RESERVE in stack.pools and stack.pools[RESERVE].capacity is None and reserve is None
         known = {RESERVE} if depth is None else {RESERVE, THROTTLE}
@@ -153,8 +157,9 @@ class Asked:
         self.most: dict[str, int | None] = {}  # requests of each class, None where nothing bounds them
         self.reserves: list[int | None] = [None]
         if not self.missing:
-            system = stack.system(depth=depth, reserve=LARGEST if self.open else reserve)  # refuses a wrong depth or reserve
-            self.most = {cls.name: cls.population for cls in system.classes}
+            # refuses a wrong depth or reserve
+            system = stack.system(depth=depth, unlimited=True) if self.open else stack.system(depth=depth, reserve=reserve)
+            self.most = {cls.name: most for cls, most in zip(system.classes, system.in_flight)}
             if RESERVE in stack.pools:
                 self.reserves = self._ample(stack) if self.open else [system.capacity[system.pool(RESERVE)]]
                 filled = stack.pools[RESERVE].model_copy(update={"capacity": self.reserves[0]})
@@ -200,7 +205,7 @@ class Asked:
 
     @cached_property
     def until(self) -> float:
-        """When the time for answers is over; it begins with the first asked."""
+        """When the time for answers is over; it begins with the first question."""
         return time.monotonic() + SECONDS
 
     def _in_time(self, ask: Callable[[], Any]) -> Any:
@@ -290,7 +295,8 @@ def deadlock(asked: Asked) -> Iterator[Finding]:
         place = next(
             (at.place for at in _steps(last.cls, asked.stack.requests[last.cls]) if at.step.name == last.step), "requests"
         )
-        message = f"a deadlock can be reached{asked.where}: {told}"
+        what = "a deadlock can be reached" if found.reason == "deadlock" else "a request can come to where it never finishes"
+        message = f"{what}{asked.where}: {told}"
         yield Finding("deadlock", "error", place, message, decided=Decided.DEADLOCK)
 
 
@@ -458,7 +464,7 @@ def weak_layer(asked: Asked) -> Iterator[Finding]:
         }
         for at in steps:
             size = at.step.take.get(RESERVE, 0)
-            if own and size and at.step.right in ("ordinary", "nomemalloc") and at.stays:
+            if own and size and at.step.right in ("ordinary", "nomemalloc") and at.stays and not at.step.otherwise:
                 message = f"has ordinary memory alone, in a path whose other layers have {', '.join(sorted(own))}"
                 message += f"; give it a pool of one request's need, {asked.amount(RESERVE, size)}"
                 yield Finding("weak-layer", "warning", at.place, message, needed=size)
@@ -511,11 +517,12 @@ def _steps(name: str, cls: RequestClass) -> Iterator[_At]:
 
 
 def _ways(place: str, steps: list[Step]) -> list[list[tuple[str, Step, bool]]]:
-    """Lists of (place, step, refused there); where a step leads elsewhere, one way takes it and one way is refused."""
+    """Lists of (place, step, refused there): a way for each of its takes that a step may be satisfied by, and one where it leads elsewhere."""
     ways: list[list[tuple[str, Step, bool]]] = [[]]
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
-        taken = [[*way, (where, step, False)] for way in ways]
+        takes = [step, *(step.model_copy(update=dict(other)) for other in step.otherwise)]
+        taken = [[*way, (where, take, False)] for way in ways for take in takes]
         if isinstance(step.refused, Fallback):
             inner = _ways(f"{where}.refused.steps", step.refused.steps)
             taken += [[*way, (where, step, True), *other] for way in ways for other in inner]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, family, reals
 from mmmodel.bounds.reserve import dirty_limit_ok
@@ -72,7 +73,7 @@ def ring() -> Entry:
     K = sp.Symbol("K", integer=True, positive=True)
     B = sp.symbols("B_1:4", integer=True, positive=True)
 
-    def blocked(count: list, room: list):
+    def blocked(count: list, room: list) -> Any:
         n = len(count)
         return sp.And(*(sp.Implies(count[j] >= 1, count[(j + 1) % n] >= room[(j + 1) % n]) for j in range(n)))
 

@@ -145,14 +145,14 @@ def exact_sum() -> Entry:
     n = 3
     births, deaths = sp.symbols(f"lambda_0:{n}", positive=True), sp.symbols(f"mu_1:{n}", positive=True)
 
-    def weights(m):
+    def weights(m: int) -> list:
         return [sp.Mul(*births[:j]) / sp.Mul(*deaths[:j]) for j in range(m)]
 
-    def by_sum(m):
+    def by_sum(m: int) -> Any:
         pi = weights(m)
         return sum(sum(pi[: i + 1]) / (births[i] * pi[i]) for i in range(m))
 
-    def by_equations(m):
+    def by_equations(m: int) -> Any:
         t = sp.symbols(f"t_0:{m}")
         system = []
         for i in range(m):

@@ -463,14 +463,14 @@ def _erlang_inverse(servers: int) -> Step:
     return Step(f"Erlang's recursion, n = {servers}", sp.together(1 / blocking), terms)
 
 
-def _erlang_quantities(n, a) -> tuple[Quantity, ...]:
+def _erlang_quantities(n: Any, a: Any) -> tuple[Quantity, ...]:
     return (
         Quantity(n, "places", "places in the reserve", 1, 30),
         Quantity(a, "erlang", "offered load", 1, 40, Domain.RATIONAL),
     )
 
 
-def _ladder_quantities(m, t, o) -> tuple[Quantity, ...]:
+def _ladder_quantities(m: Any, t: Any, o: Any) -> tuple[Quantity, ...]:
     return tuple(
         Quantity(symbol, "erlang", f"load of {right} allocations", 1, 9, Domain.RATIONAL)
         for symbol, right in ((m, "memalloc"), (t, "atomic"), (o, "ordinary"))

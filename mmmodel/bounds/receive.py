@@ -214,22 +214,22 @@ def consumed() -> Entry:
     )
 
 
-def _calculus():
+def _calculus() -> tuple[tuple, tuple]:
     import sympy as sp
 
     b, r, T, C, s = symbols = sp.symbols("b r T C s", real=True)
     return symbols, (b >= 0, r > 0, r <= C, T >= 0, s >= 0)
 
 
-def _bytes(symbol, meaning: str) -> Quantity:
+def _bytes(symbol: Any, meaning: str) -> Quantity:
     return Quantity(symbol, "bytes", meaning, 0, 9000)
 
 
-def _rate(symbol, meaning: str) -> Quantity:
+def _rate(symbol: Any, meaning: str) -> Quantity:
     return Quantity(symbol, "bytes/s", meaning, 1, 9000)
 
 
-def _seconds(symbol, meaning: str) -> Quantity:
+def _seconds(symbol: Any, meaning: str) -> Quantity:
     return Quantity(symbol, "s", meaning, 0, 3, Domain.RATIONAL)
 
 

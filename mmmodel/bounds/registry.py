@@ -196,7 +196,7 @@ def family(build: Callable[..., Claim], *cases: Any, **changed: Any) -> tuple[Cl
 class Derivation:
     """Records steps; `result` is the expression reached, from which the statement is built."""
 
-    def __init__(self, start: Any):
+    def __init__(self, start: Any) -> None:
         self.result = start
         self.steps: list[Step] = []
 
@@ -432,7 +432,7 @@ class Table:
 
     COLUMNS = ("id", "title", "status", *Rung, "scope", "source")
 
-    def __init__(self, chosen: Iterable[Entry]):
+    def __init__(self, chosen: Iterable[Entry]) -> None:
         self.records = [_record(entry) for entry in chosen]
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ class SmallChain:
         depth: int,
         reserve: int,
         stations: Sequence[int] | None = None,
-    ):
+    ) -> None:
         if not len(chunks) == len(rates) == len(servers):
             raise ValueError(f"chunks, rates, servers: {len(chunks)}, {len(rates)}, {len(servers)} of them; one per step")
         if reserve < sum(chunks):

@@ -157,7 +157,7 @@ def _counterexample(identifier: str, title: str, curves: tuple, footprints: tupl
     )
 
 
-def _greedy_total(first: list, second: list, units: int):
+def _greedy_total(first: list, second: list, units: int) -> Any:
     """Sum of the `units` largest gains of two falling sequences, as SymPy: always the larger head."""
     import sympy as sp
 

@@ -12,7 +12,7 @@ The functions take numbers (fractions stay exact) and import neither SymPy nor z
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -481,7 +481,7 @@ def memory_never_helps() -> Entry:
                 service = sp.Symbol(f"s{n}_{j}", real=True)
                 free[n, j], late[n, j] = sp.Symbol(f"f{n}_{j}", real=True), sp.Symbol(f"l{n}_{j}", real=True)
 
-                def before(t, n=n, j=j):
+                def before(t: dict, n: int = n, j: int = j) -> Any:
                     return t[n, j - 1] if j else t.get((n - depth, steps - 1), sp.Integer(0))
 
                 last = lambda t, n=n, j=j: t.get((n - 1, j), sp.Integer(0))  # noqa: E731
@@ -635,7 +635,7 @@ def _slower(identifier: str, title: str, small: tuple[str, Fraction], large: tup
     )
 
 
-def _reserve_entry(identifier: str, title: str, formula, numeric) -> Entry:
+def _reserve_entry(identifier: str, title: str, formula: Callable[..., Any], numeric: Callable[..., Any]) -> Entry:
     import sympy as sp
 
     M, F, last = _symbols("M F c_m")
@@ -697,7 +697,7 @@ def _reals(symbols: tuple) -> list:
     return [k >= 1, demand > 0, think >= 0, longest > 0, time >= demand + think]
 
 
-def _smallest(terms: list, rank: int):
+def _smallest(terms: list, rank: int) -> Any:
     """The rank-th smallest: the least maximum over all subsets of that size."""
     import itertools
 
@@ -715,15 +715,15 @@ def _station_wait(coefficient: Any = 1) -> Claim:
     return Claim("one station's wait D_i·Q_i ≤ L·Q_i", premises, demand * queue <= coefficient * longest * queue)
 
 
-def _k(symbol) -> Quantity:
+def _k(symbol: Any) -> Quantity:
     return Quantity(symbol, "requests", "depth", 1, 40)
 
 
-def _d(symbol, meaning: str) -> Quantity:
+def _d(symbol: Any, meaning: str) -> Quantity:
     return Quantity(symbol, "s", meaning, 1, 9, Domain.RATIONAL)
 
 
-def _z(symbol) -> Quantity:
+def _z(symbol: Any) -> Quantity:
     return Quantity(symbol, "s", "think time", 0, 9, Domain.RATIONAL)
 
 

@@ -41,10 +41,10 @@ def left() -> float:
     return seconds
 
 
-def milliseconds() -> int:
-    """What is left, for z3 (0: no limit)."""
+def milliseconds(most: int | None = None, part: float = 1.0) -> int | None:
+    """This part of what is left, and at most `most`, for z3; None where there is no limit."""
     seconds = left()
-    return 0 if math.isinf(seconds) else max(1, round(1000 * seconds))
+    return most if math.isinf(seconds) else min(max(1, round(1000 * part * seconds)), most or 2**31)
 
 
 def states(limit: int) -> int:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import z3
 
 from mmmodel.model.transitions import LEAVES, Relation
+from mmmodel.exact import budget
+from mmmodel.model.transitions import LEAVES, Relation
 
 
 def without_dead_exits(relation: Relation) -> tuple[Relation, dict[int, int]]:
@@ -57,7 +59,7 @@ class _States:
     def __init__(self, relation: Relation, walked: set[int]):
         self.relation = relation
         self.solver = z3.SolverFor("QF_LIA")
-        self.solver.set("timeout", 2000)
+        self.solver.set("timeout", budget.milliseconds(2000, 0.3))
         self.count = {at: z3.Int(f"n{at}") for at in sorted(walked - relation.outside)}
         for number in self.count.values():
             self.solver.add(number >= 0)
@@ -81,6 +83,7 @@ class _States:
 
     def refuses(self, at: int, number: int) -> bool:
         """Whether in some of these states a request stands at `at` and none of its first `number` takes fits. True where z3 gives up."""
+        budget.left()
         position = self.relation.positions[at]
         if self.relation.lines[at]:
             return True  # it may stand behind others

@@ -16,6 +16,7 @@ from typing import Literal
 
 import z3
 
+from mmmodel.exact import budget
 from mmmodel.exact.flood import stages
 from mmmodel.exact.stuck import contended
 from mmmodel.model.transitions import LEAVES, Move, Relation, Way
@@ -85,7 +86,7 @@ class _Unrolled:
         self._deadlocked()
 
     def path(self, milliseconds: int) -> list[Move] | None:
-        self.solver.set("timeout", milliseconds)
+        self.solver.set("timeout", budget.milliseconds(milliseconds, 0.3))
         if self.solver.check() != z3.sat:
             return None
         model = self.solver.model()

@@ -94,7 +94,7 @@ class StuckStates:
             return None
         limits = list(more) if most is None else [*more, z3.Sum(self.count) <= most]
         allowed = budget.milliseconds()
-        if allowed:
+        if allowed is not None:
             self.solver.set("timeout", allowed)
         answer = self.solver.check(*limits)
         if answer == z3.unknown:

@@ -315,6 +315,9 @@ def test_requests_that_nothing_bounds():
     assert "with whatever reserve, since nothing bounds the requests of w" in wrong.message
     assert found(free, "deadlock", depth=4) == []
     assert found(stack({}, w=[take(10), take(15)]), "deadlock")
+    rare = stack({}, w=[take(9), take(1)])  # unsafe at the multiples of 9 alone
+    assert mm.verdict(rare, reserve=20_000).safe
+    assert found(rare, "deadlock")
     assert found(stack({}, w=[take(10)])) == []
     below = stack({"throttle": 8}, w=[take(100, name="bio"), ADMIT, take(50)])
     assert "throttle-place" in errors(below)

@@ -161,6 +161,7 @@ def test_a_take_that_is_lost_can_make_a_safe_stack_slower_than_depth_one():
     assert chain.safe()
     assert chain.throughput() == Fraction(125826240, 380393623) < alone.throughput() == Fraction(10, 17)
     assert brute.Chain(*case, 3, 9).throughput() >= Fraction(10, 17)
+    assert throughput.constrained_bounds([Fraction(1, rate) for rate in case[1]], 1)[0] == Fraction(10, 17)
 
 
 def test_a_fallback_path_breaks_the_laws():
