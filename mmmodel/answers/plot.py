@@ -238,7 +238,8 @@ def who_holds(
 
     `frames`: (label, [(group, amount held together)]); `wants`: (label, amount that one request of the group waits for).
     """
-    size, name = scale_bytes(capacity) if unit == "byte" else (1.0, plural(unit))
+    right = max(capacity, *(wanted for _, wanted in wants), 1)
+    size, name = scale_bytes(right) if unit == "byte" else (1.0, plural(unit))
     groups = list(dict.fromkeys(group for _, parts in frames for group, _ in parts))
     colour = {group: SERIES[n % len(SERIES)] for n, group in enumerate(groups)}
     hatch = {group: ("", "//", "..", "xx", "\\\\", "++", "oo")[n % 7] for n, group in enumerate(groups)}
@@ -254,14 +255,15 @@ def who_holds(
         row = len(frames) + n
         ax.barh(row, wanted / size, color=WASTE, hatch="//", ec=VERMILION, height=0.45)
         text = f"{amount(wanted, unit)}, and it cannot be had"
-        ax.text((wanted + 0.01 * capacity) / size, row, text, va="center", fontsize=9)
+        ax.text((wanted + 0.01 * right) / size, row, text, va="center", fontsize=9)
     labels = [label for label, _ in frames] + [f"waits for: {label}" for label, _ in wants]
     ax.set_yticks(range(len(labels)), labels)
     ax.invert_yaxis()
-    ax.set(xlabel=f"{pool} ({name})", xlim=(0, capacity / size * 1.004))
+    ax.set(xlabel=f"{pool} ({name})", xlim=(0, right / size * 1.004))
     for group in groups:
         ax.barh(0, 0, color=colour[group], hatch=hatch[group], ec="white", label=group)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
+    if groups:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
 
 
 def lanes(

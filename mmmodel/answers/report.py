@@ -65,8 +65,9 @@ class Report:
         depth = self.asked_depth
         at = "at the stack's own depths" if depth is None else f"at depth {depth:,}"
         if self.verdict is None:
-            sizes = self.sizes[0]
-            return f"{self.stack.name} {at}: safe from {_size(self.stack, sizes.safe_reserve)} of reserve on"
+            safe = self.sizes[0].safe_reserve
+            enough = "no reserve is enough" if math.isinf(safe) else f"safe from {_size(self.stack, safe)} of reserve on"
+            return f"{self.stack.name} {at}: {enough}"
         word = "SAFE" if self.verdict.safe else "UNSAFE" if self.verdict.certain else "NOT SHOWN SAFE"
         return f"{word}: {self.stack.name} {at} with {_size(self.stack, self.reserve or 0)} of reserve"
 
@@ -175,7 +176,7 @@ def _pieces(stack: Stack, depth: int, islands: list[tuple[int, float]], safe: fl
         return f"At depth {depth:,} there is none."
     many = "it is one interval" if len(islands) == 1 else f"they are {len(islands)} separate intervals, the last"
     end = "without an end" if math.isinf(islands[-1][1]) else f"ending at {_size(stack, islands[-1][1])}"
-    below = ", just below the safe reserve" if islands[-1][1] + 1 == safe else ""
+    below = ", just below the safe reserve" if islands[-1][1] + 1 == safe < math.inf else ""
     return f"At depth {depth:,} {many} {end}{below}."
 
 
@@ -204,7 +205,7 @@ def path_figure(verdict: sizing.Verdict) -> plot.Shown:
     if not pictures:
         raise QuestionError("there is no path to draw")
     at = verdict.system.pool(pool)
-    capacity = verdict.system.capacity[at] or 1
+    capacity = verdict.system.capacity[at] or 0
     figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
     plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
     end = "the deadlock" if verdict.reason == "deadlock" else "what never ends"
@@ -212,10 +213,13 @@ def path_figure(verdict: sizing.Verdict) -> plot.Shown:
 
 
 def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
-    """The deadlock of the asked reserve, or that of the largest unsafe one; and a sentence that says which."""
+    """The deadlock of this reserve, or that of the largest unsafe one, if a way into it is known; and a sentence that says which."""
     if report.verdict is not None and not report.verdict.safe:
+        which = "The reserve in the stack's file" if report.own else "The asked reserve"
+        if report.verdict.path is None:
+            return None, f"{which} is not shown safe: a stuck state fits, and no way into it is known."
         end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
-        return report.verdict, f"The asked reserve is unsafe. This is the way into {end}:"
+        return report.verdict, f"{which} is unsafe. This is the way into {end}:"
     sizes = report.sizes[0]
     if math.isinf(sizes.safe_reserve):
         found = sizing.verdict(report.stack, report.depth, sizes.footprint)
@@ -237,8 +241,8 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
             f"{amount}, one below the safe reserve, is safe too: the safe reserve of this stack is enough, and may be more than needed. "
             "So no way into a deadlock is drawn."
         )
-    if not found.certain:
-        return found, f"At {amount}, one below the safe reserve, a stuck state fits, and no way into it is known."
+    if found.path is None:
+        return None, f"At {amount}, one below the safe reserve, a stuck state fits, and no way into it is known."
     return found, f"The largest unsafe reserve at this depth is {amount}. This is the way into its deadlock:"
 
 

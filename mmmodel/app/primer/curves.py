@@ -29,7 +29,7 @@ from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System
 
 POLICIES: tuple[Grant, ...] = get_args(Grant)
-CROWD = 8  # requests that never wait with the reserve that is taken where none is asked for
+CROWD = 7  # requests that never wait with the reserve that is taken where none is asked for
 DRAWN = 200  # depths of a curve, about
 DEEPEST = 10_000  # requests in flight, the deepest that is drawn or looked at
 SECONDS = 8.0  # that the chains of one curve, of one grant or of one depth may take, about

@@ -16,6 +16,12 @@ from mmmodel.answers import plot, sizing
 from mmmodel.answers.report import Report
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError
 from mmmodel.model.units import counted, plural
+from mmmodel.answers import plot, sizing
+from mmmodel.app.primer.curves import one_class
+from mmmodel.app.primer.parameters import Known, Whole, check
+from mmmodel.answers.report import Report, size
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError
+from mmmodel.model.units import format_bytes
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -23,11 +29,12 @@ if TYPE_CHECKING:
 STEPS = 400  # of the reserve's slider
 POINTS = 12  # of the curves, which are exact there; a whole stack takes 0.3 s a point
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PARAMETERS: Known = {"depth": Whole("the throttle's unit", 0, 2**40)}
 MISSING = "The sliders need ipywidgets (pip install 'mmmodel[widgets]'); this is the point at which they would start."
 
 
 class Sliders:
-    """The interactive page of one report: starts at its depth and reserve; at half the wait-free reserve where it has none that fits.
+    """The interactive page of one report: starts at its depth and reserve; where it has no reserve, or one that is off the scale, at half the wait-free one.
 
     Raises QuestionError for a stack that no reserve makes safe, or that has no depth to move.
     """
@@ -49,23 +56,17 @@ class Sliders:
         fits = report.reserve is not None and 1 <= report.reserve <= self.most
         self.point = (self.depth, int(report.reserve)) if fits and report.asked_depth else None  # the one that was asked for
         self.point_name = report.point_name
-        half = max(1, int(sizing.wait_free_reserve(self.stack, self.depth)) // 2)
-        self.reserve = int(report.reserve) if fits else half
-        self.start = self._start(report, half)
+        half = max(self.one, int(sizing.wait_free_reserve(self.stack, self.depth)) // 2)
+        self.reserve = int(report.reserve) if fits else min(half, self.most)
+        self.start = "" if fits else self._start(report)
 
-    def _start(self, report: Report, half: int) -> str:
-        """Why the sliders do not start where the report stands; empty where they do."""
+    def _start(self, report: Report) -> str:
+        """Why the sliders do not start where the report stands."""
+        starts = f"the sliders start at {self._amount(self.reserve)}."
         if report.reserve is None:
-            return f"No reserve was asked for: the sliders start at half of what {self.depth:,} {self._counted} never wait with."
-        if report.reserve != self.reserve:
-            asked = "The file's own" if report.own else "The asked"
-            return f"{asked} reserve, {self._amount(report.reserve)}, is beyond the scale: the sliders start at {self._amount(half)}."
-        return ""
-
-    @property
-    def _counted(self) -> str:
-        throttle = self.stack.pools.get(THROTTLE)
-        return f"{throttle.unit if throttle else 'request'}{'' if self.depth == 1 else 's'}"
+            return f"No reserve was asked for: {starts}"
+        whose = "The file's own" if report.own else "The asked"
+        return f"{whose} reserve, {self._amount(report.reserve)}, is off the scale: {starts}"
 
     def verdict(self, depth: int, reserve: int) -> str:
         """The exact verdict at a point, in one line, with the distance to the safe reserve."""
@@ -140,3 +141,12 @@ def sliders(report: Report) -> Sliders | str:
         return Sliders(report)
     except QuestionError as error:
         return str(error)
+
+
+def asked(stack: str, reserve: str, depth: int, host: str, request_class: str) -> Report:
+    """The report on what notebook 9 was asked; "" and 0 stand for what was not. Raises QuestionError naming the parameter."""
+    check(PARAMETERS, {"depth": depth})
+    if request_class:
+        one_class(stack, request_class)
+    classes = (request_class,) if request_class else ()
+    return size(stack, reserve or None, depth or None, host or None, classes)
