@@ -27,10 +27,6 @@ from typing import Any, Literal
 
 from mmmodel.answers.sizing import Verdict, Waiting, footprint, safe_reserve, verdict
 from mmmodel.exact.budget import OutOfTime, within
-from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Stack, Step
-from mmmodel.model.units import counted, format_bytes, parse_count
-from mmmodel.exact.budget import OutOfTime, within
-from mmmodel.answers.sizing import Verdict, Waiting, footprint, safe_reserve, verdict
 from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, Fallback, Pool, RequestClass, Restart, Stack, Step
 from mmmodel.model.units import counted, format_bytes, parse_count
 

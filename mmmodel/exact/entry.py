@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import z3
 
-from mmmodel.model.transitions import LEAVES, Relation
 from mmmodel.exact import budget
 from mmmodel.model.transitions import LEAVES, Relation
 

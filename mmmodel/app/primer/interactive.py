@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmmodel.answers import plot, sizing
-from mmmodel.answers.report import Report
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError
-from mmmodel.model.units import counted, plural
-from mmmodel.answers import plot, sizing
+from mmmodel.answers.report import Report, size
 from mmmodel.app.primer.curves import one_class
 from mmmodel.app.primer.parameters import Known, Whole, check
-from mmmodel.answers.report import Report, size
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError
-from mmmodel.model.units import format_bytes
+from mmmodel.model.units import counted, plural
 
 if TYPE_CHECKING:
     import ipywidgets

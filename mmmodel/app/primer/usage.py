@@ -20,29 +20,20 @@ import numpy as np
 from scipy.special import gammaln
 
 from mmmodel.answers import compare, plot
-from mmmodel.answers.performance import question
-from mmmodel.answers.sizing import safe_reserve, wait_free_reserve
+from mmmodel.answers.performance import question, time_to_deadlock
+from mmmodel.answers.sizing import safe_reserve, verdict, wait_free_reserve
+from mmmodel.app.primer import budget
 from mmmodel.app.primer.curves import one_class
-from mmmodel.bounds.occupancy import chernoff_reserve, hoeffding_reserve
-from mmmodel.exact.loss import trunk_reservation
-from mmmodel.exact.occupancy import Law, chernoff_tail, independent_law, reserve_law, saddlepoint_tail
-from mmmodel.model.askable import Askable
-from mmmodel.model.catalogue import load_stack
-from mmmodel.model.stack import RESERVE, QuestionError
-from mmmodel.answers import compare, plot
+from mmmodel.app.primer.parameters import Known, Number, Whole, check, some
 from mmmodel.bounds.occupancy import chernoff_reserve, erlang_b, erlang_b_bounds, hoeffding_reserve, ladder_failure
 from mmmodel.bounds.reserve import atomic_floor
-from mmmodel.model.catalogue import load_stack
 from mmmodel.exact import loss
 from mmmodel.exact.loss import trunk_reservation
 from mmmodel.exact.occupancy import Law, chernoff_tail, independent_law, reserve_law, saddlepoint_tail
 from mmmodel.exact.stack_chain import stack_chain
-from mmmodel.answers.performance import question, time_to_deadlock
-from mmmodel.app.primer import budget
-from mmmodel.app.primer.curves import one_class
-from mmmodel.app.primer.parameters import Known, Number, Whole, check, some
-from mmmodel.answers.sizing import safe_reserve, verdict, wait_free_reserve
-from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request, Stack, System, SystemStep
+from mmmodel.model.askable import Askable
+from mmmodel.model.catalogue import load_stack
+from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System, SystemStep
 
 SECONDS = 8.0  # that the laws of one figure may take
 COUNTED = 10**7  # states that are summed one by one as a second way, and rooms times units that are tried one after another
