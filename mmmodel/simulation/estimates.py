@@ -5,6 +5,9 @@
     warm-up       what a stationary run loses at its beginning: MSER-5 (White, Spratt 2000: the truncation that minimises the
                   squared standard error of what is left, over means of 5) of the averaged series of a few pilot runs
     interval      95 %: Student's t over replications, or the bootstrap (BCa); for a ratio the delta method
+    ends          a count over a window is cut at its ends. Where times are random, where they cut is random too, and the scatter
+                  between replications tells of it. Where the scatter is smaller than the cut (times that are constant, or
+                  nearly), all replications may be cut at the same place: then the cut is added to the interval
     rule of three no event in n replications: with 95 % confidence its probability is below 3/n (exactly 1 - 0.05^(1/n))
 
 Sequential stopping (`relative`) doubles the replications until every half-width is within bounds; the interval is then about
@@ -22,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from mmmodel.model.askable import Askable
 from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.model.units import parse_seconds, plural
 from mmmodel.simulation.events import check_grant, engine_for, kernel, program_for
+from mmmodel.simulation.events import check_grant, engine_for, granule, kernel, program_for
 from mmmodel.simulation.program import Program, Source
 
 CONFIDENCE = 0.95
@@ -40,6 +44,8 @@ MOST_EVENTS = 2_000_000  # of one replication that waits for a deadlock, where n
 BATCH = 25  # short replications that share streams, one after another
 BUCKETS = 250  # of a pilot run's series
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+ROUNDOFF = 1e-12  # relative half-width that no interval is narrower than: times are sums of thousands of floats
+ENDS = "scatters less than the ends of its window"
 
 
 @dataclass(frozen=True)
@@ -69,64 +75,138 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Occupancy(Estimate):
-    """Use of one pool over time: its mean, and its whole law. `shares` is (replications, bins): part of the time per bin."""
+    """Use of one pool over time: its mean, and its whole law. `shares` is (replications, bins): part of the time per bin.
+
+    Amounts in use are multiples of `granule`. A bin is `width` units, one granule unless there are more than 65,536 of them.
+    """
 
     pool: str = ""
     width: int = 1  # units in a bin
     shares: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    granule: int = 1
+    capacity: int | None = None
+    cut: float = 0.0  # share of the time that the ends of a window may count to the wrong bins
+
+    @property
+    def least(self) -> np.ndarray:
+        """The least amount of each bin."""
+        return np.arange(self.shares.shape[1]) * self.width
+
+    @property
+    def most(self) -> np.ndarray:
+        """The greatest amount of each bin."""
+        end = self.least + self.width - self.granule
+        return end if self.capacity is None else np.minimum(end, self.capacity // self.granule * self.granule)
+
+    @property
+    def amounts(self) -> np.ndarray:
+        """The middle of each bin."""
+        return (self.least + self.most) / 2
+
+    @property
+    def edge(self) -> float:
+        """What a mean may be off by the ends of the window."""
+        seen = self.least[self.shares.any(axis=0)]
+        return self.cut * float(np.ptp(seen)) if len(seen) else 0.0
+
+    @property
+    def inside(self) -> float:
+        """What a mean may be off because it is not known where in its bin an amount lies."""
+        return float((self.most - self.least).max(initial=0)) / 2
 
     def quantile(self, q: float) -> int:
-        """The least amount (end of its bin) that the use does not exceed for a part q of the time."""
+        """The least amount that the use does not exceed for a part q of the time (of a bin of several amounts: its greatest)."""
         law = np.cumsum(self.shares.mean(axis=0))
-        return int(min(np.searchsorted(law, q * law[-1] * (1 - 1e-12)), len(law) - 1) * self.width + self.width - 1)
+        return int(self.most[min(np.searchsorted(law, q * law[-1] * (1 - 1e-12)), len(law) - 1)])
 
     @property
     def quantiles(self) -> dict[float, int]:
         return {q: self.quantile(q) for q in QUANTILES}
 
+    def quantile_interval(self, q: float) -> tuple[int, int]:
+        """(low, high) with 95 % confidence: the amounts whose P(use <= amount) may be q, by Student's interval at each of them.
+
+        `high` is the greatest amount seen where the interval at none of them excludes q.
+        """
+        law = np.cumsum(self.shares, axis=1)
+        mean, half = law.mean(axis=0), _half_width(law, self.cut)
+        low = int(np.argmax(mean + half >= q * mean[-1]))
+        above = np.flatnonzero(mean - half >= q * mean[-1])
+        return int(self.least[low]), int(self.most[above[0] if len(above) else -1])
+
     def tail(self, amount: float) -> Estimate:
-        """P(use > amount), time average. `amount` is rounded down to a whole number of bins."""
-        parts = self.shares[:, int(amount // self.width) + 1 :].sum(axis=1)
+        """P(use > amount), time average. Where `amount` lies inside a bin, the interval holds both of the bin's ends."""
         name = f"P({self.pool} > {amount:g})"
-        if not parts.any():
-            bound = three(len(parts))
-            return Estimate(name, "", None, 0.0, bound, len(parts), f"never seen; P(seen in a run) < {bound:.3g} (rule of three)")
-        return student(name, "", parts)
+        surely, perhaps = (self.shares[:, marks > amount].sum(axis=1) for marks in (self.least, self.most))
+        if not perhaps.any():
+            bound = three(len(perhaps))
+            return Estimate(
+                name, "", None, 0.0, bound, len(perhaps), f"never seen; P(seen in a run) < {bound:.3g} (rule of three)"
+            )
+        found, other = (within(student(name, "", parts, edge=self.cut), high=1.0) for parts in (surely, perhaps))
+        if np.array_equal(surely, perhaps):
+            return found
+        return replace(found, mean=(found.mean + other.mean) / 2, high=other.high, note=f"within a bin of {self.width} units")
 
 
 # ---- intervals ----------------------------------------------------------------------------------------------------------
 
 
-def student(name: str, unit: str, values: Sequence[float], note: str = "") -> Estimate:
-    """Mean of independent values with Student's interval. Raises ValueError for fewer than two."""
-    from scipy import stats
+def student(name: str, unit: str, values: Sequence[float], note: str = "", edge: float = 0.0) -> Estimate:
+    """Mean of independent values with Student's interval. Raises ValueError for fewer than two.
 
+    `edge`: what one value may be off, all of them alike. It is added where the values scatter less (see `ends` above).
+    """
     x = np.asarray(values, float)
     if len(x) < 2:
         raise ValueError(f"replications: {len(x)} give no interval; write 2 or more")
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
-    return Estimate(name, unit, float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x), note)
+    mean, half = float(x.mean()), float(_half_width(x, edge))
+    if _is_cut(x, edge):
+        note = f"{note}; {ENDS}" if note else ENDS
+    return Estimate(name, unit, mean, mean - half, mean + half, len(x), note)
 
 
-def bootstrap(name: str, unit: str, values: Sequence[float], seed: int = 0) -> Estimate:
-    """Mean of independent values with the bias-corrected and accelerated bootstrap (Efron 1987), 4 999 resamples."""
+def _half_width(x: np.ndarray, edge: float = 0.0) -> np.ndarray:
+    """Of Student's interval of the mean of each column."""
+    from scipy import stats
+
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 1) * x.std(axis=0, ddof=1) / math.sqrt(len(x))
+    return np.maximum(half + edge * _is_cut(x, edge), ROUNDOFF * abs(x.mean(axis=0)))
+
+
+def _is_cut(x: np.ndarray, edge: float) -> np.ndarray:
+    """Whether the values of each column scatter less than half of their edges: from a period on, where they are cut is random."""
+    return 2 * x.std(axis=0, ddof=1) < edge
+
+
+def bootstrap(name: str, unit: str, values: Sequence[float], seed: int = 0, edge: float = 0.0) -> Estimate:
+    """Mean of independent values with the bias-corrected and accelerated bootstrap (Efron 1987), 4 999 resamples.
+
+    Student's interval where that has nothing to go by: values that are equal, or scatter less than `edge`.
+    """
     from scipy import stats
 
     x = np.asarray(values, float)
-    if len(x) < 2 or x.std() == 0:
-        return student(name, unit, x)
+    if len(x) < 2 or x.std() <= ROUNDOFF * abs(x.mean()) or _is_cut(x, edge):
+        return student(name, unit, x, edge=edge)
     found = stats.bootstrap(
         (x,), np.mean, n_resamples=4999, vectorized=True, confidence_level=CONFIDENCE, rng=np.random.default_rng(seed)
     ).confidence_interval
     return Estimate(name, unit, float(x.mean()), float(found.low), float(found.high), len(x), "bootstrap")
 
 
-def ratio(name: str, unit: str, above: Sequence[float], below: Sequence[float], note: str = "") -> Estimate:
-    """Σ above / Σ below with the delta method's interval."""
+def ratio(name: str, unit: str, above: Sequence[float], below: Sequence[float], note: str = "", edge: float = 0.0) -> Estimate:
+    """Σ above / Σ below with the delta method's interval; `edge` as in `student`."""
     a, b = np.asarray(above, float), np.asarray(below, float)
-    value = a.sum() / b.sum()
-    spread = student(name, unit, (a - value * b) / b.mean())
-    return Estimate(name, unit, float(value), float(value - spread.half_width), float(value + spread.half_width), len(a), note)
+    value = float(a.sum() / b.sum())
+    spread = student(name, unit, (a - value * b) / b.mean(), note, edge)
+    half = max(spread.half_width, ROUNDOFF * abs(value))
+    return Estimate(name, unit, value, value - half, value + half, len(a), spread.note)
+
+
+def within(estimate: Estimate, low: float = 0.0, high: float = math.inf) -> Estimate:
+    """The estimate of what lies between `low` and `high`: its interval does not reach beyond them."""
+    return replace(estimate, low=max(estimate.low, low), high=min(estimate.high, high))
 
 
 def three(replications: int) -> float:
@@ -184,6 +264,7 @@ def _steady(job: _Job) -> dict[str, Any]:
         "departures": run.departures.copy(),
         "arrived": arrived.copy(),
         "lost": lost.copy(),
+        "present": run.present,
         "waited": run.waited(),
         "histograms": run.histograms(),
     }
@@ -202,17 +283,25 @@ def _series(job: _Job) -> np.ndarray:
     return found
 
 
-def _hitting(job: _Job) -> list[tuple[float, str]]:
-    """(time, why it ended) of replications until a deadlock or an unsafe state."""
+class _Batch(NamedTuple):
+    """(time, why it ended) of each run, how many states could not be decided, and whether chance had a part in any of them."""
+
+    runs: list[tuple[float, str]]
+    undecided: int
+    chance: bool
+
+
+def _hitting(job: _Job) -> _Batch:
+    """Replications until a deadlock or an unsafe state."""
     if job.unsafe and job.program.shut:
-        return [(0.0, "hit")] * job.runs
+        return _Batch([(0.0, "hit")] * job.runs, 0, False)
     run = engine_for(job.program, job.seed, grant=job.grant, dead=not job.unsafe, unsafe=job.unsafe)
     found = []
     for _ in range(job.runs):
         run.restart()
         why = run.advance(job.horizon, job.budget)
         found.append((run.now, "hit" if why in ("dead", "unsafe") else why))
-    return [*found, *([(float(run.undecided), "undecided")] if run.undecided else [])]
+    return _Batch(found, run.undecided, run.streams.chance or len(job.program.layout.losing) > 0)
 
 
 def _map(function: Callable, jobs: Iterable[_Job], executor: Executor | None, progress: bool, what: str) -> list:
@@ -262,7 +351,9 @@ class Simulation:
         for occupancy in self.occupancies.values():
             at = next(i for i, row in enumerate(rows) if row[0] == occupancy.name)
             rows[at + 1 : at + 1] = [
-                (f"  {q:g} quantile", f"{amount:,}", "", "", occupancy.unit, "", "") for q, amount in occupancy.quantiles.items()
+                (f"  {q:g} quantile", *(f"{amount:,}" for amount in (occupancy.quantile(q), *occupancy.quantile_interval(q))))
+                + (occupancy.unit, "", "")
+                for q in QUANTILES
             ]
         return rows
 
@@ -287,6 +378,7 @@ class Simulation:
             kept |= {key: None for key, value in kept.items() if isinstance(value, float) and not math.isfinite(value)}
             if isinstance(estimate, Occupancy):
                 kept["quantiles"] = {str(q): amount for q, amount in estimate.quantiles.items()}
+                kept["quantile_intervals"] = {str(q): estimate.quantile_interval(q) for q in QUANTILES}
             return kept
 
         return {
@@ -373,7 +465,7 @@ def simulate(
         if (name in wanted and measure is not None) or (measure is None and died):
             found[name] = _time_to(ask, name, notes)
     if measure is None and not died:
-        found["time_to_deadlock"] = _none_seen(
+        found["time_to_deadlock"] = none_seen(
             "time to deadlock", found["throughput"].replications, found.pop("seconds"), found["horizon"]
         )
     return Simulation(
@@ -431,17 +523,25 @@ class _Asked:
     def job(self, *key: int, **more: Any) -> _Job:
         return _Job(self.program, child(self.seed, *key), self.grant, **{"horizon": self.horizon or math.inf, **more})
 
-    def mean(self, name: str, unit: str, values: Sequence[float], note: str = "") -> Estimate:
+    def mean(self, name: str, unit: str, values: Sequence[float], note: str = "", edge: float = 0.0) -> Estimate:
         if self.interval == "bootstrap":
-            return replace(bootstrap(name, unit, values), note=note or "bootstrap")
-        return student(name, unit, values, note)
+            found = bootstrap(name, unit, values, edge=edge)
+            return replace(found, note=note or found.note)
+        return student(name, unit, values, note, edge)
 
     def map(self, function: Callable, jobs: Iterable[_Job], what: str) -> list:
         return _map(function, jobs, self.executor, self.progress, what)
 
 
-def _until_good(ask: _Asked, first: int, more: Callable[[int, int], list], judge: Callable[[list], list[Estimate]], notes):
-    """Runs replications [0, first), and doubles them until the estimates that `judge` makes are as narrow as asked."""
+def _until_good(
+    ask: _Asked,
+    first: int,
+    more: Callable[[int, int], list],
+    judge: Callable[[list], list[Estimate]],
+    notes: list[str],
+    each: int = 1,
+) -> list:
+    """Runs jobs [0, first) of `each` replications, and doubles them until the estimates that `judge` makes are as narrow as asked."""
     results = more(0, first)
     most = 64 * first
     while ask.relative is not None:
@@ -449,7 +549,7 @@ def _until_good(ask: _Asked, first: int, more: Callable[[int, int], list], judge
         if not wide:
             break
         if len(results) >= most:
-            notes.append(f"after {len(results)} replications still wider than {ask.relative:g}: {', '.join(wide)}")
+            notes.append(f"after {each * len(results)} replications still wider than {ask.relative:g}: {', '.join(wide)}")
             break
         results = results + more(len(results), 2 * len(results))
     return results
@@ -511,17 +611,45 @@ def _warmup(ask: _Asked, horizon: float, notes: list[str]) -> float:
     return horizon * cut / BUCKETS
 
 
+@dataclass(frozen=True)
+class _Window:
+    """What the ends of the windows of stationary replications may cut off: see `edge` of `student`.
+
+    A request that is there leaves once a cycle; so at each end the count of those that left is off by no more than the number
+    there, and what is integrated over time by no more than its range in the time of a cycle.
+    """
+
+    seconds: float  # of one replication, as all that follows
+    departures: float
+    present: int
+
+    @classmethod
+    def of(cls, results: list[dict[str, Any]]) -> _Window:
+        seconds, departures = (float(np.mean([np.sum(r[key]) for r in results])) for key in ("seconds", "departures"))
+        return cls(seconds, departures, max(1, *(r["present"] for r in results)))
+
+    @property
+    def count(self) -> int:
+        """Of requests."""
+        return 2 * self.present
+
+    @property
+    def share(self) -> float:
+        """Of the time."""
+        return min(1.0, self.count / max(self.departures, 1.0))
+
+
 def _summary(ask: _Asked, results: list[dict[str, Any]], wanted: set[str]) -> dict[str, Any]:
     died = any(r["why"] == "dead" for r in results)
     seconds = np.array([r["seconds"] for r in results])
     departures = np.array([r["departures"] for r in results], float)
-    system = ask.program.system
+    system, ends = ask.program.system, _Window.of(results)
     note = "until the deadlock" if died else ""
 
     def rate(name: str, counts: np.ndarray) -> Estimate:
         if died:
-            return ratio(name, "requests/s", counts, seconds, note)
-        return ask.mean(name, "requests/s", counts / seconds)
+            return within(ratio(name, "requests/s", counts, seconds, note))
+        return within(ask.mean(name, "requests/s", counts / seconds, edge=ends.count / ends.seconds))
 
     found: dict[str, Any] = {}
     if "throughput" in wanted:
@@ -531,23 +659,27 @@ def _summary(ask: _Asked, results: list[dict[str, Any]], wanted: set[str]) -> di
         }
         arrived, lost = (np.array([r[key] for r in results], float) for key in ("arrived", "lost"))
         found["blocking"] = {
-            cls.name: ratio(f"lost of {cls.name}", "", lost[:, n], arrived[:, n])
+            cls.name: within(
+                ratio(f"lost of {cls.name}", "", lost[:, n], arrived[:, n], edge=ends.count / arrived[:, n].mean()), high=1.0
+            )
             for n, (cls, source) in enumerate(zip(system.classes, ask.program.sources))
             if source is not None and source.blocked == "lost" and arrived[:, n].any()
         }
     if "waiting" in wanted and departures.any():
-        waited = [r["waited"] for r in results]
-        found["waiting"] = ratio("waiting", "s", waited, departures.sum(axis=1), note)
+        waited = np.array([r["waited"] for r in results])
+        each = ends.seconds / ends.departures
+        edge = ends.share * (ends.present * each + waited.mean() / ends.departures)
+        found["waiting"] = within(ratio("waiting", "s", waited, departures.sum(axis=1), note, 0.0 if died else edge))
     if "occupancy" in wanted:
         found["occupancies"] = {
-            pool: _occupancy(ask, results, seconds, p, note)
+            pool: _occupancy(ask, results, seconds, p, note, 0.0 if died else ends.share)
             for p, pool in enumerate(system.pools)
             if not pool.startswith("depth of ")
         }
     return found
 
 
-def _occupancy(ask: _Asked, results: list[dict[str, Any]], seconds: np.ndarray, p: int, note: str) -> Occupancy:
+def _occupancy(ask: _Asked, results: list[dict[str, Any]], seconds: np.ndarray, p: int, note: str, cut: float) -> Occupancy:
     width = max(r["histograms"][p][0] for r in results)
     bins = max(r["histograms"][p][0] * len(r["histograms"][p][1]) // width + 1 for r in results)
     shares = np.zeros((len(results), bins))
@@ -555,66 +687,109 @@ def _occupancy(ask: _Asked, results: list[dict[str, Any]], seconds: np.ndarray, 
         own, values = result["histograms"][p]
         np.add.at(row, np.arange(len(values)) * own // width, values)
     shares = shares[:, : np.flatnonzero(shares.any(axis=0)).max(initial=0) + 1]
-    weights = np.arange(shares.shape[1]) * width + (width - 1) / 2 * (width > _granule(ask.program, p))
     pool, unit = ask.program.system.pools[p], plural(ask.program.system.units[p])
+    law = Occupancy(
+        *(f"use of {pool}", unit, None, None, None, 0, "", pool, width, shares / np.maximum(seconds, 1e-300)[:, None]),
+        granule=granule(ask.program, p),
+        capacity=ask.program.system.capacity[p],
+        cut=cut,
+    )
     if note:
-        mean = ratio(f"use of {pool}", unit, shares @ weights, seconds, note)
+        mean = ratio(law.name, unit, shares @ law.amounts, seconds, note)
     else:
-        mean = ask.mean(f"use of {pool}", unit, shares @ weights / seconds)
-    return Occupancy(**asdict(mean), pool=pool, width=width, shares=shares / np.maximum(seconds, 1e-300)[:, None])
-
-
-def _granule(program: Program, p: int) -> int:
-    L = program.layout
-    return int(np.gcd.reduce(np.concatenate([L.take[:, p], L.give[:, p]]))) or 1
+        mean = ask.mean(law.name, unit, shares @ law.amounts / seconds, edge=law.edge)
+    mean = within(replace(mean, low=mean.low - law.inside, high=mean.high + law.inside))
+    return replace(law, **asdict(mean))
 
 
 # ---- times to deadlock ------------------------------------------------------------------------------------------------------
 
 
+def hitting_time(
+    program: Program,
+    seed: int | np.random.SeedSequence,
+    grant: str,
+    replications: int,
+    relative: float | None,
+    executor: Executor | None,
+) -> Estimate:
+    """Mean seconds from empty to the first deadlock, as `simulate` finds it."""
+    notes: list[str] = []
+    found = _time_to(
+        _Asked(program, seed, replications, None, relative, grant, "student", executor, False), "time_to_deadlock", notes
+    )
+    return replace(found, note="; ".join(note for note in (found.note, *notes) if note))
+
+
+def use_of(
+    program: Program,
+    pool: str,
+    seed: int | np.random.SeedSequence,
+    grant: str,
+    replications: int,
+    relative: float | None,
+    executor: Executor | None,
+) -> Occupancy:
+    """The law of one pool's use, as `simulate` finds it; of the time until the deadlock, if there is one."""
+    ask = _Asked(program, seed, replications, None, relative, grant, "student", executor, False)
+    return _stationary(ask, {"occupancy"}, [])[0]["occupancies"][pool]
+
+
 def _time_to(ask: _Asked, name: str, notes: list[str]) -> Estimate:
     title, unsafe = name.replace("_", " "), name == "time_to_unsafe"
     kind = UNSAFE_RUNS if unsafe else DEAD
-    first = ask.replications or 400
+    first = math.ceil((ask.replications or 400) / BATCH)
 
-    def more(begin: int, end: int) -> list:
+    def more(begin: int, end: int) -> list[_Batch]:
         """Whole batches, so that a replication's number alone says which random numbers it has."""
-        jobs = [ask.job(kind, b, runs=BATCH, unsafe=unsafe) for b in range(begin // BATCH, math.ceil(end / BATCH))]
-        runs: list[tuple[float, str]] = []
-        for batch in ask.map(_hitting, jobs, title):
-            runs += [run for run in batch if run[1] != "undecided"]
-            if batch[-1][1] == "undecided":
-                notes.append(f"{title}: {batch[-1][0]:g} states could not be decided and were taken as safe")
-        return runs
+        jobs = [ask.job(kind, b, runs=BATCH, unsafe=unsafe) for b in range(begin, end)]
+        batches = ask.map(_hitting, jobs, title)
+        notes.extend(f"{title}: {b.undecided} states could not be decided and were taken as safe" for b in batches if b.undecided)
+        return batches
 
-    def judge(runs: list) -> list[Estimate]:
-        return [_hitting_estimate(ask, title, runs)]
+    def judge(batches: list[_Batch]) -> list[Estimate]:
+        return [_hitting_estimate(ask, title, batches)]
 
-    first = math.ceil(first / BATCH) * BATCH
     if ask.horizon is None:
-        pilot = more(0, BATCH)
-        if not any(why == "hit" for _, why in pilot):  # in 25 runs of 2 million events: more of them would tell little
+        pilot = more(0, 1)
+        if not any(why == "hit" for _, why in pilot[0].runs):  # in 25 runs of 2 million events: more of them would tell little
             return _hitting_estimate(ask, title, pilot)
-    return _hitting_estimate(ask, title, _until_good(ask, first, more, judge, notes))
+    return _hitting_estimate(ask, title, _until_good(ask, first, more, judge, notes, BATCH))
 
 
-def _hitting_estimate(ask: _Asked, title: str, runs: list[tuple[float, str]]) -> Estimate:
-    """All met it: their mean. Some did: total time over their number, if the hazard is constant. None: the rule of three."""
-    from scipy import stats
+def _hitting_estimate(ask: _Asked, title: str, batches: list[_Batch]) -> Estimate:
+    """All met it: their mean. Some did: total time over their number, if the hazard is constant. None: the rule of three.
 
+    Where all took the same time although chance had a part, other times have not been seen: at most in the share of the rule of
+    three. The least that the mean can then be follows from that share alone; the most, if the others begin anew.
+    """
+    runs = [run for batch in batches for run in batch.runs]
     times = np.array([time for time, _ in runs])
     hits = sum(why == "hit" for _, why in runs)
     if hits == len(runs):
-        return ask.mean(title, "s", times)
+        found = ask.mean(title, "s", times)
+        if np.ptp(times) > ROUNDOFF * found.mean or not any(batch.chance for batch in batches):
+            return found
+        others = three(len(runs))
+        note = f"all {len(runs)} runs alike: another time in less than {others:.3g} of all (rule of three)"
+        return replace(found, low=found.mean * (1 - others), high=found.mean / (1 - others), note=note)
     total = float(times.sum())
     if not hits:
-        return _none_seen(title, len(runs), total, float(times.max()))
-    low, high = 2 * total / stats.chi2.ppf(0.975, 2 * hits + 2), 2 * total / stats.chi2.ppf(0.025, 2 * hits)
+        return none_seen(title, len(runs), total, float(times.max()))
+    low, high = two_sided(hits, total)
     note = f"{len(runs) - hits} of {len(runs)} runs ended without it; total time / number, which assumes a constant hazard"
-    return Estimate(title, "s", total / hits, float(low), float(high), len(runs), note)
+    return Estimate(title, "s", total / hits, low, high, len(runs), note)
 
 
-def _none_seen(title: str, runs: int, seconds: float, horizon: float) -> Estimate:
+def two_sided(hits: int, seconds: float) -> tuple[float, float]:
+    """The 95 % interval of the mean time between events of a constant hazard, of which `hits` >= 1 were seen in `seconds`."""
+    from scipy import stats
+
+    return 2 * seconds / float(stats.chi2.ppf(0.975, 2 * hits + 2)), 2 * seconds / float(stats.chi2.ppf(0.025, 2 * hits))
+
+
+def none_seen(title: str, runs: int, seconds: float, horizon: float) -> Estimate:
+    """What it says of a time that it was not seen in `runs` of `horizon` s, `seconds` in all."""
     bound = three(runs)
     note = (
         f"never in {runs} replications of {horizon:.4g} s: P(within that time) < {bound:.3g} with 95 % confidence "
@@ -646,7 +821,7 @@ def difference(
     if quantity not in ("throughput", "occupancy"):
         raise ValueError(f"quantity: {quantity!r} is not compared; write throughput or occupancy")
     horizon, warmup = parse_seconds(horizon, "horizon"), parse_seconds(warmup, "warmup")
-    values = []
+    values, edge, inside = [], 0.0, 0.0
     for question in (first, second):
         question = dict(question)
         grant, source = question.pop("grant", "random"), question.pop("source", None)
@@ -654,10 +829,15 @@ def difference(
             raise QuestionError(f"question: {question!r} asks for more than depth, reserve, grant and source")
         ask = _Asked(program_for(stack, **question, source=source), seed, None, horizon, None, grant, "student", executor, False)
         results = ask.map(_steady, [ask.job(STEADY, i, warmup=warmup) for i in range(replications)], quantity)
-        found = _summary(ask, results, {quantity})
         if quantity == "throughput":
             values.append(np.array([r["departures"].sum() / r["seconds"] for r in results]))
+            ends = _Window.of(results)
+            edge += ends.count / ends.seconds
         else:
-            occupancy = found["occupancies"].get(RESERVE) or next(iter(found["occupancies"].values()))
-            values.append(occupancy.shares @ (np.arange(occupancy.shares.shape[1]) * occupancy.width))
-    return student(f"difference in {quantity}", "requests/s" if quantity == "throughput" else "", values[1] - values[0], "paired")
+            found = _summary(ask, results, {quantity})["occupancies"]
+            occupancy = found.get(RESERVE) or next(iter(found.values()))
+            values.append(occupancy.shares @ occupancy.amounts)
+            edge, inside = edge + occupancy.edge, inside + occupancy.inside
+    unit = "requests/s" if quantity == "throughput" else ""
+    found = student(f"difference in {quantity}", unit, values[1] - values[0], "paired", edge)
+    return replace(found, low=found.low - inside, high=found.high + inside)

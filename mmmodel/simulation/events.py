@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 
@@ -45,13 +46,22 @@ def check_grant(grant: str) -> int:
     return GRANTS.index(grant)
 
 
-def bin_width(program: Program, pool: int, requests: int) -> tuple[int, int]:
-    """(units in a bin, bins) of the histogram of a pool's use: by the granule of the amounts where that is not too fine."""
+def granule(program: Program, pool: int) -> int:
+    """What every amount of the pool in use is a multiple of: the greatest common divisor of what is taken and given back."""
     L = program.layout
-    amounts = np.concatenate([L.take[:, pool], L.give[:, pool]])
-    granule = int(np.gcd.reduce(amounts)) or 1
+    return int(np.gcd.reduce(np.concatenate([L.take[:, pool], L.give[:, pool]]))) or 1
+
+
+def bin_width(program: Program, pool: int, requests: int) -> tuple[int, int]:
+    """(units in a bin, bins) of the histogram of a pool's use: a granule, doubled until there are no more than BINS.
+
+    So wide bins are made of whole narrow ones, whatever the number of requests.
+    """
+    L = program.layout
+    width = granule(program, pool)
     most = min(int(L.capacity[pool]), requests * int((L.held + L.take)[:, pool].max()))
-    width = granule * max(1, math.ceil((most // granule + 1) / BINS))
+    while most // width >= BINS:
+        width *= 2
     return width, most // width + 1
 
 
@@ -59,7 +69,8 @@ class Engine:
     """A run of a program from empty. `streams` go on when it is restarted, so runs one after another are independent.
 
     `dead` stops at the first deadlock, `unsafe` at the first state from which the requests in flight cannot all finish,
-    `measured` keeps histograms of use and the number waiting, `recorded` is the room for a log (0: none).
+    `measured` keeps histograms of use and the number waiting, `recorded` is the room for a log (0: none). `weigh` keeps the
+    importance of the state: sums of the weights of (waiting, served) requests by place, or "banker": `kernel.closeness`.
     """
 
     compiled = True
@@ -74,7 +85,7 @@ class Engine:
         unsafe: bool = False,
         measured: bool = False,
         recorded: int = 0,
-        weigh: tuple[np.ndarray, np.ndarray] | None = None,
+        weigh: tuple[np.ndarray, np.ndarray] | Literal["banker"] | None = None,
     ):
         self.program, self.layout, self.grant = program, program.layout, check_grant(grant)
         self.closed = sum(program.population)
@@ -82,6 +93,7 @@ class Engine:
         self.flags = (int(dead), int(unsafe) * (1 if program.exact_banker else 2), int(measured), int(recorded > 0))
         self.recorded, self.weigh = recorded, weigh
         self.undecided = 0
+        self._empty: tuple[np.ndarray, np.ndarray] | None = None
         self._given: tuple[tuple[np.ndarray, ...], np.ndarray] = (), np.empty(0, np.int64)
         self.table = layout_table(self.layout)
         self.streams = Streams(program.services, seed, self.slots)
@@ -91,15 +103,27 @@ class Engine:
 
     def restart(self) -> None:
         """Empty at time 0; all that was measured is forgotten."""
-        self.state = State.new(self.program, self.slots, self.grant, self.flags, self.weigh is not None)
-        L, weigh = self.layout, self.weigh or (0.0, 0.0)
+        self.begun = False
+        if self._empty is not None and len(self._empty[0]) == len(self.state.S):
+            sizes = slice(kernel().AMOUNTS, kernel().SCALARS)  # of arrays that stay
+            kept = self.state.S[sizes].copy()
+            self.state.S[:], self.state.T[:] = self._empty
+            self.state.S[sizes] = kept
+            self.measure[:] = 0
+            return
+        k, L, weigh, weighed = kernel(), self.layout, (0.0, 0.0), 0
+        if self.weigh == "banker":
+            weighed = k.BANKER if self.program.exact_banker else k.GREEDY
+        elif self.weigh is not None:
+            weighed, weigh = k.WEIGHTS, self.weigh
+        self.state = State.new(self.program, self.slots, self.grant, self.flags, weighed)
         self.place_times = np.zeros((len(L.kind), 3))
         for column, values in enumerate((L.lose, *weigh)):
             self.place_times[:, column] = values
         self.measure = self._measures()
         self.rows = np.zeros((self.recorded, 5 + len(L.capacity)))
         self.scratch = np.zeros(2 * len(L.kind) + len(L.capacity), np.int64)
-        self.begun = False
+        self._empty = self.state.S.copy(), self.state.T.copy()
 
     def _measures(self) -> np.ndarray:
         """The empty histograms; the widths of their bins go to the state."""
@@ -194,6 +218,11 @@ class Engine:
         """(arrived, lost) by class."""
         return self.state.classes[:, kernel().ARRIVED], self.state.classes[:, kernel().REFUSED]
 
+    @property
+    def present(self) -> int:
+        """Requests that are there: in flight, or waiting for their first step."""
+        return self.slots - int(self.state.S[kernel().ROOM])
+
     def deadlocked(self) -> bool:
         return bool(kernel().is_deadlocked(self.given))
 
@@ -249,7 +278,7 @@ class State:
         self.arrivals = T[k.TIMES :]
 
     @classmethod
-    def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...], weighed: bool = False) -> State:
+    def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...], weighed: int = 0) -> State:
         """Without requests but those of closed classes, who are to join."""
         k, L = kernel(), program.layout
         leaves, named = clocks(L, slots), bool(flags[3]) or grant == k.FIFO or shared_queues(L)
@@ -297,13 +326,15 @@ class State:
         k = kernel()
         had = int(self.S[k.SLOTS])
         flags = (*self.S[k.WATCH_DEAD : k.MEASURED + 1], self.S[k.NAMED])
-        new = State.new(program, slots, int(self.S[k.GRANT]), flags, bool(self.S[k.WEIGHED]))
+        new = State.new(program, slots, int(self.S[k.GRANT]), flags, int(self.S[k.WEIGHED]))
         new.S[: k.POOLS], new.T[: k.TIMES], new.arrivals[:] = self.S[: k.POOLS], self.T[: k.TIMES], self.arrivals
         for name in ("pools", "places", "stations", "classes", "requests", "clocks"):
             getattr(new, name)[: len(getattr(self, name))] = getattr(self, name)
         leaves, more = len(self.clocks), len(new.clocks)
         new.nodes[more : more + leaves] = self.nodes[leaves:]
-        new.nodes[more : more + leaves, k.KEY] += self.nodes[leaves:, k.KEY] // leaves * (more - leaves)  # order * clocks + number
+        new.nodes[more : more + leaves, k.KEY] += (
+            self.nodes[leaves:, k.KEY] // leaves * (more - leaves)
+        )  # order * clocks + number
         new.idle(np.concatenate([np.arange(more - 1, leaves - 1, -1), self.clocks[: self.S[k.IDLE], k.UNUSED]]))
         new.spare(np.arange(slots - 1, had - 1, -1))
         return new

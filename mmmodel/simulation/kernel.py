@@ -32,6 +32,7 @@ from numba.extending import intrinsic
 from mmmodel.model.compiled import jit
 
 RANDOM, FIFO, LAST = 0, 1, 2  # grants
+WEIGHTS, BANKER, GREEDY = 1, 2, 3  # what the importance is: a sum of weights, or `closeness`; GREEDY: his order does not decide
 LATEST = np.finfo(np.float64).max
 AHEAD = 12  # times drawn ahead whose line is fetched: a line has 8
 STOPPED, REFILL, DEAD, UNSAFE, GROW, HALTED, ENDLESS, BUDGET, ASK, RISEN, FALLEN = range(11)  # why the loop returns
@@ -182,6 +183,7 @@ class Run(NamedTuple):
     pools: int
     leaves: int
     wide: int
+    banked: bool
     watched: bool
     measured: bool
     recorded: bool
@@ -217,6 +219,7 @@ def opened(A):
         S[POOLS],
         S[LEAVES],
         S[V_WIDE],
+        S[WEIGHED] >= BANKER,
         S[WATCH_DEAD] != 0 or S[WATCH_UNSAFE] != 0,
         S[MEASURED] != 0,
         S[RECORDED] != 0,
@@ -772,13 +775,73 @@ def all_can_finish(e):
     return todo == 0
 
 
+@_jit(hot=True)
+def left_over(e, k, block, room):
+    """The least part of a pool that stays free where B[room …] is and a request at place k gets what it needs."""
+    amounts, least = (k * BLOCKS + block) * e.pools, 1.0
+    for p in range(e.pools):
+        if e.D[amounts + p]:
+            least = min(least, (e.B[room + p] - e.D[amounts + p]) / e.P[POOL * p + CAPACITY])
+    return least
+
+
+@_jit
+def closeness(e):
+    """Minus what the banker has left over at the worst point of his best order; above 0 the requests in flight cannot all finish.
+
+    Whoever leaves over as much as is left over anyway is let finish; where nobody does, the measure is lowered to who leaves
+    over most. What has been served for ever is gone. Where his order does not decide, what is held by those that wait is added.
+    """
+    places = e.S[PLACES]
+    served, room = places, 2 * places  # B: as in `all_can_finish`
+    for p in range(e.pools):
+        e.B[room + p] = e.P[POOL * p + FREE]
+    todo = 0
+    for k in range(places):
+        at = PLACE_ * k
+        outside = e.C[CLASS_ * e.L[k * L_ROW + KIND] + FIRST] == k
+        e.B[k] = 0 if outside else e.K[at + N_WAITING] + e.K[at + N_RETRYING]
+        e.B[served + k] = 0 if e.L[k * L_ROW + NEVER] else e.K[at + N_SERVED]
+        todo += e.B[k] + e.B[served + k]
+    least = 1.0
+    while todo:
+        changed, most = False, -np.inf
+        for k in range(places):
+            if e.B[k]:
+                left = left_over(e, k, NEED_WAITING, room)
+                most = max(most, left)
+                if left >= least:
+                    yields(e, k, e.B[k], HELD_, room)
+                    todo -= e.B[k]
+                    e.B[k], changed = 0, True
+            if e.B[served + k]:
+                left = left_over(e, k, NEED_SERVED, room)
+                most = max(most, left)
+                if left >= least:
+                    yields(e, k, e.B[served + k], HELD_, room)
+                    yields(e, k, e.B[served + k], TAKE_, room)
+                    todo -= e.B[served + k]
+                    e.B[served + k], changed = 0, True
+        if not changed:
+            least = most
+    if e.S[WEIGHED] == GREEDY:
+        for p in range(e.pools):
+            least -= e.P[POOL * p + SPOKEN] / e.P[POOL * p + CAPACITY]
+    return -least
+
+
 # ---- the loop -----------------------------------------------------------------------------------------------------------
 
 
 @_jit
 def begin_empty(A):
+    """`enter_all` for arrays that are given by address."""
+    enter_all(opened(A))
+
+
+@_jit
+def enter_all(e):
     """Time 0: all requests of closed classes wait for their first step, in order of index; then they are granted."""
-    e = opened(A)
     slot = 0
     for klass in range(e.S[CLASSES]):
         for _ in range(e.C[CLASS_ * klass + PRESENT]):
@@ -837,6 +900,8 @@ def loop(e, until, budget, low, high):
             if found != STOPPED:
                 return found
         if e.weighed:
+            if e.banked:
+                T[IMPORTANCE] = closeness(e)
             if T[IMPORTANCE] >= high:
                 return RISEN
             if T[IMPORTANCE] < low:
@@ -844,9 +909,7 @@ def loop(e, until, budget, low, high):
         if rarely(S[EVENTS] >= budget):
             return BUDGET
         key, time, arrival = e.N[NODE + KEY], e.W[NODE + BITS], T[ARRIVAL]
-        arrives = arrival < time or (
-            arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < key // e.leaves and arrival < np.inf
-        )
+        arrives = arrival < time or (arrival == time and e.C[CLASS_ * S[COMING] + ORDERED] < key // e.leaves and arrival < np.inf)
         if arrives:
             time = arrival
         if rarely(time > last):

@@ -255,6 +255,10 @@ class Plain:
                 return members
             members = left
 
+    @property
+    def present(self) -> int:
+        return self.slots - len(self.spare)
+
     def deadlocked(self) -> bool:
         return bool(self.stuck())
 

@@ -142,9 +142,20 @@ class Streams:
         self.spare, self.size = spare + 2, SMALLEST + spare + 2
         self.values = np.empty((len(self.samplers), self.size))
         self.position = np.full((len(self.samplers) + 1, 2), self.size, np.int64)
-        self.position[-1, 0] = children[-1].generate_state(1, np.uint64).view(np.int64)[0]
+        self.position[-1, 0] = self.begin = children[-1].generate_state(1, np.uint64).view(np.int64)[0]
         self.position[:-1, 1] = self.size - self.spare
         self.fill()
+
+    @property
+    def memoryless(self) -> np.ndarray:
+        """(streams,) whether what is left of a time has the law of the whole."""
+        return np.array([draw.func is _exponential for draw in self.samplers])
+
+    @property
+    def chance(self) -> bool:
+        """Whether some times of services are random, or a choice was made."""
+        random = any(draw.func is not _constant for draw in self.samplers[:-1])
+        return random or bool(self.position[-1, 0] != self.begin)
 
     def fill(self) -> None:
         """Fills the rows that have come to their limit or near it, into blocks twice as large as before."""

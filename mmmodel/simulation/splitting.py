@@ -1,8 +1,9 @@
-"""Rare events by multilevel splitting: times to deadlock, and P(use of a pool > R), down to 1e-12 and beyond.
+"""Rare events: times to deadlock, and P(use of a pool > R), down to 1e-12 and beyond, by multilevel splitting.
 
 Where the chain is a birth-death chain, `birth_death` works on its integers; there a change of measure is a third way.
 
-    importance   a number of the state, the larger the nearer the event; here linear in the counts of requests by place
+    plain        what is not rare is simulated as it is: a pilot counts the deadlocks in as many events as the base below would have
+    importance   a number of the state, the larger the nearer the event
     level 1      the process up-crosses it often: rate Φ, seen in the process itself (the base), begun anew at each deadlock
     levels 2..m  chosen by a pilot so that about a third of the trials from one level reach the next before falling below level 1
 
@@ -17,8 +18,9 @@ exactly (elementary renewal theorem), for any distribution of service. Two ways 
 P(use > R) is Φ times the expected time above R per crossing of level 1. Trials of one replication share ancestors, so they are
 dependent; the interval comes from independent replications of the whole procedure alone.
 
-Importance, left out: what requests hold that still have something to take (half of it while they are served, for then they do
-not wait yet), in parts of the pools. In a stuck state all that is held is held so; the rest is the distance to it.
+Importance, left out: minus what the banker has left over. Requests in flight are let finish one after another in the order that leaves
+most free (Dijkstra 1965, Habermann 1969), and what is left at the worst point of it says how far the state is from one in
+which not all can finish, from which a deadlock cannot be avoided for long. For P(use > R) it is the use.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,11 +39,17 @@ from mmmodel.model.askable import Askable
 from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.simulation.estimates import Estimate, child, student
 from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
+from mmmodel.simulation.estimates import Estimate, child, hitting_time, none_seen, student, two_sided, use_of, within
+from mmmodel.simulation.events import EndlessError, Engine, check_grant, engine_for, kernel, program_for
 from mmmodel.simulation.program import Program
 
-SCALE = 10**6  # importance is a whole number: millionths of the pools
 KEPT = 4096  # states kept at level 1
 METHODS = ("fixed", "restart")
+FEW, MANY = 20, 50  # deadlocks of the pilot from which on plain simulation is cheaper, and at which it has seen enough
+LEAST, MOST = 400, 4_000  # replications of plain simulation
+PLAIN = 0.1  # relative half-width from which on a share of the time is plainly seen
+TITLE = "time to deadlock"
+HARDER = 3  # times that the pilot tries a level again with four times the trials
 CHAIN_METHODS = ("fixed", "restart", "measure")
 Importance = Callable[[str, str, Mapping[str, int]], float]
 
@@ -62,7 +70,7 @@ def time_to_deadlock(
     reserve: int | str | None = None,
     *,
     seed: int | np.random.SeedSequence,
-    method: str = "fixed",
+    method: str = "auto",
     trials: int = 2000,
     replications: int = 16,
     relative: float | None = None,
@@ -72,19 +80,35 @@ def time_to_deadlock(
 ) -> Rare:
     """Mean seconds from empty to the first deadlock, closed stacks.
 
-    `trials` at each level, in each of `replications`; `relative`: more replications (at most 64 times) until the half-width is
-    that part of the mean. `importance(step, phase, holding)` weighs one request, `phase` "waiting" or "served", `holding` what
-    it holds by pool; the importance of a state is the sum. Where the pilot finds no way to a deadlock the mean is None.
-    Raises StackError, QuestionError, ValueError.
+    `method`: "fixed" or "restart" (see above), "plain" simulation, or "auto": plain where a pilot run shows that it is cheaper,
+    else fixed. `trials` at each level, in each of `replications` (plain: as many runs as take about as long as the base of these
+    would); `relative`: more replications (at most 64 times) until the half-width is that part of the mean. `importance(step, phase, holding)` weighs one request, `phase` "waiting" or "served",
+    `holding` what it holds by pool; the importance of a state is the sum. Where no deadlock is found the mean is None, and `low`
+    is what the events of the pilot exclude. Raises StackError, QuestionError, ValueError.
     """
-    program = _closed(stack, depth, reserve)
-    weigh = default_importance(program) if importance is None else _given(program, importance)
-    plan = _Plan(program, seed, grant, weigh, trials, method, None)
-    found = _estimate(plan, replications, relative, executor)
+    _check(method, trials, grant)
+    program = _closed(stack, depth, reserve, compiled=method in METHODS)
+    began, budget = time.process_time(), 40 * trials * replications  # events of the base
+    seen = _Seen.of(program, seed, grant, budget)
+
+    def plain(note: str = "") -> Rare:
+        found = hitting_time(program, child(seed, 3), grant, seen.replications(budget), relative, executor)
+        note = "; ".join(part for part in (note, found.note) if part)
+        return Rare(**vars(found) | {"note": note}, method="plain", cpu_seconds=time.process_time() - began)
+
+    if method == "plain" or (method == "auto" and (seen.deadlocks >= FEW or kernel() is None)):
+        return plain()
+    weigh = "banker" if importance is None else _given(program, importance)
+    plan = _Plan(program, seed, grant, weigh, trials, "fixed" if method == "auto" else method, None)
+    found = replace(_estimate(plan, replications, relative, executor), name=TITLE, unit="s")
+    if found.mean is None and seen.deadlocks >= FEW:
+        return plain(found.note)
     if found.mean is None:
-        return replace(found, name="time to deadlock", unit="s")
-    low, high = 1 / found.high, 1 / found.low if found.low > 0 else math.inf
-    return replace(found, name="time to deadlock", unit="s", mean=1 / found.mean, low=low, high=high)
+        found = seen.instead(found)
+    else:
+        low, high = 1 / found.high, 1 / found.low if found.low > 0 else math.inf
+        found = replace(found, mean=1 / found.mean, low=low, high=high)
+    return replace(found, cpu_seconds=time.process_time() - began)
 
 
 def tail(
@@ -95,7 +119,7 @@ def tail(
     over: int,
     seed: int | np.random.SeedSequence,
     pool: str = RESERVE,
-    method: str = "fixed",
+    method: str = "auto",
     trials: int = 2000,
     replications: int = 16,
     relative: float | None = None,
@@ -104,28 +128,30 @@ def tail(
 ) -> Rare:
     """P(more than `over` of `pool` is in use), the part of the time, of a closed stack that does not deadlock.
 
-    `reserve` left out: so large that nobody waits for it, where the stack names no capacity. Raises as `time_to_deadlock`.
+    `reserve` left out: so large that nobody waits for it, where the stack names no capacity. `method`, `trials`, `replications`
+    and `relative` as in `time_to_deadlock`; "auto" is plain where that sees the share to within a tenth. Raises as that does.
     """
-    program = _closed(stack, depth, reserve, pool)
+    _check(method, trials, grant)
+    program = _closed(stack, depth, reserve, pool, compiled=method in METHODS)
     if pool not in program.system.pools:
         raise QuestionError(f"pool: {pool!r} is not a pool of the stack; it has {', '.join(program.system.pools)}")
+    name, began = f"P({pool} > {over})", time.process_time()
+    if method not in METHODS:
+        plain = use_of(program, pool, child(seed, 3), grant, replications, relative, executor).tail(over)
+        if method == "plain" or kernel() is None or (plain.mean and plain.half_width <= PLAIN * plain.mean):
+            return replace(Rare(**vars(plain), method="plain", cpu_seconds=time.process_time() - began), name=name)
     p, L = program.system.pools.index(pool), program.layout
     weigh = L.held[:, p].astype(float), (L.held + L.take)[:, p].astype(float)
-    plan = _Plan(program, seed, grant, weigh, trials, method, float(over) + 0.5)
-    return replace(_estimate(plan, replications, relative, executor), name=f"P({pool} > {over})", unit="")
+    plan = _Plan(program, seed, grant, weigh, trials, "fixed" if method == "auto" else method, float(over) + 0.5)
+    return replace(_estimate(plan, replications, relative, executor), name=name, unit="")
 
 
-def default_importance(program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """(waiting, served) weight of a request at each place; see the head of this module."""
-    L = program.layout
-    limited = np.where(L.capacity < 2**60, L.capacity, np.inf)
-    waiting = np.rint(SCALE * (L.held / limited).sum(axis=1))
-    more = np.zeros(len(L.kind), bool)  # anything to take behind this place?
-    for k in reversed(range(len(L.kind))):
-        behind = L.following[k]
-        more[k] = behind >= 0 and (L.takes[behind] or more[behind])
-    served = np.rint(SCALE / 2 * ((L.held + L.take - L.give) / limited).sum(axis=1) * (more | (L.never > 0)))
-    return waiting, served
+def _check(method: str, trials: int, grant: str) -> None:
+    check_grant(grant)
+    if trials < 10:
+        raise ValueError(f"trials: {trials} a level are too few; write 10 or more")
+    if method not in ("auto", "plain", *METHODS):
+        raise ValueError(f"method: {method!r} is not known; write one of auto, plain, {', '.join(METHODS)}")
 
 
 def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.ndarray]:
@@ -141,15 +167,54 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
     return np.rint(waiting / step) * step, np.rint(served / step) * step
 
 
-def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
+def _closed(
+    stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None, compiled: bool = True
+) -> Program:
     from mmmodel.model.askable import as_stack
 
-    if kernel() is None:
-        raise RuntimeError("splitting needs numba; install it, or use simulate for what is not rare")
+
+    if compiled and kernel() is None:
+        raise RuntimeError("splitting needs numba; install it, or write method='plain' for what is not rare")
     stack = as_stack(stack)
     if unlimited == RESERVE and reserve is None and RESERVE in stack.pools and stack.pools[RESERVE].capacity is None:
         return program_for(stack, depth, 2**50)
     return program_for(stack, depth, reserve)
+
+
+# ---- what is not rare -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a pilot run of the process itself saw, begun anew at each deadlock."""
+
+    deadlocks: int
+    events: int
+    seconds: float
+
+    @classmethod
+    def of(cls, program: Program, seed: int | np.random.SeedSequence, grant: str, budget: int) -> _Seen:
+        """In `budget` events, or until MANY deadlocks."""
+        run = engine_for(program, child(seed, 2), grant=grant, dead=True)
+        deadlocks, events, seconds, why = 0, 0, 0.0, "dead"
+        while why == "dead" and deadlocks < MANY:
+            run.restart()
+            why = run.advance(budget=budget - events)
+            deadlocks, events, seconds = deadlocks + (why == "dead"), events + run.events, seconds + run.now
+        return cls(deadlocks, events, seconds)
+
+    def replications(self, budget: int) -> int:
+        """How many runs to a deadlock `budget` events are enough for; LEAST all the same, and MOST are enough."""
+        return min(MOST, max(LEAST, budget * self.deadlocks // max(self.events, 1)))
+
+    def instead(self, failed: Rare) -> Rare:
+        """Where splitting found no way: the time per deadlock, or what it is not below if there was none."""
+        if not self.deadlocks:
+            never = none_seen(TITLE, 1, self.seconds, self.seconds)
+            return replace(failed, low=never.low, high=never.high, note=f"{failed.note}; {never.note}")
+        low, high = two_sided(self.deadlocks, self.seconds)
+        note = f"{failed.note}; {self.deadlocks} deadlocks in {self.seconds:.4g} s of plain simulation, if the hazard is constant"
+        return replace(failed, mean=self.seconds / self.deadlocks, low=low, high=high, note=note, method="plain")
 
 
 # ---- one replication --------------------------------------------------------------------------------------------------------
@@ -160,20 +225,13 @@ class _Plan:
     program: Program
     seed: int | np.random.SeedSequence
     grant: str
-    weigh: tuple[np.ndarray, np.ndarray]
+    weigh: tuple[np.ndarray, np.ndarray] | Literal["banker"]
     trials: int
     method: str
     over: float | None  # importance from which on the time counts; None: deadlocks count
     levels: tuple[float, ...] = ()
     passed: tuple[float, ...] = ()
     until: float = 0.0  # seconds of the base in one replication
-
-    def __post_init__(self) -> None:
-        check_grant(self.grant)
-        if self.method not in METHODS:
-            raise ValueError(f"method: {self.method!r} is not known; write one of {', '.join(METHODS)}")
-        if self.trials < 10:
-            raise ValueError(f"trials: {self.trials} a level are too few; write 10 or more")
 
 
 class _Splitter:
@@ -182,7 +240,7 @@ class _Splitter:
     def __init__(self, plan: _Plan, *key: int):
         self.plan = plan
         self.engine = Engine(plan.program, child(plan.seed, *key), grant=plan.grant, dead=plan.over is None, weigh=plan.weigh)
-        self.deaths = 0
+        self.fresh = self.engine.streams.memoryless
 
     def bank(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         state = self.engine.state
@@ -200,68 +258,61 @@ class _Splitter:
             else:
                 return why
 
-    def begin(self) -> None:
-        k = kernel()
-        self.engine.restart()
-        k.begin_empty(self.engine.given)
-
     def base(self, seconds: float, level: float, kept: int, warmup: float = 0.0):
         """The process for `seconds`: (crossings of the level, deadlocks straight from below it, bank, states in it)."""
         from mmmodel.simulation import rare
 
-        bank, progress = self.bank(kept), np.zeros(8, np.int64)
-        self.begin()
-        left, deaths, early = warmup, 0, warmup > 0
-        if not early:
-            left = seconds
-        while True:
-            began = self.engine.now
-            why = self.call(rare.base, progress, *bank, began + left, level)
-            left -= self.engine.now - began
-            if why == kernel().DEAD:
-                deaths += not progress[rare.GOING]
-                progress[rare.GOING] = 0
-                self.begin()
-            elif why == kernel().HALTED:
+        bank, progress, clock = self.bank(kept), np.zeros(8, np.int64), np.zeros(5)
+        self.engine.restart()
+        new = self.engine.state.S[None].copy(), self.engine.state.T[None].copy()
+        kernel().begin_empty(self.engine.given)
+        for left in (warmup, seconds) if warmup else (seconds,):
+            clock[rare.LEFT], progress[rare.HITS], progress[rare.DEATHS] = left, 0, 0
+            if self.call(rare.base, progress, clock, *new, *bank, level) == kernel().HALTED:
                 raise QuestionError("stack: everything ends up waiting for pools that are never given back; nothing is rare here")
-            elif early:
-                early, left, deaths = False, seconds, 0
-                progress[rare.HITS] = 0
-            else:
-                crossings = int(progress[rare.HITS])
-                return crossings, deaths, bank, min(crossings, kept)
+        crossings = int(progress[rare.HITS])
+        return crossings, int(progress[rare.DEATHS]), bank, min(crossings, kept)
 
     def stage(self, bank, entries: int, trials: int, low: float, high: float):
         """(states that reached `high`, how many, deadlocks)."""
         from mmmodel.simulation import rare
 
         out, progress = self.bank(trials), np.zeros(8, np.int64)
-        self.call(rare.stage, progress, *bank, entries, *out, trials, low, high)
+        self.call(rare.stage, progress, self.fresh, *bank, entries, *out, trials, low, high)
         return out, int(progress[rare.HITS]), int(progress[rare.DEATHS])
 
     def heights(self, bank, entries: int, trials: int, low: float) -> np.ndarray:
         from mmmodel.simulation import rare
 
         best = np.zeros(trials)
-        self.call(rare.probe, np.zeros(8, np.int64), np.zeros(4), *bank, entries, best, trials, low)
+        self.call(rare.probe, np.zeros(8, np.int64), np.zeros(5), self.fresh, *bank, entries, best, trials, low)
         return best
 
     def stay(self, bank, entries: int, trials: int, low: float, high: float) -> float:
         from mmmodel.simulation import rare
 
-        times = np.zeros(4)
-        self.call(rare.stay, np.zeros(8, np.int64), times, *bank, entries, trials, low, high)
+        times = np.zeros(5)
+        self.call(rare.stay, np.zeros(8, np.int64), times, self.fresh, *bank, entries, trials, low, high)
         return float(times[rare.TIME]) / trials
 
     def restart(self, bank, entries: int, levels: Sequence[float], factors: Sequence[int]) -> float:
         """Mean sum of weights per state of the bank."""
         from mmmodel.simulation import rare
 
-        stack, sums = self.bank(len(levels)), np.zeros(4)
+        stack, sums = self.bank(len(levels)), np.zeros(5)
         marks = (np.zeros(len(levels), np.int64) for _ in range(3))
         arrays = np.array(levels, float), np.array(factors, np.int64)
         self.call(
-            rare.restart, np.zeros(8, np.int64), sums, *bank, entries, *stack, *marks, *arrays, int(self.plan.over is not None)
+            rare.restart,
+            np.zeros(8, np.int64),
+            sums,
+            self.fresh,
+            *bank,
+            entries,
+            *stack,
+            *marks,
+            *arrays,
+            int(self.plan.over is not None),
         )
         return float(sums[rare.SUM]) / entries
 
@@ -283,38 +334,41 @@ def _pilot(plan: _Plan) -> _Plan | None:
         engine.advance(budget=1)
         seen, clock = [0.0], [max(engine.now, 1e-300)]
     values = np.unique(seen)
-    level = float(values[np.searchsorted(values, np.quantile(seen, 0.8))])
-    if target is not None:
-        level = min(level, target)
+    if len(values) == 1 and target is None:
+        return None  # no level that the process comes up to and falls below again
+    at = max(int(np.searchsorted(values, np.quantile(seen, 0.8))), min(1, len(values) - 1))
+    level = float(values[at]) if target is None else min(float(values[at]), target)
     per_event = float(np.median(clock))
     until = per_event * 40 * plan.trials
     crossings, _, bank, entries = s.base(until, level, KEPT)
-    while crossings < 200 and len(values) and level > values[0]:
-        level = float(values[np.searchsorted(values, level) - 1])
+    while crossings < 200 and at > 1:
+        at -= 1
+        level = float(values[at])
         crossings, _, bank, entries = s.base(until, level, KEPT)
     levels, passed = [level], []
-    trials = max(500, plan.trials // 4)
+    few = trials = max(500, plan.trials // 4)
     while entries and (target is None or levels[-1] < target):
         best = s.heights(bank, entries, trials, level)
-        if np.mean(np.isinf(best)) >= 0.1:
-            passed.append(float(np.mean(np.isinf(best))))
-            break
+        dead = float(np.mean(np.isinf(best)))
         higher = np.unique(best[(best > levels[-1]) & np.isfinite(best)])
-        if not len(higher):
-            if np.isinf(best).any():
-                passed.append(float(np.mean(np.isinf(best))))
-                break
-            return None
-        aim = float(np.quantile(best, 0.7, method="higher"))
-        nxt = aim if aim > levels[-1] and math.isfinite(aim) else float(higher[0])
-        if target is not None:
-            nxt = min(nxt, target)
-        bank, hits, _ = s.stage(bank, entries, 4 * trials, level, nxt)
+        if dead >= 0.1 or (dead and not len(higher)):
+            passed.append(dead)
+            break
+        hits = 0
+        if len(higher):
+            aim = float(np.quantile(best, 0.7, method="higher"))
+            nxt = aim if aim > levels[-1] and math.isfinite(aim) else float(higher[0])
+            if target is not None:
+                nxt = min(nxt, target)
+            reached, hits, _ = s.stage(bank, entries, 4 * trials, level, nxt)
         if not hits:
-            return None
+            trials *= 4
+            if trials > few * 4**HARDER:
+                return None
+            continue
+        bank, entries = reached, hits
         passed.append(hits / (4 * trials))
         levels.append(nxt)
-        entries = hits
         if len(levels) > 400:
             return None
     if not entries:
@@ -322,18 +376,19 @@ def _pilot(plan: _Plan) -> _Plan | None:
     return replace(plan, levels=tuple(levels), passed=tuple(passed), until=until)
 
 
-def _replication(job: tuple[_Plan, int]) -> float:
-    """The rate of deadlocks, or the part of the time above."""
+def _replication(job: tuple[_Plan, int]) -> tuple[float, int]:
+    """The rate of deadlocks, or the part of the time above; and how many crossings and deadlocks of the base it rests on."""
     plan, number = job
     s = _Splitter(plan, 1, number)
     levels = plan.levels
     kept = KEPT if plan.method == "fixed" else min(KEPT, plan.trials)
     crossings, deaths, bank, entries = s.base(plan.until, levels[0], kept, warmup=plan.until / 10)
-    direct, flux = deaths / plan.until, crossings / plan.until
+    direct, flux, counted = deaths / plan.until, crossings / plan.until, crossings + deaths
     if not entries:
-        return direct
+        return direct, counted
     if plan.method == "restart":
-        return direct + flux * s.restart(bank, entries, levels, [1, *_factors(plan.passed[: len(levels) - 1])])
+        factors = [1, *_factors(plan.passed[: len(levels) - 1])]
+        return direct + flux * s.restart(bank, entries, levels, factors), counted
     rate, reach = direct, flux
     for high in levels[1:]:
         bank, hits, died = s.stage(bank, entries, plan.trials, levels[0], high)
@@ -341,11 +396,11 @@ def _replication(job: tuple[_Plan, int]) -> float:
         reach *= hits / plan.trials
         entries = hits
         if not hits:
-            return rate
+            return rate, counted
     if plan.over is not None:
-        return reach * s.stay(bank, entries, plan.trials, levels[0], levels[-1])
+        return reach * s.stay(bank, entries, plan.trials, levels[0], levels[-1]), counted
     _, _, died = s.stage(bank, entries, plan.trials, levels[0], math.inf)
-    return rate + reach * died / plan.trials
+    return rate + reach * died / plan.trials, counted
 
 
 def _factors(passed: Sequence[float]) -> list[int]:
@@ -364,30 +419,22 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
     if found is None:
         note = "the pilot found no way to the event"
         return Rare("", "", None, None, None, 0, note, plan.method, cpu_seconds=time.process_time() - began)
-    rates: list[float] = []
+    rates: list[tuple[float, int]] = []
     aim = replications
     while True:
         jobs = [(found, i) for i in range(len(rates), aim)]
         rates += list(executor.map(_replication, jobs) if executor is not None else map(_replication, jobs))
-        estimate = student("", "", rates)
+        values, counted = zip(*rates)
+        # the base is cut at both of its ends: see `student`
+        estimate = within(student("", "", values, edge=2 * float(np.mean(values)) / max(1.0, float(np.mean(counted)))))
         if relative is None or estimate.half_width <= relative * estimate.mean or aim >= 64 * replications:
             break
         aim = 2 * aim
+    spent = time.process_time() - began
     if estimate.mean == 0:
-        return Rare("", "", None, None, None, len(rates), "no replication reached the event", plan.method, found.levels, found.passed)
-    return Rare(
-        "",
-        "",
-        estimate.mean,
-        max(0.0, estimate.low),
-        estimate.high,
-        len(rates),
-        "",
-        plan.method,
-        found.levels,
-        found.passed,
-        time.process_time() - began,
-    )
+        note = "no replication reached the event"
+        return Rare("", "", None, None, None, len(rates), note, plan.method, found.levels, found.passed, spent)
+    return Rare(**vars(estimate), method=plan.method, levels=found.levels, passed=found.passed, cpu_seconds=spent)
 
 
 # ---- birth-death chains -------------------------------------------------------------------------------------------------------
@@ -437,7 +484,9 @@ def birth_death(
     powers = {"reach": (1,), "time": (-1, 1), "tail": (1, -1, 1)}[quantity]
     value = math.prod(part.mean**power for part, power in zip(parts, powers))
     spread = math.sqrt(sum((part.half_width / part.mean) ** 2 for part in parts))  # of independent factors, first order
-    name = {"time": f"time from 0 to {target}", "tail": f"P(state >= {target})", "reach": f"P({target} before 0, from 1)"}[quantity]
+    name = {"time": f"time from 0 to {target}", "tail": f"P(state >= {target})", "reach": f"P({target} before 0, from 1)"}[
+        quantity
+    ]
     return Rare(
         name,
         "s" if quantity == "time" else "",
