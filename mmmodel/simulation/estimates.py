@@ -32,7 +32,6 @@ import numpy as np
 from mmmodel.model.askable import Askable
 from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.model.units import parse_seconds, plural
-from mmmodel.simulation.events import check_grant, engine_for, kernel, program_for
 from mmmodel.simulation.events import check_grant, engine_for, granule, kernel, program_for
 from mmmodel.simulation.program import Program, Source
 

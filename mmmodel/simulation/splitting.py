@@ -37,8 +37,6 @@ import numpy as np
 
 from mmmodel.model.askable import Askable
 from mmmodel.model.stack import RESERVE, QuestionError
-from mmmodel.simulation.estimates import Estimate, child, student
-from mmmodel.simulation.events import EndlessError, Engine, check_grant, kernel, program_for
 from mmmodel.simulation.estimates import Estimate, child, hitting_time, none_seen, student, two_sided, use_of, within
 from mmmodel.simulation.events import EndlessError, Engine, check_grant, engine_for, kernel, program_for
 from mmmodel.simulation.program import Program

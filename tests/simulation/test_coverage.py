@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from mmmodel.model.stack import Request, Stack
 from mmmodel.exact.stack_chain import occupancy
+from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import Open, simulate, splitting
 
 RUNS = 1000

@@ -7,10 +7,10 @@ import pytest
 
 from mmmodel.exact.occupancy import reserve_law
 from mmmodel.exact.stack_chain import occupancy
+from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import Open, difference, simulate
 from mmmodel.simulation.estimates import QUANTILES, Occupancy, bootstrap, ratio, student, three
 from mmmodel.simulation.events import BINS
-from mmmodel.stack import Request, Stack
 
 # ---- laws of use ----------------------------------------------------------------------------------------------------
 

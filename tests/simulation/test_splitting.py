@@ -5,13 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmmodel.model.stack import Request, Stack
-from mmmodel.simulation import splitting
 from mmmodel.exact.stack_chain import time_to_deadlock
+from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import splitting
 from mmmodel.simulation.banker import can_finish
 from mmmodel.simulation.events import Engine, kernel, program_for
-from mmmodel.model.stack import Request, Stack
 
 THREE = Request([4, 4, 3], [1, 2, 3], [None, 1, 1])
 
