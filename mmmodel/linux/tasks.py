@@ -98,9 +98,7 @@ USER = re.compile(
 )  # of a library or program
 BRACKETS = re.compile(r"</?(?:TASK|IRQ|NMI|EOI|EOE|SOFTIRQ|UNKNOWN|#[A-Z]{2,3})>")
 STATES = {"UN": "D", "IN": "S", "RU": "R", "ID": "I", "ZO": "Z", "ST": "T", "TR": "t", "DE": "X"}  # crash's
-SWITCH = re.compile(
-    r"prev_state=([A-Za-z])|(iowait|uninterruptible)|(sched_switch|offcpu)"
-)  # perf's events; any other is of a running task
+SWITCH = re.compile(r"prev_state=([A-Za-z])|iowait|uninterruptible")  # perf's events that tell a state
 _SLEEPS = """
     __schedule schedule __schedule_loop schedule_timeout schedule_preempt_disabled io_schedule io_schedule_timeout
     schedule_hrtimeout_range schedule_hrtimeout_range_clock schedule_hrtimeout schedule_timeout_uninterruptible
@@ -221,6 +219,8 @@ class _Stack:
     head: Task | None
     stamp: Stamp | None = None
     runs: bool = False  # of a task that was running: a warning, an oops, a refused allocation
+    sampled: bool = False  # by perf: of a task that runs, unless it is in the scheduler
+    announced: bool = False  # "Call Trace:" has been seen
     said: bool = False  # the head is from khungtaskd's message, and a header should follow
     frames: list[Frame] = field(default_factory=list)
     ended: bool = False
@@ -313,7 +313,7 @@ class TaskReader:
                 state = words.get("state")
                 if kind == "perf":
                     event = SWITCH.search(words["event"])
-                    state = (event[1] or ("D" if event[2] else None)) if event else "R"
+                    state = (event[1] or "D") if event else None
                 elif kind == "crash":
                     state = state or self._state
                 state = state and STATES.get(state, state[0])
@@ -322,6 +322,7 @@ class TaskReader:
                     Task(words.get("name") or "", state, int(words["pid"])),
                     outside=kind not in ("kernel", "kernel before 5.9"),
                 )
+                self._stacks[line.source].sampled = kind == "perf"
                 return True
         if "/stack" in text and "/proc/" in text and (found := PROC.match(text)):
             stack = self._stacks.get(line.source)
@@ -387,8 +388,10 @@ class TaskReader:
     def _begin(self, line: Line, head: Task, outside: bool = False) -> None:
         """A header: what is open ends here."""
         stack = self._stacks.get(line.source)
-        if stack and stack.head and stack.frames and not stack.ended and self._ends and not outside and not line.named:
-            self._mix(line.source, stack)
+        if stack and stack.head and not (stack.ended or stack.outside or stack.said or outside or line.named):
+            lost = self._ends if stack.frames else stack.head.state == "D"
+            if lost:
+                self._mix(line.source, stack)
         self._close(line.source)
         self.asked = False
         self._stacks[line.source] = _Stack(head, line.stamp, outside=outside)
@@ -397,13 +400,18 @@ class TaskReader:
         """A "Call Trace:", which belongs to the header before it; without one its header is lost."""
         stack = self._stacks.get(line.source)
         if stack is None or stack.frames or stack.ended:
+            if stack and stack.head and not (stack.outside or line.named or (self._bottom(stack) and not stack.ended)):
+                self._mix(line.source, stack)
             self._close(line.source)
-            self._stacks[line.source] = _Stack(None, line.stamp)
+            stack = self._stacks[line.source] = _Stack(None, line.stamp)
+        elif stack.announced and not line.named:
+            self._mix(line.source, stack)
+        stack.announced = True
 
     def _end(self, line: Line) -> None:
         self._ends = True
         stack = self._stacks.get(line.source)
-        if stack is None or stack.ended:
+        if stack is None or stack.ended or (stack.head and not stack.frames):
             self._mix(line.source, stack)
         else:
             stack.ended = True
@@ -423,7 +431,11 @@ class TaskReader:
             not unsure
             and number < 0
             and stack.frames
-            and (stack.ended or (symbol in STARTS and self._sure(stack)) or self._bottom(stack, symbol))
+            and (
+                stack.ended
+                or (symbol in STARTS and self._begun(stack, symbol))
+                or (self._bottom(stack) and not BOTTOM.match(symbol))
+            )
         ):
             if not line.named and not stack.runs and not outside:
                 self._mix(line.source, stack)
@@ -438,13 +450,12 @@ class TaskReader:
         stack.frames.append(Frame(symbol, module[1] if module and module[1] != "kernel" else None, not unsure))
 
     @staticmethod
-    def _sure(stack: _Stack) -> bool:
-        return any(frame.sure and frame.symbol not in STARTS for frame in stack.frames)
+    def _begun(stack: _Stack, symbol: str) -> bool:
+        return any(frame.sure and (frame.symbol not in STARTS or frame.symbol == symbol) for frame in stack.frames)
 
     @staticmethod
-    def _bottom(stack: _Stack, symbol: str) -> bool:
-        last = next((frame.symbol for frame in reversed(stack.frames) if frame.sure), "")
-        return bool(BOTTOM.match(last)) and not BOTTOM.match(symbol)
+    def _bottom(stack: _Stack) -> bool:
+        return bool(BOTTOM.match(next((frame.symbol for frame in reversed(stack.frames) if frame.sure), "")))
 
     def _mix(self, source: str, stack: _Stack | None) -> None:
         """Two stacks are mixed here, or lines between them are lost: neither is sure."""
@@ -473,6 +484,8 @@ class TaskReader:
             return
         if not frames and task.state in ("D", None):
             self._signs.append(Unread(Sign.HEADER, head.name or None, head.pid))
+        if stack.sampled and task.state is None and frames and not SLEEPS & set(task.symbols):
+            task = replace(task, state="R")
         task = replace(task, doubtful=stack.doubtful)
         key = (task.name, task.pid, task.state, task.work, task.symbols if frames else ())
         before = self._tasks.get(key)
