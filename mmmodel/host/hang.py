@@ -255,7 +255,7 @@ class HangReport:
             "kernel": self.kernel,
             "hang": self.hang,
             "sure": self.sure,
-            "unread": [{"sign": one.sign, "name": one.name, "pid": one.pid} for one in self.unread],
+            "unread": [vars(one) for one in self.unread],
             "blocked": [group.as_dict() for group in self.blocked],
             "violated": list(self.violated),
             "floors": [vars(floor) for floor in self.floors],
@@ -464,8 +464,9 @@ class Seen:
     def held(self, tasks: Sequence[Task]) -> Arc:
         """That nothing moved for seconds: the kernel says so of one of the tasks, or two looks at them or at memory agree."""
         says = "nothing moves for seconds"
+        pids, names = {task.pid for task in tasks}, {task.name for task in tasks}
         for one in self.report.hung:
-            if one.seconds and any(one.means(task) for task in tasks):
+            if one.seconds and (one.pid in pids if one.pid is not None else one.name in names):
                 return Arc(f"{says}: the kernel says that {one.name} was blocked for more than {one.seconds} seconds", True)
         for task in tasks:
             if (gap := _between(task.first, task.last)) is not None and gap >= HELD:
@@ -977,7 +978,8 @@ def _text(report: HangReport) -> Iterator[str]:
 
 def _headlines(report: HangReport) -> Iterator[str]:
     if report.unread:
-        yield f"NOT READ: {len(report.unread)} tasks or traces of what the log says is blocked; {report.count} blocked tasks were read"
+        count = sum(one.count for one in report.unread)
+        yield f"NOT READ: {count} task{'s' * (count > 1)} or traces of what the log says is blocked; {report.count} blocked tasks were read"
         yield from (f"  {one}" for one in report.unread[:STACKS_SHOWN])
     match report.finding:
         case Finding.HANG:

@@ -104,8 +104,8 @@ JSON_TIMES = {
 KERNEL_TIMES = ("printk", "kmsg")
 PRETTY = re.compile(r'\s{1,16}("MESSAGE"\s{0,4}:\s{0,4}".*")\s{0,4},?$')  # journalctl -o json-pretty
 EXPORT_TIME = re.compile(r" {0,8}__MONOTONIC_TIMESTAMP=([0-9]{1,17})$")
-COLOURS = re.compile(
-    r"(?:\x1b|\^\[)(?:\[[0-9;?]{0,20}[A-Za-z]|[()][AB0]|\][^\x07\x1b]{0,200}\x07?|c)|\[(?:[0-9]{1,3};){0,4}[0-9]{0,3}m"
+COLOURS = re.compile(  # and what else moves a terminal's cursor; never more than a part of one line
+    r"(?:\x1b|\^\[)\[[0-9;?]{0,20}[A-Za-z]|\x1b(?:[()][AB0]|c|\][^\x07\x1b\n]{0,200}(?:\x07|\x1b\\))|\[(?:[0-9]{1,3};){0,4}[0-9]{0,3}m"
 )
 EXPORT_LENGTH = re.compile(r"(?m)^[^\0\n]{0,3}\0{4,7}(?=[^\0])")  # before a binary field of journalctl -o export
 TRANSFER = re.compile(r"(?i)content-transfer-encoding:\s{1,9}(quoted-printable|base64)\s*$")

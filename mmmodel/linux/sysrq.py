@@ -199,7 +199,7 @@ class _Reader:
             self.tasks.tasks,
             tuple(tuple(zones) for zones, _ in kept),
             tuple(self._failures),
-            hung=tuple(self.tasks.hung),
+            hung=self.tasks.hung,
             unread=self.tasks.unread,
             owners=tuple((pid, *owner) for pid, owner in self.tasks.owners.items()),
             times=tuple(time for _, time in kept),

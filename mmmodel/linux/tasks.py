@@ -12,6 +12,7 @@ followed by a stack that can be read is kept as `unread`: nobody may take it for
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -98,9 +99,7 @@ USER = re.compile(
 )  # of a library or program
 BRACKETS = re.compile(r"</?(?:TASK|IRQ|NMI|EOI|EOE|SOFTIRQ|UNKNOWN|#[A-Z]{2,3})>")
 STATES = {"UN": "D", "IN": "S", "RU": "R", "ID": "I", "ZO": "Z", "ST": "T", "TR": "t", "DE": "X"}  # crash's
-SWITCH = re.compile(
-    r"prev_state=([A-Za-z])|(iowait|uninterruptible)|(sched_switch|offcpu)"
-)  # perf's events; any other is of a running task
+SWITCH = re.compile(r"prev_state=([A-Za-z])|iowait|uninterruptible")  # perf's events that tell a state
 _SLEEPS = """
     __schedule schedule __schedule_loop schedule_timeout schedule_preempt_disabled io_schedule io_schedule_timeout
     schedule_hrtimeout_range schedule_hrtimeout_range_clock schedule_hrtimeout schedule_timeout_uninterruptible
@@ -145,10 +144,11 @@ class Unread:
     sign: Sign
     name: str | None = None
     pid: int | None = None
+    count: int = 1  # how many such signs, where neither is printed
 
     def __str__(self) -> str:
         who = " ".join(filter(None, (self.name, f"(pid {self.pid})" if self.pid is not None else "")))
-        return f"{who}: {self.sign}" if who else str(self.sign)
+        return f"{who}: {self.sign}" if who else f"{self.sign}{f' ({self.count} times)' if self.count > 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -203,15 +203,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Hung:
-    """The kernel's message that a task is blocked, for more than some seconds. None: cut off, or not in this message."""
+    """The kernel's message that a task is blocked, for more than some seconds. None: cut off, or not in this message.
+
+    A thread may have another name than its message says, never another pid.
+    """
 
     name: str
     pid: int | None
     seconds: int | None
-
-    def means(self, task: Task) -> bool:
-        """Whether it is about this task; a thread may have another name than its message says, never another pid."""
-        return task.pid == self.pid if self.pid is not None and task.pid is not None else task.name == self.name
 
 
 @dataclass
@@ -221,6 +220,8 @@ class _Stack:
     head: Task | None
     stamp: Stamp | None = None
     runs: bool = False  # of a task that was running: a warning, an oops, a refused allocation
+    sampled: bool = False  # by perf: of a task that runs, unless it is in the scheduler
+    announced: bool = False  # "Call Trace:" has been seen
     said: bool = False  # the head is from khungtaskd's message, and a header should follow
     frames: list[Frame] = field(default_factory=list)
     ended: bool = False
@@ -235,13 +236,12 @@ class TaskReader:
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[object, ...], Task] = {}
-        self.hung: list[Hung] = []
+        self._hung: dict[tuple[str, int | None], Hung] = {}
         self.owners: dict[int, tuple[str, int]] = {}  # pid of who waits for a lock: name and pid of its likely owner
         self.asked = False  # a dump of blocked tasks, and none has followed
         self.lockups = 0
-        self.dropped = 0  # stacks of no task, of tasks that ran
         self.mixed = 0  # places where two stacks are mixed or lines are lost
-        self._signs: list[Unread] = []
+        self._signs: Counter[tuple[Sign, str | None, int | None]] = Counter()
         self._torn = 0  # messages of khungtaskd whose task cannot be read
         self._said = 0
         self._stacks: dict[str, _Stack] = {}
@@ -280,8 +280,13 @@ class TaskReader:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks in the order in which they are shown, each with a stack once; without a stack only if it never has one."""
-        pids = {task.pid for task in self._tasks.values() if task.frames}
-        return tuple(task for task in self._tasks.values() if task.frames or task.pid not in pids)
+        known = {(task.pid, task.state) for task in self._tasks.values() if task.frames}
+        return tuple(task for task in self._tasks.values() if task.frames or (task.pid, task.state) not in known)
+
+    @property
+    def hung(self) -> tuple[Hung, ...]:
+        """What khungtaskd says, once of each task."""
+        return tuple(self._hung.values())
 
     @property
     def count(self) -> int:
@@ -290,16 +295,15 @@ class TaskReader:
 
     @property
     def unread(self) -> tuple[Unread, ...]:
-        """What the log says is blocked and could not be read."""
-        read = [task for task in self._tasks.values() if task.frames]
-        pids = {task.pid for task in read}
-        named = [Unread(Sign.HUNG, one.name, one.pid) for one in self.hung if not any(one.means(task) for task in read)]
-        named += [sign for sign in self._signs if sign.pid is not None and sign.pid not in pids]
-        unread = list({(sign.name, sign.pid): sign for sign in reversed(named)}.values())[::-1]
-        unread += [sign for sign in self._signs if sign.pid is None]
-        blocked = [task for task in read if task.blocked]
-        spare = [task for task in blocked if not any(one.means(task) for one in self.hung)]
-        if self._torn > len(spare) or (self._said and not blocked and not unread):
+        """What the log says is blocked and could not be read. A task that is shown in another state as well was blocked all the same."""
+        read = {task.pid: task.name for task in self._tasks.values() if task.frames and task.blocked}
+        names = {task.name for task in self._tasks.values() if task.frames and task.blocked}
+        named = [(Sign.HUNG, name, pid) for name, pid in self._hung if pid not in read and (pid is not None or name not in names)]
+        named += [sign for sign in self._signs if sign[2] is not None and sign[2] not in read]
+        found = {(name, pid): Unread(sign, name, pid) for sign, name, pid in reversed(named)}
+        unread = [*reversed(found.values()), *(Unread(*sign, count) for sign, count in self._signs.items() if sign[2] is None)]
+        meant = {pid for _, pid in self._hung} | {pid for pid, name in read.items() if (name, None) in self._hung}
+        if self._torn > len(read.keys() - meant) or (self._said and not read and not unread):
             unread.append(Unread(Sign.SAID))
         return tuple(unread)
 
@@ -313,7 +317,7 @@ class TaskReader:
                 state = words.get("state")
                 if kind == "perf":
                     event = SWITCH.search(words["event"])
-                    state = (event[1] or ("D" if event[2] else None)) if event else "R"
+                    state = (event[1] or "D") if event else None
                 elif kind == "crash":
                     state = state or self._state
                 state = state and STATES.get(state, state[0])
@@ -322,6 +326,7 @@ class TaskReader:
                     Task(words.get("name") or "", state, int(words["pid"])),
                     outside=kind not in ("kernel", "kernel before 5.9"),
                 )
+                self._stacks[line.source].sampled = kind == "perf"
                 return True
         if "/stack" in text and "/proc/" in text and (found := PROC.match(text)):
             stack = self._stacks.get(line.source)
@@ -331,7 +336,7 @@ class TaskReader:
                 self.feed(line._replace(text=found["rest"].strip()))
             return True
         if text.startswith("task:") and len(text) > 5 and text[5] != " ":
-            self._signs.append(Unread(Sign.TORN))
+            self._signs[Sign.TORN, None, None] += 1
             self._close(line.source)
             return True
         return False
@@ -342,7 +347,9 @@ class TaskReader:
         if "blocked" in text and (found := HUNG.search(text) or HUNG_NAME.search(text)):
             words = found.groupdict()
             pid, seconds = words.get("pid"), words["seconds"]
-            self.hung.append(Hung(words["name"], int(pid) if pid else None, int(seconds) if seconds else None))
+            one = Hung(words["name"], int(pid) if pid else None, int(seconds) if seconds else None)
+            if seconds or (one.name, one.pid) not in self._hung:
+                self._hung[one.name, one.pid] = one
             if pid and seconds:
                 self._begin(line, Task(words["name"], "D", int(pid)))
                 self._stacks[line.source].said = True
@@ -356,7 +363,7 @@ class TaskReader:
             self._close(line.source)
             self._stacks[line.source] = _Stack(None, line.stamp, runs=True)
         elif " UN " in text and (found := PS.match(text)):
-            self._signs.append(Unread(Sign.LISTED, found["name"].strip(), int(found["pid"])))
+            self._signs[Sign.LISTED, found["name"].strip(), int(found["pid"])] += 1
         elif text.startswith("crash") and (found := FOREACH.match(text)):
             self._close(line.source)
             self._state = found["state"]
@@ -387,8 +394,10 @@ class TaskReader:
     def _begin(self, line: Line, head: Task, outside: bool = False) -> None:
         """A header: what is open ends here."""
         stack = self._stacks.get(line.source)
-        if stack and stack.head and stack.frames and not stack.ended and self._ends and not outside and not line.named:
-            self._mix(line.source, stack)
+        if stack and stack.head and not (stack.ended or stack.outside or stack.said or outside or line.named):
+            lost = self._ends if stack.frames else stack.head.state == "D"
+            if lost:
+                self._mix(line.source, stack)
         self._close(line.source)
         self.asked = False
         self._stacks[line.source] = _Stack(head, line.stamp, outside=outside)
@@ -397,13 +406,18 @@ class TaskReader:
         """A "Call Trace:", which belongs to the header before it; without one its header is lost."""
         stack = self._stacks.get(line.source)
         if stack is None or stack.frames or stack.ended:
+            if stack and stack.head and not (stack.outside or line.named or (self._bottom(stack) and not stack.ended)):
+                self._mix(line.source, stack)
             self._close(line.source)
-            self._stacks[line.source] = _Stack(None, line.stamp)
+            stack = self._stacks[line.source] = _Stack(None, line.stamp)
+        elif stack.announced and not line.named:
+            self._mix(line.source, stack)
+        stack.announced = True
 
     def _end(self, line: Line) -> None:
         self._ends = True
         stack = self._stacks.get(line.source)
-        if stack is None or stack.ended:
+        if stack is None or stack.ended or (stack.head and not stack.frames):
             self._mix(line.source, stack)
         else:
             stack.ended = True
@@ -423,7 +437,11 @@ class TaskReader:
             not unsure
             and number < 0
             and stack.frames
-            and (stack.ended or (symbol in STARTS and self._sure(stack)) or self._bottom(stack, symbol))
+            and (
+                stack.ended
+                or (symbol in STARTS and self._begun(stack, symbol) and not stack.runs)
+                or (self._bottom(stack) and not BOTTOM.match(symbol))
+            )
         ):
             if not line.named and not stack.runs and not outside:
                 self._mix(line.source, stack)
@@ -438,13 +456,12 @@ class TaskReader:
         stack.frames.append(Frame(symbol, module[1] if module and module[1] != "kernel" else None, not unsure))
 
     @staticmethod
-    def _sure(stack: _Stack) -> bool:
-        return any(frame.sure and frame.symbol not in STARTS for frame in stack.frames)
+    def _begun(stack: _Stack, symbol: str) -> bool:
+        return any(frame.sure and (frame.symbol not in STARTS or frame.symbol == symbol) for frame in stack.frames)
 
     @staticmethod
-    def _bottom(stack: _Stack, symbol: str) -> bool:
-        last = next((frame.symbol for frame in reversed(stack.frames) if frame.sure), "")
-        return bool(BOTTOM.match(last)) and not BOTTOM.match(symbol)
+    def _bottom(stack: _Stack) -> bool:
+        return bool(BOTTOM.match(next((frame.symbol for frame in reversed(stack.frames) if frame.sure), "")))
 
     def _mix(self, source: str, stack: _Stack | None) -> None:
         """Two stacks are mixed here, or lines between them are lost: neither is sure."""
@@ -456,25 +473,25 @@ class TaskReader:
 
     def _close(self, source: str) -> None:
         stack = self._stacks.pop(source, None)
-        if stack is None:
+        if stack is None or stack.runs:
             return
-        head, frames = stack.head, () if stack.user and stack.numbered >= 0 else tuple(stack.frames)
-        if head is None and stack.outside and frames and not stack.runs:
-            head = Task("", None, None)
-        task = replace(head or Task("", None, None), frames=frames, first=stack.stamp, last=stack.stamp)
-        if frames and not any(frame.sure for frame in frames):
-            stack.doubtful = True
-        if head is None:
-            if not stack.runs and task.blocked and SLEEPS & set(task.symbols):
-                self._signs.append(Unread(Sign.STACK))
-            self.dropped += bool(frames)
-            return
-        if not frames and (stack.user or stack.said):
-            return
-        if not frames and task.state in ("D", None):
-            self._signs.append(Unread(Sign.HEADER, head.name or None, head.pid))
-        task = replace(task, doubtful=stack.doubtful)
-        key = (task.name, task.pid, task.state, task.work, task.symbols if frames else ())
+        frames = () if stack.user and stack.numbered >= 0 else tuple(stack.frames)
+        head = stack.head or Task("", None, None)
+        doubtful = stack.doubtful or (bool(frames) and not any(frame.sure for frame in frames))
+        task = replace(head, frames=frames, doubtful=doubtful, first=stack.stamp, last=stack.stamp)
+        if stack.head is None and not stack.outside:
+            if task.blocked and SLEEPS & set(task.symbols):
+                self._signs[Sign.STACK, None, None] += 1
+        elif frames:
+            if stack.sampled and task.state is None and not SLEEPS & set(task.symbols):
+                task = replace(task, state="R")
+            self._keep(source, task)
+        elif stack.head and not (stack.user or stack.said):
+            if task.state in ("D", None):
+                self._signs[Sign.HEADER, head.name or None, head.pid] += 1
+            self._keep(source, task)
+
+    def _keep(self, source: str, task: Task) -> None:
+        key = self._last[source] = (task.name, task.pid, task.state, task.work, task.symbols)
         before = self._tasks.get(key)
         self._tasks[key] = replace(before, last=task.last, doubtful=before.doubtful and task.doubtful) if before else task
-        self._last[source] = key

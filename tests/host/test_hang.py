@@ -165,6 +165,19 @@ def test_a_refusal_alone_is_no_hang_and_no_all_clear():
     assert (report.hang, report.answered) == (False, False)
 
 
+ATOMIC = """BUG: scheduling while atomic: swapper/0/0/0x00000002
+CPU: 0 PID: 0 Comm: swapper/0 Not tainted 6.1.0-1-amd64 #1
+Call Trace:
+ <TASK>
+ dump_stack_lvl+0x1/0x2
+ __schedule_bug+0x1/0x2
+ __schedule+0x1/0x2
+ schedule+0x1/0x2
+ mempool_alloc+0x1/0x2
+ </TASK>
+"""  # a stack of a task that runs
+
+
 @pytest.mark.parametrize(
     ("log", "finding", "answered"),
     [
@@ -175,6 +188,8 @@ def test_a_refusal_alone_is_no_hang_and_no_all_clear():
         (shown("SSRI") + "watchdog: BUG: soft lockup - CPU#1 stuck for 23s! [x:9]\n", Finding.NOT_ANSWERED, False),
         (shown("SSDI"), Finding.UNEXPLAINED, True),
         (shown("SSRI") + LONG.format("hog", 7), Finding.NONE_BLOCKED, False),
+        (shown("SSRI") + LONG.format("task3", 3), Finding.NONE_BLOCKED, False),  # it was blocked before
+        (shown("SSRI") + ATOMIC, Finding.NONE_BLOCKED, True),
         ("sysrq: Show Blocked State\nsysrq: Show Memory\n", Finding.NOT_ANSWERED, False),
     ],
 )
