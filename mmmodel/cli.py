@@ -1,6 +1,6 @@
 """The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... survey`, `... stacks`, `... run NOTEBOOK`, and more.
 
-Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad input. A user's mistake gets a message,
+Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad or unreadable input. A user's mistake gets a message,
 never a traceback.
 """
 
@@ -75,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "explain-hang", _explain_hang, "explain a hang: floors that were passed, the cycle in the traces")
-    sub.add_argument("hang", metavar="DIR", help="a directory with zoneinfo and dmesg or a console's text, or one such file")
+    sub.add_argument("hang", metavar="DIR", help="a directory with logs in any form and zoneinfo, or one such file")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "trace", _trace, "turn an ftrace recording of the kmem events into footprints and a stack file")
@@ -155,7 +155,7 @@ def _size(arguments: argparse.Namespace) -> int:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
     if arguments.check:
-        return OK if report.verdict.safe and report.verdict.starts else UNSAFE
+        return OK if report.verdict.safe else UNSAFE
     return OK
 
 
@@ -189,9 +189,10 @@ def _survey(arguments: argparse.Namespace) -> int:
 
 def _record(arguments: argparse.Namespace) -> int:
     from mmmodel.linux import record
+    from mmmodel.units import counted
 
     made = record(arguments.output, arguments.root)
-    lines = [f"recorded: {made.path} ({len(made.files)} files)"]
+    lines = [f"recorded: {made.path} ({counted(len(made.files), 'file')})"]
     if made.root_would_add:
         lines.append(f"root would add: {', '.join(made.root_would_add)}")
     data = {"path": str(made.path), "files": list(made.files), "root_would_add": list(made.root_would_add)}
@@ -204,7 +205,7 @@ def _explain_hang(arguments: argparse.Namespace) -> int:
 
     report = explain_hang(arguments.hang)
     _print(arguments, report.as_dict, report)
-    return OK
+    return OK if report.answered else BAD_INPUT
 
 
 def _write(path: str, text: str) -> None:

@@ -34,7 +34,8 @@ from mmmodel.linux.servers import Place, Server
 from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
 from mmmodel.linux.sockets import End, Role, Socket, parse_tcp, parse_unix
 from mmmodel.linux.sysctls import parse_sysctl, read_sysctls
-from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, memory_zones, parse_sysrq
+from mmmodel.linux.sysrq import Failure, Report, ZoneReport, memory_zones, parse_sysrq, read_log
+from mmmodel.linux.tasks import Frame, Task
 from mmmodel.linux.text import HostError, Missing, Tree
 from mmmodel.linux.thp import read_thp
 from mmmodel.linux.threads import Daemon, Thread, parse_stat_flags, read_daemons
@@ -140,6 +141,7 @@ __all__ = [
     "read_daemons",
     "read_dm",
     "read_fuse",
+    "read_log",
     "read_modules",
     "read_nics",
     "read_slabs",

@@ -126,7 +126,7 @@ def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizin
     host = survey.host
     if math.isinf(safe) and any(step.serve == "never" for step in _reserve_steps(stack)):
         return CONSUMES, []
-    if right == "ordinary" and not (verdict.safe and verdict.starts):
+    if right == "ordinary" and not verdict.safe:
         floor, now = host.floor("ordinary"), sum(zone.free for zone in host.zones) * host.page_size
         return NOT_SHOWN, [
             f"{size_text(safe)} stay free above the ordinary floor of {format_bytes(floor)} (free in all now: {format_bytes(now)}); "
@@ -134,7 +134,7 @@ def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizin
         ]
     if right == "memalloc" and survey.reserve < safe:
         between = f"the reserve stays exactly as it is: it lies between unsafe ones, and is safe only from {size_text(safe)} on"
-        state = UNSAFE if not verdict.safe and verdict.certain and verdict.path else NOT_SHOWN
+        state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
         return state, [between] if verdict.safe else []
     if right == "memalloc" and survey.reserve_at_least < safe:
         room = format_bytes(survey.reserve - safe)
@@ -167,7 +167,7 @@ def _judge_ladder(survey: Survey, path: Path) -> Judgement:
     verdict = verdict_of(stack, capacity)
     one, safe, free = _three(stack)
     lists, spare = percpu_pages(survey.host.zones), spare_pages(ordinary, atomic, survey.host.page_size)
-    state = UNSAFE if not verdict.safe and verdict.certain and verdict.path else NOT_SHOWN
+    state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
     if verdict.safe and lists is not None and lists <= spare:
         state = SAFE_IF
     conditions = [f"as assumed: {text}" for text in _assumed(stack)]
