@@ -216,10 +216,10 @@ class Brute:
 
     def _one(self, state, step):
         for i, (at, held) in enumerate(state):
-            if i and state[i - 1] == state[i]:
+            if i and state[i - 1] == state[i] and not self.lines(at):
                 continue
             rest = state[:i] + state[i + 1 :]
-            yield from self._move(rest, at, held, step, state)
+            yield from self._move(rest, at, held, step, state, state[:i])
         inside = sum(self.places[at].cls == step.cls for at, _ in state)
         if self.most[step.cls] is None or inside < self.most[step.cls]:
             first = self.first[step.cls]
@@ -229,9 +229,9 @@ class Brute:
                 yield from (self._with(state, request) for request in ways if self.places[request[0]].step == step.step)
             else:
                 come = self.arrived(first, self.zero)
-                yield from self._move(state, *come, step, state) if come else ()
+                yield from self._move(state, *come, step, state, state) if come else ()
 
-    def _move(self, rest, at, held, step, state):
+    def _move(self, rest, at, held, step, state, before):
         """The request's move `step`; a path may leave out, before and after it, services that give nothing back, and the last ones."""
         for here, holds in ((at, held), *filter(None, self._onwards(at, held))):
             place = self.places[here]
@@ -239,9 +239,9 @@ class Brute:
                 continue
             if step.action == "is served at" and place.served and not place.never:
                 done = self.finished(here, holds)
-            elif step.action == "takes" and not place.served and self.fits(here, self.free(state)):
-                done = self.took(here, holds, self.way(here, self.free(state)))
-            elif step.action == "is refused" and place.refused is not None and not self.fits(here, self.free(state)):
+            elif step.action == "takes" and not place.served and self.fits(here, self.free(state), before):
+                done = self.took(here, holds, self.way(here, self.free(state), before))
+            elif step.action == "is refused" and place.refused is not None and not self.fits(here, self.free(state), before):
                 done = self.refused(here, holds)
             else:
                 continue

@@ -117,17 +117,19 @@ def gated(seed):
         for name, chance in {
             "early": 0.4, "partial": 0.15, "bypass": 0.35, "unit by unit": 0.15, "weights": 0.3, "together": 0.2, "own depth": 0.6,
             "several": 0.4, "exempt": 0.15, "later fallback": 0.3, "freed": 0.4, "beyond": 0.15, "floors": 0.15, "lose": 0.1,
-            "never": 0.02, "lock": 0.4, "scarce": 0.1,
+            "never": 0.02, "lock": 0.4, "scarce": 0.1, "line": 0.2,
         }.items()
         if rng.random() < chance
     }  # fmt: skip
+    if "line" in traits:  # who is refused or lost in a line, or counts towards a depth there, is for other tests
+        traits -= {"bypass", "later fallback", "lose", "together"}
     pools = {} if "together" in traits else {"throttle": {"unit": "request"}}
     pools |= {"lock": {"capacity": rng.randint(1, 2)}} if "lock" in traits else {}
     most = 3 if "several" not in traits else 2
     requests = {}
     for n in range(2 if "several" in traits else 1):
         steps = _gated_steps(rng, traits, f"c{n}", exempt="together" in traits or ("exempt" in traits and n))
-        own = {"depth": rng.randint(1, most + 1)} if rng.random() < 0.75 * ("own depth" in traits) else {}
+        own = {"depth": rng.randint(1, most + 1)} if "line" in traits or rng.random() < 0.75 * ("own depth" in traits) else {}
         requests[f"c{n}"] = own | {"steps": steps}
     depth = rng.randint(1, most)
     if "scarce" not in traits:
@@ -135,7 +137,10 @@ def gated(seed):
     needs = max(_most_held(cls["steps"], "reserve") for cls in requests.values())
     low = needs - 1 if "scarce" in traits or "beyond" in traits else needs
     reserve = 4 if "beyond" in traits and rng.random() < 0.5 else max(1, low + rng.randint(0, 3))
-    return {"pools": pools | {"reserve": {"unit": "byte"}}, "requests": requests}, depth, reserve, frozenset(traits)
+    pools["reserve"] = {"unit": "byte"}
+    for pool in pools.values():  # first come, first served: then it matters how many stand before the first step
+        pool |= {"queue": "fifo"} if "line" in traits and rng.random() < 0.6 else {}
+    return {"pools": pools, "requests": requests}, depth, reserve, frozenset(traits)
 
 
 def _gated_steps(rng, traits, stem, exempt):

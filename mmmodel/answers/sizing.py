@@ -292,7 +292,8 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
         for first, last in _runs(who):
             count = last - first + 1
             done += count
-            between = tuple(b + (a - b) * done // move.count for a, b in zip(state, before))
+            counts = zip(state[: len(relation.positions)], before)  # without the lines
+            between = tuple(b + (a - b) * done // move.count for a, b in counts)
             free = _named(relation.system, relation.free(between))
             path.append(PathStep(cls, position.step, names[move.action], count, (first, last), holds, free))
     return path, state
@@ -417,7 +418,7 @@ def _reason(relation: Relation, state: tuple[int, ...]) -> Reason:
 def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
     stuck = relation.deadlocked(state) or relation.stranded(state)
     held = [0] * len(relation.capacity)
-    for at, count in enumerate(state):
+    for at, count in enumerate(state[: len(relation.positions)]):
         if at in stuck or relation.positions[at].never:
             held = [u + count * h for u, h in zip(held, relation.positions[at].holds)]
     free = [math.inf if c is None else c - u for c, u in zip(relation.capacity, held)]

@@ -543,12 +543,21 @@ class System:
 
     @cached_property
     def in_flight(self) -> tuple[int | None, ...]:
-        """The most requests of each class that can be behind the take of their first step at once; None: no bound.
+        """The most requests of each class that can be behind the take of their first step, or in a line before it; None: no bound.
 
         Its population, and what every gate (`_gate`) lets in. The gates follow from the pools, so that the states that can be
-        reached are the same with this bound and without it: a search may count on it.
+        reached are the same with this bound and without it: a search may count on it. In a line before its first step stands
+        whoever is about, and keeps others back there: then as many as are about.
         """
-        return tuple(_least([cls.population, *_gates(cls.steps, self.capacity)]) for cls in self.classes)
+        bounds = zip(self.classes, self.present)
+        return tuple(
+            present if self._lines_up(cls) else _least([cls.population, *_gates(cls.steps, self.capacity)])
+            for cls, present in bounds
+        )
+
+    def _lines_up(self, cls: SystemClass) -> bool:
+        first = cls.steps[_entry(cls.steps)]
+        return any(fifo and any(way.take[pool] for way in (first, *first.others)) for pool, fifo in enumerate(self.fifo))
 
     @cached_property
     def present(self) -> tuple[int | None, ...]:
@@ -598,11 +607,12 @@ def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int |
             taken = min(way.take[pool] for way in (step, *step.others))
             if step.service or step.never:
                 least.append(held + taken)
-            held += taken - step.give[pool]
+            # on a machine what was granted freely is given back first, and the pool gets less
+            held = max(0, held + taken - step.give[pool])
             held = held if around is None else min(held, around)
         return held
 
-    walk(_behind(steps), first.take[pool] - first.give[pool])
+    walk(_behind(steps), max(0, first.take[pool] - first.give[pool]))
     room = capacity - first.take[pool] - first.floor[pool]
     return None if not min(least) else 1 + room // min(least) if room >= 0 else 0
 

@@ -6,7 +6,8 @@
 
 Requests outside (not yet admitted, or done) are not counted: they hold nothing. A merged relation leaves out a service
 after which the request holds as much as during it, since it can end at any moment: the states in which a set of requests
-waits for ever are the same, and there are fewer of them. An unmerged one keeps every service, for chains with times.
+waits for ever are the same, and there are fewer of them. (A service before a line is kept: whoever ends it first stands first.) An
+unmerged one keeps every service, for chains with times.
 """
 
 from __future__ import annotations
@@ -508,7 +509,10 @@ class _Walk:
             return False
         if then == LEAVES:
             return not self.relation.refusals  # a last service fills the pool, and that can refuse another
-        return self.relation.positions[then].holds == during
+        behind, fifo = self.relation.positions[then], self.relation.system.fifo
+        if any(first and any(way.take[pool] for way in behind.ways) for pool, first in enumerate(fifo)):
+            return False  # when it comes to the end of a line decides who stands before it
+        return behind.holds == during
 
     def _step(self, place: tuple[int, ...]) -> SystemStep:
         steps = self.relation.system.classes[self.cls].steps

@@ -312,6 +312,7 @@ def judge(seed):
         "bounded" if bounded else f"unbounded {word}",
         way,
         *({f"nothing bounds, {way}, {word}"} if free else ()),
+        *({f"line, {word}"} if "line" in traits else ()),
     }
     return Counter(traits | kinds)
 
@@ -329,7 +330,7 @@ def judged(seeds):
 KINDS = (
     "early", "partial", "bypass", "unit by unit", "weights", "together", "own depth", "several", "exempt", "later fallback", "freed",
     "beyond", "floors", "lose", "never", "lock", "scarce", "safe", "unsafe", "deadlock", "consumed", "never fits", "unbounded safe",
-    "unbounded unsafe", "nothing bounds, searched, safe", "nothing bounds, otherwise, safe", "never fits, searched",
+    "unbounded unsafe", "nothing bounds, otherwise, safe", "line", "line, safe", "line, unsafe", "searched",
 )  # fmt: skip
 
 
