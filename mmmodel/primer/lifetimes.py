@@ -24,14 +24,14 @@ from mmmodel.exact.layout import Grant
 from mmmodel.exact.stack_chain import StackChain, stack_chain
 from mmmodel.performance import question, throughput, time_to_deadlock
 from mmmodel.primer import budget
-from mmmodel.primer.curves import one_class
+from mmmodel.primer.curves import named, one_class
 from mmmodel.primer.parameters import Known, Listed, Number, Whole, check, some
 from mmmodel.sizing import footprint, safe_reserve, unsafe_reserves, verdict
 from mmmodel.stack import RESERVE, Askable, QuestionError, Request
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
 PARAMETERS: Known = {
-    "chunks": Listed(Whole("bytes", 1, 2**40)),
+    "chunks": Listed(Whole("bytes", 1, 10**12)),
     "rates": Listed(Number("services per second", 0, 1e12, above=True)),
     "depth": Whole("requests in flight", 1, 2**20),
     "real_depth": Whole("requests in flight", 1, 2**20),
@@ -286,7 +286,7 @@ def lifetimes(
 
     Raises QuestionError where no reserve is unsafe, or none is safe, or there is no map of them; TooDear where it would take too long."""
     made = one_class(stack, request_class)
-    name = "The path" if isinstance(stack, Request) else f"{made.name} {next(iter(made.requests))}"
+    name = "The path" if isinstance(stack, Request) else named(made)
     safe, least = safe_reserve(made, depth), footprint(made)
     if math.isinf(safe):
         raise QuestionError(

@@ -14,7 +14,7 @@ from typing import Any
 
 from mmmodel import compare, plot, report, sizing
 from mmmodel.bounds import reserve as closed
-from mmmodel.primer.curves import one_class
+from mmmodel.primer.curves import named, one_class
 from mmmodel.primer.parameters import Whole, check
 from mmmodel.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
 from mmmodel.units import format_bytes
@@ -22,7 +22,7 @@ from mmmodel.units import format_bytes
 LINES = 8  # islands that are listed one by one
 COUNTABLE = 64  # requests of the example of which every state is searched at every reserve
 EXAMPLE = Request(chunks=[4, 4, 3])
-PARAMETERS = {"depth": Whole("requests in flight", 1, 2**40), "small_depth": Whole("requests in flight", 1, COUNTABLE)}
+PARAMETERS = {"depth": Whole("requests in flight", 1, 10**12), "small_depth": Whole("requests in flight", 1, COUNTABLE)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Regions:
     @property
     def name(self) -> str:
         """Stack and class."""
-        return f"{self.path.name} {next(iter(self.path.requests))}"
+        return named(self.path)
 
     @cached_property
     def safe(self) -> int | float:
