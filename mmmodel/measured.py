@@ -210,15 +210,19 @@ def by_series(runs: Iterable[Run]) -> dict[str, Frequency]:
     return {name: frequency(group) for name, group in by_setting(runs, lambda run: run.series_name).items()}
 
 
-def thresholds(runs: Iterable[Run], kernel: str = "cloud-6.1") -> dict[str, dict[int, Frequency]]:
-    """For each series its frequencies by vm.min_free_kbytes, least first: of runs on that kernel that differ from the default in
-    nothing but this and the number of nbd devices."""
-    found: dict[str, dict[int, Frequency]] = {}
+def threshold_runs(runs: Iterable[Run], kernel: str = "cloud-6.1") -> list[Run]:
+    """The runs on that kernel with a vm.min_free_kbytes that differ from the default in nothing else but the number of nbd devices."""
     mine = [run for run in runs if run.settings.get("kernel", "cloud-6.1") == kernel and is_plain(run, devices=True)]
-    mine = [run for run in mine if set(run.settings.get("sysctls", {})) == {"vm.min_free_kbytes"}]
-    for name, group in by_setting(mine, lambda run: run.series_name).items():
-        found[name] = {at: frequency(some) for at, some in sorted(by_setting(group, lambda run: run.min_free_kbytes).items())}
-    return found
+    return [run for run in mine if set(run.settings.get("sysctls", {})) == {"vm.min_free_kbytes"} and run.verdict in COUNTED]
+
+
+def thresholds(runs: Iterable[Run], kernel: str = "cloud-6.1") -> dict[str, dict[int, Frequency]]:
+    """For each series of `threshold_runs` its frequencies by vm.min_free_kbytes, least first."""
+    series = by_setting(threshold_runs(runs, kernel), lambda run: run.series_name)
+    return {
+        name: {at: frequency(some) for at, some in sorted(by_setting(group, lambda run: run.min_free_kbytes).items())}
+        for name, group in series.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -229,8 +233,11 @@ class Survival:
     share: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    hangs: int
-    runs: int
+    frequency: Frequency
+
+    @property
+    def hangs(self) -> int:
+        return self.frequency.hangs
 
     @property
     def median(self) -> float:
@@ -256,7 +263,7 @@ def survival(runs: Iterable[Run]) -> Survival:
         interval = curve.confidence_interval(method="log-log")
     low, high = ([bound if bound == bound else float(n) for bound in ends.probabilities] for n, ends in enumerate(interval))
     start = ((0.0, *map(float, curve.quantiles)), (1.0, *map(float, curve.probabilities)))
-    return Survival(*start, (1.0, *map(float, low)), (1.0, *map(float, high)), len(hangs), len(counted))
+    return Survival(*start, (1.0, *map(float, low)), (1.0, *map(float, high)), frequency(counted))
 
 
 def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.label) -> dict[Any, list[Run]]:

@@ -92,7 +92,7 @@ def parse_parameters(notebook: Path, given: Sequence[str]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
             hint = f"; the nearest is {near[0]}" if near else ""
             raise QuestionError(f"parameter: {name!r} is not one of {notebook.stem}: {', '.join(known)}{hint}")
-        parameters[name] = _value(value, str(known[name].get("inferred_type_name", "")))
+        parameters[name] = _value(name, value, str(known[name].get("inferred_type_name", "")))
     return parameters
 
 
@@ -217,7 +217,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _value(text: str, kind: str) -> Any:
+def _value(parameter: str, text: str, kind: str) -> Any:
     """The value as the notebook's parameter is typed: text stays text, so that 1e-3 or 16MiB are not guessed at."""
     if text in ("None", ""):
         return None
@@ -226,10 +226,10 @@ def _value(text: str, kind: str) -> Any:
             try:
                 return make(text)
             except ValueError:
-                raise QuestionError(f"parameter: {text!r} is not a number ({kind})") from None
+                raise QuestionError(f"parameter: {parameter}: {text!r} is not a number ({kind})") from None
     if kind.startswith("bool"):
         if text.lower() not in ("true", "false"):
-            raise QuestionError(f"parameter: {text!r} is not True or False")
+            raise QuestionError(f"parameter: {parameter}: {text!r} is not True or False")
         return text.lower() == "true"
     return text
 

@@ -5,6 +5,7 @@ Like `plot`, each takes numbers and an Axes and knows nothing of where they come
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -162,7 +163,8 @@ def frequencies(ax: Axes, rows: Sequence[tuple[str, Frequency, str]], xlabel: st
         ax.text(1.03, place, f"{f.hangs}/{f.runs}", va="center", fontsize=9, transform=ax.get_yaxis_transform())
     for group in dict.fromkeys(row[2] for row in rows):
         ax.plot([], [], marker=SHAPES.get(group, "o"), color=COLOURS.get(group, BLUE), ls="", label=group)
-    ax.set_yticks(range(len(rows)), [name if len(common) == 1 else f"{name} ({f.whose})" for name, f, _ in rows], fontsize=9)
+    names = [name if len(common) == 1 else textwrap.fill(f"{name} ({f.whose})", 56) for name, f, _ in rows]
+    ax.set_yticks(range(len(rows)), names, fontsize=9)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="x", alpha=0.3)
     ax.set(xlabel=xlabel + (f"; {next(iter(common))}" if len(common) == 1 else ""), xlim=(-0.03, 1.03))

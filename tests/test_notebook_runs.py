@@ -56,7 +56,7 @@ def test_three_sets_of_parameters_each():
         assert all(one != other for n, one in enumerate(sets) for other in sets[:n]), f"{name}: the same parameters twice"
         used = set().union(*sets)
         assert not set(known) - used - UNTRIED.get(name, set()), f"{name}: parameters that no run changes"
-    assert len(QUICK) == 2, "make test has time for two"
+    assert len(QUICK) == 3, "make test has time for three"
     for run in RUNS:
         assert run["expect"]
         notebooks.parse_parameters(notebooks.find_notebook(run["notebook"]), pairs(run))

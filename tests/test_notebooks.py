@@ -96,6 +96,14 @@ def headline_for_the_index(notebook, text):
     return len(saving) == 1 and any(word in "".join(saving[0]["source"]) for word in ("headline", "Contents()"))
 
 
+def every_frequency_with_its_series(notebook, text):
+    """One setting hangs at other rates in another series of runs (`measured.Frequency`), so none is shown without its name."""
+    shown = ["".join(output.get("text", ())) for output in outputs(notebook)]
+    shown += ["".join(found) for output in outputs(notebook) for kind, found in output.get("data", {}).items() if kind.startswith("text/")]
+    found = [m for page in shown for m in re.finditer(r"\d+ of (the )?\d+ (of their )?(runs? )?hung|\d+/\d+ \[\d\.\d\d, \d\.\d\d\]", page)]
+    return not [m[0] for m in found if not m.string[m.end() :].startswith((" (prototype", " (lab", " (live"))]
+
+
 GUARDS = [
     executed_in_order,
     something_that_can_be_compared,
@@ -106,6 +114,7 @@ GUARDS = [
     every_parameter_typed_and_commented,
     every_picture_has_alt_text,
     headline_for_the_index,
+    every_frequency_with_its_series,
 ]
 
 
@@ -178,6 +187,14 @@ def no_headline(notebook):
         cell["source"] = [line.replace("headline", "line") for line in cell["source"]]
 
 
+def nobodys_hangs(notebook):
+    code(notebook)[0]["outputs"].append({"output_type": "stream", "name": "stdout", "text": ["19 of 20 runs hung, then none"]})
+
+
+def nobodys_interval(notebook):
+    code(notebook)[0]["outputs"].append({"output_type": "display_data", "data": {"text/markdown": ["so 0/8 [0.00, 0.37]."]}})
+
+
 HARM = {
     executed_in_order: [swap_counts],
     something_that_can_be_compared: [forget_outputs],
@@ -188,6 +205,7 @@ HARM = {
     every_parameter_typed_and_commented: [bare_parameter],
     every_picture_has_alt_text: [bare_picture, picture_without_words, short_words],
     headline_for_the_index: [no_headline],
+    every_frequency_with_its_series: [nobodys_hangs, nobodys_interval],
 }
 
 

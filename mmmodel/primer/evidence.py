@@ -25,7 +25,7 @@ Mark = Literal["yes", "failed", "named", "no"]
 PARAMETERS: Known = {
     "questions": Whole("questions", 1),
     "replications": Whole("runs", 2),
-    "seed": Whole("number", 0),
+    "seed": Whole("", 0),
 }
 ENDS = 30  # services that end before a deadlock of `_doomed`, about
 COLUMNS = ("derived", "proved", "exhausted", "solved", "simulated", "measured")

@@ -53,7 +53,7 @@ PARAMETERS: Known = {
     "ring": Whole("packets", 1, 10_000),
     "classify_us": Number("microseconds", 0, 1e9, above=True),
     "timeout_ms": Number("milliseconds", 0, 120_000, above=True),  # TCP_RTO_MAX
-    "seed": Whole("number", 0),
+    "seed": Whole("", 0),
 }
 
 
@@ -88,11 +88,6 @@ def held_until_ack(depths: Sequence[int], cls: str = "write-4k") -> list[Held]:
 
 def held_in_words(row: Held) -> str:
     """What the two models say at one depth."""
-    if row.safe == row.safe_if_sent:
-        return (
-            f"At {some(row.depth, 'request')} in flight both models say the same, safe from {format_bytes(row.safe)} on: nobody waits for "
-            "somebody else's memory. With more requests they part."
-        )
     return (
         f"At {some(row.depth, 'request')} in flight the path is safe from {format_bytes(row.safe)} on. A model in which sending is the end "
         f"of it computes {format_bytes(row.safe_if_sent)}: too little by a factor of {row.safe / row.safe_if_sent:.3g}."
@@ -219,6 +214,24 @@ def receive_figure(used: Arrivals, consumed: Arrivals, end: float) -> plot.Shown
     ax.set(xlabel="time (ms)", ylabel=f"free of the reserve ({unit})", xlim=(0, end * 1e3), ylim=(0, top * 1.05))
     alt = f"Free memory over time. Packets that are dropped when classified hold {format_bytes(used.most)} at the most here; {gone}."
     return plot.Shown(figure, alt)
+
+
+def receive_in_words(used: Arrivals, consumed: Arrivals, room: int, load: float) -> str:
+    """What the two runs show; `load`: packets about on average if each is dropped when it is classified."""
+    whole = int(used.free.max())
+    said = (
+        f"Dropped when classified, the packets held {format_bytes(used.most)} of {format_bytes(whole)} at the most in this run. "
+    )
+    if used.most == whole:
+        said += (
+            f"That is all of it: about {load:.3g} of them are there on average, and there is room for {some(room, 'packet')}. "
+        )
+    gone = (
+        f"were gone after {format_seconds(consumed.gone)}"
+        if math.isfinite(consumed.gone)
+        else "were not yet gone at the end of the run"
+    )
+    return f"{said}If nobody drops them, {format_bytes(whole)} {gone}."
 
 
 # ---- lost replies ---------------------------------------------------------------------------------------------------

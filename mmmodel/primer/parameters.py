@@ -19,12 +19,13 @@ from mmmodel.stack import QuestionError
 
 @dataclass(frozen=True)
 class Number:
-    """A number from `low` to `high`, both included unless `above` (then `low` is not), in `unit`."""
+    """A number from `low` to `high`, both included but for `low` if `above` and `high` if `below`, in `unit` ("": a bare number)."""
 
     unit: str
     low: float = 0.0
     high: float = math.inf
     above: bool = False
+    below: bool = False
     kind = "number"
 
     def wrong(self, value: Any) -> str:
@@ -33,14 +34,15 @@ class Number:
             return f"is not a {self.kind}"
         if value < self.low or (self.above and value == self.low):
             return "is too small"
-        return "is too large" if value > self.high else ""
+        return "is too large" if value > self.high or (self.below and value == self.high) else ""
 
     @property
     def right(self) -> str:
         """What would be right, after "write"."""
-        least = f"above {self.low:,.12g}" if self.above else f"from {self.low:,.12g} on" if math.isinf(self.high) else ""
-        most = f" up to {self.high:,.12g}" if math.isfinite(self.high) else ""
-        return f"a {self.kind} of {self.unit} {least or f'from {self.low:,.12g}'}{most}"
+        least = f"above {self.low:,.12g}" if self.above else f"from {self.low:,.12g} on"
+        most = f"below {self.high:,.12g}" if self.below else f"up to {self.high:,.12g}"
+        of = f" of {self.unit}" if self.unit else ""
+        return f"a {self.kind}{of} {least}" + (f" and {most}" if math.isfinite(self.high) else "")
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,12 @@ class Listed:
 
     def wrong(self, value: Any) -> str:
         """What is wrong with the value, empty if nothing is."""
-        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
-        for part in parts:
+        if not isinstance(value, str):
+            return "is not a text"
+        for part in map(str.strip, value.split(",")):
             try:
                 number = int(part) if isinstance(self.each, Whole) else float(part)
-            except (TypeError, ValueError):
+            except ValueError:
                 return f"has {part!r}, which is not a {self.each.kind}"
             if fault := self.each.wrong(number):
                 return f"has {part!r}, which {fault}"
@@ -111,7 +114,7 @@ class Read:
     def wrong(self, value: Any) -> str:
         """What is wrong with the value, empty if nothing is."""
         if value in ("", None):
-            return "" if self.empty else "is empty"
+            return "" if self.empty else "is not enough"
         if not isinstance(value, str):
             return "is not a text"
         try:
@@ -131,7 +134,13 @@ def check(known: Known, values: Mapping[str, Any]) -> None:
     Raises QuestionError with a line for each parameter that is wrong, KeyError for one of the table that has no value.
     """
     faults = {name: kind.wrong(values[name]) for name, kind in known.items()}
-    lines = [f"{name}: {values[name]!r} {fault}; write {known[name].right}" for name, fault in faults.items() if fault]
+    # the runner makes None of an empty text
+    given = {
+        name: "nothing was given" if values[name] is None else f"{values[name]!r} {fault}"
+        for name, fault in faults.items()
+        if fault
+    }
+    lines = [f"{name}: {said}; write {known[name].right}" for name, said in given.items()]
     if lines:
         raise QuestionError("\n".join(lines))
 

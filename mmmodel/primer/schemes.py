@@ -39,16 +39,16 @@ LEAST_RUNS = 25  # simulated at once, however few are asked for
 
 def _machine(text: str) -> int:
     size = int(parse_bytes(text, "memory"))
-    if not MiB <= size <= 2**60:
+    if not 4 * MiB <= size <= 2**60:  # below, some of the rules of other systems are not defined
         raise ValueError(f"{size:,} B is no machine's memory")
     return size
 
 
 PARAMETERS: Known = {
-    "memory": Read(_machine, "a size of memory from 1 MiB to 1 EiB, such as 512 MiB"),
+    "memory": Read(_machine, "a size of memory from 4 MiB to 1 EiB, such as 512 MiB"),
     "horizon_ms": Whole("milliseconds", 1, 3_600_000),
     "runs": Whole("runs", 2),
-    "seed": Whole("number", 0),
+    "seed": Whole("", 0),
 }
 
 

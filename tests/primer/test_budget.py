@@ -27,7 +27,7 @@ def test_estimated_transitions_are_those_of_the_chains(name):
         assert [budget.transitions(system) for system in systems] == [(n, True) for n in each]
         cost = budget.mean_times(systems)
         assert sum(each) / 3 <= cost.units <= 3 * sum(each)
-        assert cost.seconds == pytest.approx(cost.units * budget.RATES["transition"], rel=0.01)
+        assert cost.seconds >= 0.999 * cost.units * budget.RATES["transition"]  # and what the walks take
         assert not cost.at_least
 
 

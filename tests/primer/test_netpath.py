@@ -23,7 +23,7 @@ def test_held_until_ack_by_hand(depth):
 
 
 def test_used_is_bounded_and_consumed_is_gone():
-    used, consumed = (netpath.receive(20_000, 4992, 40, hold, 3, 0.02) for hold in (20e-6, None))
+    used, consumed = (netpath.receive(20_000, 4992, 40, hold, 3, 10) for hold in (20e-6, None))
     assert used.gone == math.inf
     assert used.most < 40 * 4992
     assert consumed.gone < 0.02
@@ -45,7 +45,7 @@ def test_room_for_packets_is_enough_and_not_much_more(load, probability):
 
 
 def test_loss_is_paid_in_depth():
-    none, some = netpath.losses([0.0, 0.01])
+    none, some = netpath.losses(0.2, [0.0, 0.01])
     assert none.reply == pytest.approx(300e-6)
     assert some.reply == pytest.approx(300e-6 + 0.2 * 0.01 / 0.99)
     stack = netpath.lossy(0.01)
@@ -75,7 +75,8 @@ def test_cushions_as_measured():
     """domain: cushions 234, 318, 359, 398, 478 pages; hangs 19/20, 8/8, 4/6, 0/8, 0/8 on Debian 6.1.192."""
     rows = netpath.cushions()
     assert [row.cushion for row in rows] == [234, 318, 359, 398, 478]
-    assert [(row.runs.hangs, row.runs.runs) for row in rows] == [(19, 20), (8, 8), (4, 6), (0, 8), (0, 8)]
+    its = [row.runs[netpath.MODELLED] for row in rows]
+    assert [(runs.hangs, runs.runs) for runs in its] == [(19, 20), (8, 8), (4, 6), (0, 8), (0, 8)]
     assert [row.refused for row in rows] == [True, True, True, False, False]
 
 
@@ -99,12 +100,53 @@ def test_percpu_lists_take_what_the_cushion_had_left():
 
 
 def test_figures_say_what_they_show():
-    used, consumed = (netpath.receive(20_000, 4992, 20, hold, 3, 0.01) for hold in (20e-6, None))
+    used, consumed = (netpath.receive(20_000, 4992, 20, hold, 3, 5) for hold in (20e-6, None))
     shown = [
         netpath.cushion_figure(netpath.cushions()),
         netpath.held_figure(netpath.held_until_ack([1, 4, 8])),
-        netpath.loss_figure(netpath.losses([0.0, 0.01])),
+        netpath.loss_figure(netpath.losses(0.2, [0.0, 0.01])),
         netpath.receive_figure(used, consumed, 0.01),
     ]
     assert all(len(one.alt) > 60 and one.png.startswith(b"\x89PNG") for one in shown)
     assert "At 2304: 4 of 6 runs hung" in shown[0].alt
+
+
+def test_packets_are_found_by_halving_as_by_counting():
+    from mmmodel.bounds.receive import poisson_tail
+
+    for load in (0.0, 1e-6, 0.4, 1.0, 37.5, 1000.0):
+        for probability in (0.5, 1e-3, 1e-12):
+            counted = next(n for n in range(1, 3000) if poisson_tail(load, n) <= probability)
+            assert netpath.packets_for(load, probability) == counted
+    assert netpath.packets_for(1e9, 1e-3) > 1e9  # at once, not one by one
+
+
+def test_a_short_timeout_costs_nothing_and_a_long_one_does():
+    assert "too short to matter" in netpath.loss_in_words(*netpath.losses(1e-6, [0.0, 0.02]))
+    long = netpath.losses(0.2, [0.0, 0.02])
+    assert f"it takes {long[1].knee:,}, and {long[1].safe / long[0].safe:.3g} times the reserve" in netpath.loss_in_words(*long)
+
+
+def test_a_reserve_that_is_too_small_for_the_load_is_said_to_be_full():
+    used, consumed = (netpath.receive(1000, 100, 5, hold, 1, 30) for hold in (0.1, None))  # 100 about, room for 5
+    said = netpath.receive_in_words(used, consumed, 5, 100.0)
+    assert "That is all of it: about 100 of them are there on average, and there is room for 5 packets." in said
+    assert f"500 B were gone after {consumed.gone * 1e3:.4g} ms" in said
+    scarce = netpath.receive(1000, 100, 5, 1e-6, 1, 30)
+    assert "all of it" not in netpath.receive_in_words(scarce, consumed, 5, 1e-3)
+
+
+def test_a_reserve_that_is_not_gone_yet_is_not_said_to_be():
+    used, slow = (netpath.receive(1000, 100, 50, hold, 1, 0.2) for hold in (1e-4, None))
+    assert slow.gone == math.inf
+    assert "were not yet gone at the end of the run" in netpath.receive_in_words(used, slow, 50, 0.1)
+    assert "have not taken the whole reserve" in netpath.receive_figure(used, slow, 0.01).alt
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5, 128, 129, 1_000_000])
+def test_a_curve_over_depth_has_few_points_and_both_ends(depth):
+    depths = netpath.depths_up_to(depth)
+    assert depths[0] == 1
+    assert depths[-1] == depth
+    assert len(depths) <= netpath.POINTS + 2
+    assert f"At {depth:,} request{'s' * (depth > 1)} in flight" in netpath.held_in_words(netpath.held_until_ack([depth])[0])

@@ -8,7 +8,9 @@ import pytest
 
 import mmmodel as mm
 from mmmodel.exact.flood import flood
-from mmmodel.primer import schemes
+from mmmodel.primer import budget, schemes
+from mmmodel.simulation.estimates import Estimate
+from mmmodel.simulation.trace import KINDS, trace
 from mmmodel.transitions import Relation
 from tests.catalogue import test_schemes
 
@@ -126,3 +128,45 @@ def test_depth_on_the_reserves_of_others():
     rows = schemes.others_table(512 * 1024**2, {"nbd": stack}).rows
     zijlstra = next(row for row in rows if row[0].startswith("Zijlstra"))
     assert zijlstra[3] == f"{(8156 * 1024 - 4992) // (192 + 5276):,}"
+
+
+def timed(mean):
+    low, high = (None, None) if mean is None else (mean / 2, mean * 2)
+    return Estimate("time", "s", mean, low, high, 25, "never in 25 replications" if mean is None else "")
+
+
+def test_what_the_simulated_runs_show_is_what_is_said():
+    cells = [
+        one
+        for across in schemes.table(["unprotected-2007", "polyakov"]).values()
+        for one in across
+        if one and not one.verdict.safe
+    ]
+    hung = dict(zip(cells, (timed(1e-3), timed(2e-3))))
+    said = schemes.times_in_words(hung, 0.02)
+    assert "Of the 2 unsafe cells that were simulated, 2 hung within 20 ms" in said
+    assert "after 1 ms on average; the latest" in said
+    assert "no simulated run took" not in said
+    quiet = schemes.times_in_words(dict(zip(cells, (timed(None), timed(None)))), 1.0)
+    assert "0 hung within 1 s" in quiet
+    assert "soonest" not in quiet
+    assert f"({'; '.join(f'{schemes._short(one.scheme)}, {one.ground.title}' for one in cells[:2])})" in quiet
+
+
+def test_long_runs_are_refused_by_name(monkeypatch):
+    monkeypatch.delenv(budget.VARIABLE, raising=False)
+    cells = [one for across in schemes.table(["polyakov"]).values() for one in across if one and not one.verdict.safe]
+    with pytest.raises(budget.TooDear, match=r"horizon_ms = 3600000, runs = 100: 100 simulated runs of each of 2 unsafe cells"):
+        schemes.times_to_hang(cells, 1, 3600.0, 100)
+    assert set(schemes.times_to_hang(cells, 1, 0.001, 2)) == {
+        one for one in cells if one.ground.title in ("write through a daemon", "the daemon dirties pages")
+    }
+
+
+def test_the_estimate_of_simulated_events_is_near_what_is_simulated():
+    """In ends of services, of runs that no deadlock ends: counted in a log, within a factor of three."""
+    stack = schemes.few(schemes.applied("phillips", schemes.GROUNDS[0]), 12)
+    cost = budget.simulated(stack, 4, 0.05)
+    seen = trace(stack, seed=1, horizon=0.05, events=100_000)
+    ends = 4 * int((seen.kind == KINDS.index("done")).sum())
+    assert ends / 3 <= cost.units - 4 <= 3 * ends
