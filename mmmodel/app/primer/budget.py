@@ -100,12 +100,13 @@ def units(count: int, unit: str) -> Cost:
     return Cost(count * RATES[unit], count)
 
 
-def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 1) -> Cost:
+def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 1, state: float = 0.0) -> Cost:
     """What the mean times of these chains take together: some are walked, up to what the budget allows, the others are taken for equal.
 
     The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours. `walks`: how
     often each is walked, since some questions walk it anew; what that takes is measured here, for it depends on the grants between two
-    events. `units` are transitions.
+    events. `state`: seconds that a state takes to be found (`state_seconds`), where that may be so long that the walk itself must be
+    cut short. `units` are transitions.
     """
     if not systems:
         return Cost(0.0, 0)
@@ -113,10 +114,12 @@ def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 
     probes = systems[share // 2 :: share]
     each = len(systems) / len(probes)
     transitions(probes[0], 1, grant)  # compiles the walk, or loads it
-    total, most = Cost(0.0, 0), budget()
+    total, most, rate = Cost(0.0, 0), budget(), RATES["transition"] + walks * state / PER_STATE
+    if state * len(systems) > most:  # not even one state of each
+        return Cost(state * len(systems), len(systems), at_least=True)
     for system in probes:
         began = time.process_time()
-        count, whole = transitions(system, (most - total.seconds) / each / RATES["transition"], grant)
+        count, whole = transitions(system, (most - total.seconds) / each / rate, grant)
         took = time.process_time() - began
         total += Cost(walks * took + count * RATES["transition"], count, not whole).times(each)
         if total.at_least or total.seconds > most:

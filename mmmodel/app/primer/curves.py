@@ -52,6 +52,12 @@ def one_class(stack: Askable, request_class: str = "") -> Stack:
     return made.only(request_class) if request_class else made
 
 
+def named(stack: Stack) -> str:
+    """`nbd-tcp write-4k`; one word where stack and class are called the same, the stack alone where it has several."""
+    classes = list(stack.requests)
+    return f"{stack.name} {classes[0]}" if len(classes) == 1 and classes[0] != stack.name else stack.name
+
+
 # ---- throughput against depth ---------------------------------------------------------------------------------------
 
 
@@ -312,8 +318,8 @@ def throughput_curve(
     safe, free = safe_depth(made, size), wait_free_depth(made, size)
     if safe < 1:
         least = safe_reserve(made, 1)
-        cure = "no reserve is" if math.isinf(least) else f"give {plot.amount(least, _unit(made))} ({int(least):,}) or more"
-        raise QuestionError(f"reserve: {reserve or size!r} is not safe for a single request of {_named(made)}; {cure}")
+        cure = "no reserve is" if math.isinf(least) else f"give {int(least):,}{' B' if _unit(made) == 'byte' else ''} or more"
+        raise QuestionError(f"reserve: {reserve or size!r} is not safe for a single request of {named(made)}; {cure}")
     depths = np.unique(np.linspace(1, deepest, min(deepest, DRAWN)).round().astype(int))
     alone = _wait_free_throughputs(made, depths)
     ends = np.array([throughput_bounds(made, int(k)) for k in depths[: len(alone)]])
@@ -323,7 +329,7 @@ def throughput_curve(
     safe_x = held[int(safe)] if safe in held else _Solver(made, size, grant).throughput(safe)
     most = 0.0 if max(held) >= safe else throughput_bounds(made, int(min(safe, MANY)), size)[1]
     return ThroughputCurve(
-        _named(made), size, _unit(made), depths[: len(alone)], alone, ends[:, 0], ends[:, 1], held, free, safe, knee_of(made) if network_bounds(made, int(depths[len(alone) - 1])) else None,
+        named(made), size, _unit(made), depths[: len(alone)], alone, ends[:, 0], ends[:, 1], held, free, safe, knee_of(made) if network_bounds(made, int(depths[len(alone) - 1])) else None,
         best, held[best], most, most <= peak * (1 + SAME), safe_x, made,
     )  # fmt: skip
 
@@ -338,7 +344,7 @@ def _wait_free_throughputs(stack: Stack, depths: np.ndarray) -> np.ndarray:
         found.append(x)
     if len(found) < 2:
         raise QuestionError(
-            f"request_class: {_named(stack)} has too many states at depth {depths[len(found)]} to draw a curve; choose another"
+            f"request_class: {named(stack)} has too many states at depth {depths[len(found)]} to draw a curve; choose another"
         )
     return np.array(found)
 
@@ -424,7 +430,7 @@ def reserve_of(stack: Stack, reserve: int | str | None) -> int:
         needed = wait_free_reserve(stack, CROWD)
         if math.isinf(needed):
             raise QuestionError(
-                f"reserve: no reserve is enough for {CROWD} requests of {_named(stack)} that never wait; write one"
+                f"reserve: no reserve is enough for {CROWD} requests of {named(stack)} that never wait; write one"
             )
         return int(needed)
     system = stack.system(depth=1, reserve=reserve)
@@ -745,10 +751,6 @@ def _less(share: float) -> str:
 
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def _named(stack: Stack) -> str:
-    return f"{stack.name} {next(iter(stack.requests))}" if len(stack.requests) == 1 else stack.name
 
 
 def _unit(stack: Stack) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STEPS = 400  # of the reserve's slider
 POINTS = 12  # of the curves, which are exact there; a whole stack takes 0.3 s a point
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PARAMETERS: Known = {"depth": Whole("the throttle's unit", 0, 2**40)}
+PARAMETERS: Known = {"depth": Whole("the throttle's unit", 0, 10**12)}
 MISSING = "The sliders need ipywidgets (pip install 'mmmodel[widgets]'); this is the point at which they would start."
 
 

@@ -29,10 +29,16 @@ from mmmodel.exact.stack_chain import StackChain, stack_chain
 from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.stack import RESERVE, QuestionError, Request
+from mmmodel.answers.performance import question, throughput, time_to_deadlock
+from mmmodel.app.primer import budget
+from mmmodel.app.primer.curves import named, one_class
+from mmmodel.app.primer.parameters import Known, Listed, Number, Whole, check, some
+from mmmodel.answers.sizing import footprint, safe_reserve, unsafe_reserves, verdict
+from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
 PARAMETERS: Known = {
-    "chunks": Listed(Whole("bytes", 1, 2**40)),
+    "chunks": Listed(Whole("bytes", 1, 10**12)),
     "rates": Listed(Number("services per second", 0, 1e12, above=True)),
     "depth": Whole("requests in flight", 1, 2**20),
     "real_depth": Whole("requests in flight", 1, 2**20),
@@ -287,7 +293,7 @@ def lifetimes(
 
     Raises QuestionError where no reserve is unsafe, or none is safe, or there is no map of them; TooDear where it would take too long."""
     made = one_class(stack, request_class)
-    name = "The path" if isinstance(stack, Request) else f"{made.name} {next(iter(made.requests))}"
+    name = "The path" if isinstance(stack, Request) else named(made)
     safe, least = safe_reserve(made, depth), footprint(made)
     if math.isinf(safe):
         raise QuestionError(

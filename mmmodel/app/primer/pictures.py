@@ -20,7 +20,7 @@ EVENTS = 2_000  # services that a run shows at most
 PARAMETERS = {
     "requests": Whole("requests", 1, LANES),
     "few": Whole("requests", 1, LANES),
-    "reserve": Whole("pages", 1, 2**40),
+    "reserve": Whole("pages", 1, 10**12),
     "throttle": Whole("requests", 1),
     "seed": Whole("a random generator", 0),
     "horizon_us": Whole("microseconds", 1, 10**9),

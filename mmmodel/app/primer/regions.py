@@ -18,11 +18,15 @@ from mmmodel.app.primer.parameters import Whole, check
 from mmmodel.bounds import reserve as closed
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
 from mmmodel.model.units import format_bytes
+from mmmodel.app.primer.curves import named, one_class
+from mmmodel.app.primer.parameters import Whole, check
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
+from mmmodel.model.units import format_bytes
 
 LINES = 8  # islands that are listed one by one
 COUNTABLE = 64  # requests of the example of which every state is searched at every reserve
 EXAMPLE = Request(chunks=[4, 4, 3])
-PARAMETERS = {"depth": Whole("requests in flight", 1, 2**40), "small_depth": Whole("requests in flight", 1, COUNTABLE)}
+PARAMETERS = {"depth": Whole("requests in flight", 1, 10**12), "small_depth": Whole("requests in flight", 1, COUNTABLE)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Regions:
     @property
     def name(self) -> str:
         """Stack and class."""
-        return f"{self.path.name} {next(iter(self.path.requests))}"
+        return named(self.path)
 
     @cached_property
     def safe(self) -> int | float:

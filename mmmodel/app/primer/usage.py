@@ -34,6 +34,12 @@ from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System, SystemStep
+from mmmodel.answers.performance import question, time_to_deadlock
+from mmmodel.app.primer import budget
+from mmmodel.app.primer.curves import named, one_class
+from mmmodel.app.primer.parameters import Known, Number, Whole, check, some
+from mmmodel.answers.sizing import safe_reserve, verdict, wait_free_reserve
+from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request, Stack, System, SystemStep
 
 SECONDS = 8.0  # that the laws of one figure may take
 COUNTED = 10**7  # states that are summed one by one as a second way, and rooms times units that are tried one after another
@@ -209,15 +215,15 @@ def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
     cls, pool = system.classes[0], system.pool(RESERVE)
     if cls.population is None:
         raise QuestionError(
-            f"request_class: nothing bounds how many requests of {_named(made)} are in flight, so that U has no law"
+            f"request_class: nothing bounds how many requests of {named(made)} are in flight, so that U has no law"
         )
     if not cls.population:
         raise QuestionError(
-            f"depth: {depth} is too small for one request of {_named(made)}; its throttle counts more than one a request"
+            f"depth: {depth} is too small for one request of {named(made)}; its throttle counts more than one a request"
         )
     if (short := _waits_for(system)) is not None:
         raise QuestionError(
-            f"depth: at {depth} requests of {_named(made)} wait for {short}, and not only at stations, so that U has no product form"
+            f"depth: at {depth} requests of {named(made)} wait for {short}, and not only at stations, so that U has no product form"
         )
     held, stations = 0, {}
     for n, step in enumerate(cls.steps):
@@ -238,7 +244,7 @@ def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
         raise QuestionError(f"stack {made.name}: no step has a service; give times to ask how long memory is in use")
     demands, holdings, servers = zip(*stations.values())
     free, unit = int(wait_free_reserve(made, depth)), made.pools[RESERVE].unit
-    return Usage(_named(made), cls.population, demands, holdings, servers, free, safe_reserve(made, depth), unit)
+    return Usage(named(made), cls.population, demands, holdings, servers, free, safe_reserve(made, depth), unit)
 
 
 def _waits_for(system: System) -> str | None:
@@ -269,10 +275,6 @@ def _changes(steps: Iterable[SystemStep], pool: int) -> Iterator[int]:
     for step in steps:
         yield step.take[pool]
         yield -step.give[pool]
-
-
-def _named(stack: Stack) -> str:
-    return f"{stack.name} {next(iter(stack.requests))}"
 
 
 PATHS = (

@@ -16,14 +16,14 @@ PATH = Request(chunks=[5, 1], rates=[2, 1], servers=[1, None])
 def test_curve_is_made_of_the_answers():
     curve = curves.throughput_curve(PATH, 26, 8)
     assert (curve.free, curve.safe) == (4, 5)
-    assert len(curve.held_x) == 5
-    assert list(curve.held_x[:4]) == list(curve.free_x[:4])
-    assert curve.held_x[4] == float(throughput(PATH, 5, 26)) < curve.free_x[4]
+    assert list(curve.held) == [1, 2, 3, 4, 5]
+    assert [curve.held[k] for k in range(1, 5)] == pytest.approx(list(curve.free_x[:4]), rel=1e-12)
+    assert curve.held[5] == float(throughput(PATH, 5, 26)) == curve.safe_x < curve.free_x[4]
     assert np.all(curve.low <= curve.free_x * (1 + 1e-9))
     assert np.all(curve.free_x <= curve.high * (1 + 1e-9))
     assert curve.best == best_depth(PATH, 26)
     assert curve.knee == pytest.approx(float(knee([Fraction(1, 2)], 1)))
-    assert curve.lost == pytest.approx(1 - curve.held_x[-1] / curve.held_x[curve.best - 1])
+    assert curve.lost == pytest.approx(1 - curve.held[5] / curve.held[curve.best])
 
 
 def test_curve_says_what_it_shows():
@@ -36,7 +36,8 @@ def test_curve_says_what_it_shows():
 def test_curve_where_nothing_bounds_the_depth():
     curve = curves.throughput_curve(Request(chunks=[2], rates=[3], servers=[1]), 7, 5)
     assert "any number of requests no deadlock" in curve.in_words
-    assert len(curve.held_x) == 5
+    assert max(curve.held) >= 5
+    assert curve.lost is None
 
 
 def test_refusals_name_the_field():
@@ -74,22 +75,27 @@ def test_enough_for_everybody_is_slower():
 
 
 def test_policies_start_together_and_last_step_first_loses_least():
-    found = curves.by_policy("nbd-tcp", "40 KiB", "write-4k")
+    curve = curves.throughput_curve("nbd-tcp", "40 KiB", 24, "write-4k")
+    found = curves.by_policy(curve)
     assert set(found) == set(curves.POLICIES)
     assert len({points[min(points)] for points in found.values()}) == 1
     ends = {grant: points[max(points)] for grant, points in found.items()}
     assert max(ends, key=ends.get) == "last-step-first"
-    wait_free = {depth: float(throughput(curves.one_class("nbd-tcp", "write-4k"), depth)) for depth in found["random"]}
-    assert f"{ends['random']:,.0f}" in curves.policies_figure(found, wait_free).alt
+    assert curve.wait_free(found) == {k: float(throughput(curve.stack, k)) for k in found["random"]}
+    assert f"{ends['random']:,.0f}" in curves.policies_figure(found, curve.wait_free(found)).alt
+    assert "`last-step-first` loses the least" in curves.what_grants_do(found)
 
 
-def test_cost_of_depth():
-    (cost,) = curves.cost_of_depth([("nvme-tcp", "write-4k")], 3)
-    assert cost.free == cost.best == 3
-    assert cost.safe > 3
-    assert cost.lost == pytest.approx(1 - cost.safe_x / cost.best_x)
-    assert cost.lost > 0.3
-    assert f"{100 * cost.lost:.1f} %" in curves.costs_table([cost])
+def test_costs_of_depth():
+    costs = curves.costs(3, [("nvme-tcp", "write-4k"), ("nbd-tcp", "write-128k")])
+    worst, none = costs.curves
+    assert worst.free == worst.best == 3 < worst.safe
+    assert worst.lost == pytest.approx(1 - float(throughput(worst.stack, worst.safe, worst.reserve)) / float(throughput(worst.stack, 3)))
+    assert worst.lost > 0.3 > none.lost == 0
+    assert f"{100 * worst.lost:.1f} %" in costs.table()
+    assert f"from depth 3 to the safe depth {worst.safe}" in costs.in_words()
+    held = (192 + 1224) / (192 + 1224 + 4992)
+    assert f"hold {100 * held:.0f} % of what" in costs.in_words()
 
 
 def test_no_policies_where_nobody_waits():

@@ -104,8 +104,12 @@ def test_law_is_refused_where_no_certificate_is_found(monkeypatch):
 def test_refusals_and_times_in_words():
     with pytest.raises(QuestionError, match="every reserve"):
         lifetimes.lifetimes(THREE, 1)
-    with pytest.raises(QuestionError, match="chunks, rates"):
+    with pytest.raises(QuestionError, match="real_depth: at 1 "):
+        lifetimes.lifetimes(THREE, 1, parameter="real_depth")
+    with pytest.raises(QuestionError, match="^chunks: '1, x' has 'x', which is not a whole number"):
         lifetimes.bare_path("1, x", "1, 2")
+    with pytest.raises(QuestionError, match="^rates: '1, 2' has 2 rates for 3 chunks"):
+        lifetimes.bare_path("1, 2, 3", "1, 2")
     assert [lifetimes.in_time(t) for t in (0.0, 3e-4, 0.25, 90.0, 6.58e8, math.inf)] == [
         "at once",
         "300 µs",
@@ -117,7 +121,7 @@ def test_refusals_and_times_in_words():
 
 
 def test_one_byte_below_safe():
-    table = lifetimes.last_byte_table([("nbd-tcp", "write-4k")], 5)
+    table = lifetimes.last_byte_table(lifetimes.last_byte([("nbd-tcp", "write-4k")], 5))
     assert "| at once | 200 µs |" in table  # each of the five is sent once, 40 µs on average, and nobody gets a reply buffer
 
 
