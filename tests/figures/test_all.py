@@ -8,7 +8,7 @@ import matplotlib.figure
 import pytest
 
 import mmmodel
-from mmmodel import plot
+from mmmodel.answers import plot
 from tests.figures import on_axes, pages, primer  # noqa: F401  (they register their cases)
 from tests.figures.drawn import CASES, harms, named
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmmodel.linux import parse_sysrq
 
-HANGS = Path(__file__).parents[1] / "data" / "hangs"
+HANGS = Path(__file__).parent / "data" / "hangs"
 CONSOLE = (HANGS / "nbd-default-6.1.txt").read_text(encoding="utf-8")
 KERNEL = [(float(time), text) for time, text in re.findall(r"^\[ *([0-9.]+)\] ?(.*)$", CONSOLE, re.MULTILINE)]
 TASKS = parse_sysrq(CONSOLE).blocked

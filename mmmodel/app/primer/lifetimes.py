@@ -20,7 +20,7 @@ from mmmodel.answers import compare, plot
 from mmmodel.answers.performance import question, throughput, time_to_deadlock
 from mmmodel.answers.sizing import footprint, safe_reserve, unsafe_reserves, verdict
 from mmmodel.app.primer import budget
-from mmmodel.app.primer.curves import one_class
+from mmmodel.app.primer.curves import named, one_class
 from mmmodel.app.primer.parameters import Known, Listed, Number, Whole, check, some
 from mmmodel.bounds import hitting
 from mmmodel.exact.chain import Certified
@@ -29,12 +29,6 @@ from mmmodel.exact.stack_chain import StackChain, stack_chain
 from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.stack import RESERVE, QuestionError, Request
-from mmmodel.answers.performance import question, throughput, time_to_deadlock
-from mmmodel.app.primer import budget
-from mmmodel.app.primer.curves import named, one_class
-from mmmodel.app.primer.parameters import Known, Listed, Number, Whole, check, some
-from mmmodel.answers.sizing import footprint, safe_reserve, unsafe_reserves, verdict
-from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
 PARAMETERS: Known = {

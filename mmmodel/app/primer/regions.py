@@ -13,13 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 from mmmodel.answers import compare, plot, report, sizing
-from mmmodel.app.primer.curves import one_class
-from mmmodel.app.primer.parameters import Whole, check
-from mmmodel.bounds import reserve as closed
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
-from mmmodel.model.units import format_bytes
 from mmmodel.app.primer.curves import named, one_class
 from mmmodel.app.primer.parameters import Whole, check
+from mmmodel.bounds import reserve as closed
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack
 from mmmodel.model.units import format_bytes
 

@@ -23,7 +23,7 @@ from mmmodel.answers import compare, plot
 from mmmodel.answers.performance import question, time_to_deadlock
 from mmmodel.answers.sizing import safe_reserve, verdict, wait_free_reserve
 from mmmodel.app.primer import budget
-from mmmodel.app.primer.curves import one_class
+from mmmodel.app.primer.curves import named, one_class
 from mmmodel.app.primer.parameters import Known, Number, Whole, check, some
 from mmmodel.bounds.occupancy import chernoff_reserve, erlang_b, erlang_b_bounds, hoeffding_reserve, ladder_failure
 from mmmodel.bounds.reserve import atomic_floor
@@ -34,12 +34,6 @@ from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System, SystemStep
-from mmmodel.answers.performance import question, time_to_deadlock
-from mmmodel.app.primer import budget
-from mmmodel.app.primer.curves import named, one_class
-from mmmodel.app.primer.parameters import Known, Number, Whole, check, some
-from mmmodel.answers.sizing import safe_reserve, verdict, wait_free_reserve
-from mmmodel.model.stack import RESERVE, Askable, QuestionError, Request, Stack, System, SystemStep
 
 SECONDS = 8.0  # that the laws of one figure may take
 COUNTED = 10**7  # states that are summed one by one as a second way, and rooms times units that are tried one after another
