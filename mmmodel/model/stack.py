@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -29,8 +29,10 @@ from pydantic import (
     Discriminator,
     Field,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     Tag,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -79,7 +81,19 @@ Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(val
 
 
 class Strict(BaseModel):
+    """A part of a stack's file. `later`: keys that came after the first version; left at its default, such a key is not written, so
+    that what a file meant before, it still says, digest and all."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data = handler(self)
+        for key in self.later:
+            if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
+                data.pop(key, None)
+        return data
 
 
 class Pool(Strict):
@@ -95,6 +109,7 @@ class Pool(Strict):
     title: str = ""
     source: Text = ""
     assumption: Text = ""
+    later = ("queue",)
 
 
 class Serve(Strict):
@@ -243,6 +258,7 @@ class Step(Strict):
     context: Context | None = None
     source: Text = ""
     assumption: Text = ""
+    later = ("otherwise",)
 
     @model_validator(mode="before")
     @classmethod
