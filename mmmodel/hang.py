@@ -98,6 +98,7 @@ TELLING = {
     *KSWAPD,
 }
 TELLING |= {"refill_work", "try_fill_recv", *LOCK_WAITS}
+LINES_SHOWN = 24  # of refusals, of inequalities and of floors
 STACKS_SHOWN = 200  # groups of blocked tasks in the text; --json has all
 
 
@@ -278,7 +279,7 @@ def explain_hang(source: str | os.PathLike[str]) -> HangReport:
     if notes and not report.reading.lines and zones_text is None:
         raise HostError("; ".join(notes))
     rules, of_rules = _rules(report.release)
-    floors = tuple(_floors(report, zones_text, rules, notes))
+    floors = tuple(dict.fromkeys(_floors(report, zones_text, rules, notes)))
     if floors:
         notes += of_rules
     cycles = tuple(_cycles(Seen(report, served), floors))
@@ -953,9 +954,9 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _text(report: HangReport) -> Iterator[str]:
     yield from _headlines(report)
     yield f"  kernel: {report.kernel or 'not named'}; blocked tasks: {report.count}"
-    yield from (f"  refused before: {refused}" for refused in report.refused)
-    yield from (f"  violated: {text}" for text in report.violated)
-    yield from (f"  {floor}" for floor in report.floors)
+    yield from _ends([f"  refused before: {refused}" for refused in report.refused])
+    yield from _ends([f"  violated: {text}" for text in report.violated])
+    yield from _ends([f"  {floor}" for floor in report.floors])
     for cycle in report.cycles:
         yield ""
         yield f"cycle: {cycle.name}"
@@ -976,11 +977,19 @@ def _text(report: HangReport) -> Iterator[str]:
     yield "; ".join(report.read)
 
 
+def _ends(lines: list[str]) -> list[str]:
+    """The lines, of very many the first and the last."""
+    if len(lines) <= LINES_SHOWN:
+        return lines
+    half = LINES_SHOWN // 2
+    return [*lines[:half], f"  and {len(lines) - 2 * half} such lines between (--json has all)", *lines[-half:]]
+
+
 def _headlines(report: HangReport) -> Iterator[str]:
     if report.unread:
         count = sum(one.count for one in report.unread)
         yield f"NOT READ: {count} task{'s' * (count > 1)} or traces of what the log says is blocked; {report.count} blocked tasks were read"
-        yield from (f"  {one}" for one in report.unread[:STACKS_SHOWN])
+        yield from _ends([f"  {one}" for one in report.unread])
     match report.finding:
         case Finding.HANG:
             yield f"HANG ({report.sure}): {report.cycles[0].name}"

@@ -397,3 +397,15 @@ def test_degrees_are_an_order_and_every_cycle_has_one():
             assert (cycle.sure is CERTAIN) == all(arc.seen for arc in cycle.arcs)
             assert all(arc.missing for arc in cycle.arcs if not arc.seen)
             assert all(arc.missing in cycle.why for arc in cycle.arcs if not arc.seen)
+
+
+def test_a_log_of_many_refusals_stays_readable():
+    """Equal reports once, of many the first and the last; JSON has all of them."""
+    memory = text(REFILL).split("Mem-Info:")[1].rpartition("\n")[0] + "\n"
+    log = "".join(f"[{n:5d}.000001] Mem-Info:{memory}" for n in (*range(40), 39))
+    report = explain_hang(log + trace("tar", "mutex_lock"))
+    assert len(report.floors) == 160
+    lines = str(report).splitlines()
+    assert sum("pages free," in line for line in lines) == 24
+    assert "  and 136 such lines between (--json has all)" in lines
+    assert len(report.as_dict()["floors"]) == 160
