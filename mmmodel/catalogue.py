@@ -216,7 +216,7 @@ def load_scheme(name: str | Path) -> Scheme:
     try:
         return Scheme.model_validate(data)
     except ValidationError as error:
-        raise stack_error(str(path), error) from None
+        raise stack_error(str(path), error, Scheme) from None
 
 
 def apply_scheme(stack: Stack, scheme: Scheme | str) -> Stack:

@@ -155,7 +155,7 @@ def _size(arguments: argparse.Namespace) -> int:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
     if arguments.check:
-        return OK if report.verdict.safe and report.verdict.starts else UNSAFE
+        return OK if report.verdict.safe else UNSAFE
     return OK
 
 
@@ -189,9 +189,10 @@ def _survey(arguments: argparse.Namespace) -> int:
 
 def _record(arguments: argparse.Namespace) -> int:
     from mmmodel.linux import record
+    from mmmodel.units import counted
 
     made = record(arguments.output, arguments.root)
-    lines = [f"recorded: {made.path} ({len(made.files)} files)"]
+    lines = [f"recorded: {made.path} ({counted(len(made.files), 'file')})"]
     if made.root_would_add:
         lines.append(f"root would add: {', '.join(made.root_would_add)}")
     data = {"path": str(made.path), "files": list(made.files), "root_would_add": list(made.root_would_add)}

@@ -27,6 +27,7 @@ from statistics import median
 from typing import Any, Literal
 
 from mmmodel.stack import Stack
+from mmmodel.units import counted
 
 PAGE = 4096
 LEAD = 0.05  # seconds before the first issue that still belong to the first requests: recording stacks is slow
@@ -44,14 +45,40 @@ CLASSES: tuple[tuple[str, frozenset[str]], ...] = (
     ("slab pages", frozenset({"allocate_slab", "new_slab", "___slab_alloc"})),
     ("bio", frozenset({"bio_alloc_bioset", "bvec_alloc", "mempool_alloc", "bio_alloc_clone", "crypt_alloc_buffer"})),
     ("segments", frozenset({"skb_segment", "tcp_gso_segment", "__skb_gso_segment", "skb_mac_gso_segment"})),
-    ("ring refill", frozenset({"try_fill_recv", "e1000_alloc_rx_buffers", "e1000_alloc_jumbo_rx_buffers", "page_pool_alloc_pages"})),
+    (
+        "ring refill",
+        frozenset({"try_fill_recv", "e1000_alloc_rx_buffers", "e1000_alloc_jumbo_rx_buffers", "page_pool_alloc_pages"}),
+    ),
     ("acknowledgement", frozenset({"tcp_send_ack", "__tcp_send_ack"})),
-    ("transmit", frozenset({"tcp_sendmsg_locked", "tcp_stream_alloc_skb", "tcp_write_xmit", "__tcp_transmit_skb", "sk_page_frag_refill"})),
-    ("receive", frozenset({"napi_alloc_skb", "__napi_alloc_skb", "page_to_skb", "receive_buf", "virtnet_poll", "e1000_clean_rx_irq", "net_rx_action"})),
+    (
+        "transmit",
+        frozenset({"tcp_sendmsg_locked", "tcp_stream_alloc_skb", "tcp_write_xmit", "__tcp_transmit_skb", "sk_page_frag_refill"}),
+    ),
+    (
+        "receive",
+        frozenset(
+            {
+                "napi_alloc_skb",
+                "__napi_alloc_skb",
+                "page_to_skb",
+                "receive_buf",
+                "virtnet_poll",
+                "e1000_clean_rx_irq",
+                "net_rx_action",
+            }
+        ),
+    ),
 )
 OTHER = "other"
 # Where a class stands on the way of a write, and the field's word for the context that allocates it.
-ORDER = {"bio": "submitter", "transmit": "workqueue", "segments": "softirq", "receive": "softirq", "ring refill": "softirq", "acknowledgement": "softirq"}
+ORDER = {
+    "bio": "submitter",
+    "transmit": "workqueue",
+    "segments": "softirq",
+    "receive": "softirq",
+    "ring refill": "softirq",
+    "acknowledgement": "softirq",
+}
 
 
 class TraceError(ValueError):
@@ -107,7 +134,9 @@ class Trace:
     @property
     def depth(self) -> int:
         """The most requests in flight at once."""
-        steps = sorted([(r.issued, 1) for r in self.requests] + [(r.completed, -1) for r in self.requests if r.completed is not None])
+        steps = sorted(
+            [(r.issued, 1) for r in self.requests] + [(r.completed, -1) for r in self.requests if r.completed is not None]
+        )
         now = most = 0
         for _, step in steps:
             now += step
@@ -212,8 +241,8 @@ def stack_yaml(trace: Trace, name: str = "traced", kernel: str = "") -> str:
 def report(path: str | Path, name: str = "traced", kernel: str = "") -> str:
     """The whole answer to a recording: what it holds, its footprints, and the stack file. Raises TraceError, OSError."""
     trace = read_trace(Path(path))
-    head = f"{len(trace.requests)} requests of device {trace.device}, {trace.depth} in flight at most, median latency {trace.latency:.3g} s"
-    lost = f"\n{trace.passed_over} lines were not understood" if trace.passed_over else ""
+    head = f"{counted(len(trace.requests), 'request')} of device {trace.device}, {trace.depth} in flight at most, median latency {trace.latency:.3g} s"
+    lost = f"\nnot understood: {counted(trace.passed_over, 'line')}" if trace.passed_over else ""
     return f"{head}{lost}\n\n{table(footprints(trace))}\n\n{stack_yaml(trace, name, kernel)}"
 
 
@@ -229,19 +258,25 @@ def stack_data(trace: Trace, name: str = "traced", kernel: str = "") -> dict[str
         amount = -(-int(one.size + 0.999) // 64) * 64
         step: dict[str, Any] = {"name": f"{one.category} ({one.right})", "take": {"reserve": f"{amount} B"}}
         if one.released in ("at once", "before the reply"):
-            step["serve"] = {"mean": "50 us" if one.released == "at once" else latency, "assumption": "of the order of its life in the recording"}
+            step["serve"] = {
+                "mean": "50 us" if one.released == "at once" else latency,
+                "assumption": "of the order of its life in the recording",
+            }
             step["give"] = {"reserve": f"{amount} B"}
         step |= {"right": one.right, "context": ORDER[one.category], "source": "trace"}
         steps.append(step)
     steps.append({"name": "reply", "serve": {"mean": latency, "source": "trace"}, "context": "softirq", "source": "trace"})
-    said = f"ftrace, {len(trace.requests)} requests of device {trace.device}, {trace.depth} in flight at most"
+    said = f"ftrace, {counted(len(trace.requests), 'request')} of device {trace.device}, {trace.depth} in flight at most"
     return {
         "name": name,
         "title": f"as traced: {trace.requests[0].size} B writes",
         "kernel": kernel,
         "description": "Made from a recording: mean bytes per request by class and right. Slab pages and unknown call sites are left out.",
         "sources": {"trace": said},
-        "pools": {"throttle": {"unit": "request", "capacity": trace.depth, "source": "trace"}, "reserve": {"unit": "byte", "source": "trace"}},
+        "pools": {
+            "throttle": {"unit": "request", "capacity": trace.depth, "source": "trace"},
+            "reserve": {"unit": "byte", "source": "trace"},
+        },
         "requests": {"write": {"steps": steps, "source": "trace"}},
     }
 
@@ -318,7 +353,9 @@ def _requests(issues: list[tuple], ends: list[tuple]) -> list[BlockRequest]:
 
 def _deepest(trace: Trace) -> float:
     """The end of the time in which the most requests were in flight."""
-    steps = sorted([(r.issued, 1) for r in trace.requests] + [(r.completed, -1) for r in trace.requests if r.completed is not None])
+    steps = sorted(
+        [(r.issued, 1) for r in trace.requests] + [(r.completed, -1) for r in trace.requests if r.completed is not None]
+    )
     now, most, when = 0, 0, trace.requests[0].issued
     for time, step in steps:
         if step < 0 and now == most:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmmodel.stack import RESERVE, THROTTLE, Fallback, RequestClass, Stack, Step
-from mmmodel.units import format_bytes
+from mmmodel.units import counted, format_bytes
 
 PAGE = 4096
 WEAKNESS = {
@@ -88,7 +88,7 @@ def throttle_unit(stack: Stack, depth: int | None) -> Iterator[Finding]:
             continue
         unit, low, high = stack.pools[THROTTLE].unit, format_bytes(sizes[least]), format_bytes(sizes[most])
         capacity = depth or stack.pools[THROTTLE].capacity
-        worst = f"; {capacity} {unit}s are up to {format_bytes(capacity // units * sizes[most])}" if capacity else ""
+        worst = f"; {counted(capacity, unit)} are up to {format_bytes(capacity // units * sizes[most])}" if capacity else ""
         message = f"{units} {unit} stands for {low} in {least} and {high} in {most}{worst}; count a unit that bounds bytes, such as pages"
         yield Finding("throttle-unit", "warning", f"pools.{THROTTLE}", message)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from mmmodel import notebooks, sweep
 from mmmodel.stack import QuestionError
+from mmmodel.units import counted
 
 _ONE_RUN = threading.Lock()  # a run tells its kernel by the environment where to save, and a process has only one
 
@@ -145,7 +146,7 @@ def write_index(folder: str | os.PathLike[str]) -> Path:
     saved = list(dict.fromkeys(name for record in found for name in record["results"] if name != "notebook"))
     rows = "".join(_index_row(record, names, saved) for record in found)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", *names, *saved, "seconds", "figures"))
-    title = f"{study['name']}: {len(found)} runs"
+    title = f"{study['name']}: {counted(len(found), 'run')}"
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title><style>'
         "body{font-family:sans-serif}table{border-collapse:collapse}th,td{padding:.3em .6em;border:1px solid #ccc;text-align:left;"

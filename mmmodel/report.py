@@ -44,6 +44,13 @@ class Report:
     verdict: sizing.Verdict | None
     advice: list[Advice]
     warnings: list[str] = field(default_factory=list)
+    own: bool = False  # the reserve is the one in the stack's file: nobody asked for it
+    host: str = ""  # the machine that was given
+
+    @property
+    def point_name(self) -> str:
+        """What a figure calls the point of this depth and this reserve."""
+        return "the file's own" if self.own else "asked"
 
     @property
     def asked_depth(self) -> int | None:
@@ -111,18 +118,17 @@ def reserve_figure(report: Report) -> plot.Shown:
     if any(map(math.isinf, [*safe, *free])):
         raise QuestionError(f"stack {report.stack.name}: no reserve is enough, so there is no curve to draw")
     shown = report.reserve is not None and report.reserve <= 4 * max(free)
-    asked = (depth, report.reserve) if shown else None
+    point = (depth, report.reserve) if shown else None
     figure, ax = plot.axes()
-    plot.three_reserves(ax, depths, safe, free, one, asked, unit, _depth_name(report.stack))
-    where = (
-        ""
-        if report.reserve is None
-        else f" The asked point is K = {depth:,}, R = {_size(report.stack, report.reserve)}"
-        + ("." if shown else ", far above the figure.")
-    )
+    plot.three_reserves(ax, depths, safe, free, one, point, unit, _depth_name(report.stack), report.point_name)
+    where = ""
+    if report.reserve is not None:
+        which = "The point of the file's own reserve" if report.own else "The asked point"
+        where = f" {which} is K = {depth:,}, R = {_size(report.stack, report.reserve)}"
+        where += "." if shown else ", far above the figure."
     alt = (
-        f"Reserve against depth for {report.stack.name}. The safe reserve rises from {_size(report.stack, safe[0])} at depth "
-        f"{depths[0]} to {_size(report.stack, safe[-1])} at depth {depths[-1]:,}; the wait-free one to "
+        f"Reserve against depth for {report.stack.name}. From depth {depths[0]} to {depths[-1]:,} the safe reserve goes from "
+        f"{_size(report.stack, safe[0])} to {_size(report.stack, safe[-1])}, the wait-free one from {_size(report.stack, free[0])} to "
         f"{_size(report.stack, free[-1])}.{where}"
     )
     return plot.Shown(figure, alt)
@@ -142,18 +148,40 @@ def map_figure(report: Report) -> plot.Shown:
         raise QuestionError("no reserve that one request fits into can deadlock at these depths")
     safe = {k: sizing.safe_reserve(report.stack, k) for k in depths}
     shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values()) and depth <= depths[-1]
-    figure, ax = plot.axes()
-    asked = (depth, report.reserve) if shown else None
-    plot.unsafe_map(ax, maps, asked, safe, report.stack.pools[RESERVE].unit, _depth_name(report.stack))
-    pieces = {k: len(intervals) for k, intervals in maps.items()}
-    alt = (
-        f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
-        f"At depth {depths[-1]:,} they are {pieces[depths[-1]]} separate intervals, the last ending just below the safe reserve."
-    )
+    point = (depth, report.reserve) if shown else None
+    unit = report.stack.pools[RESERVE].unit
+    near = depth if maps.get(depth) else max(k for k in depths if maps[k])
+    close = plot.too_thin(maps, point[1] if point else 0) and math.isfinite(safe[near])
+    figure, made = plot.axes(9.6 if close else 8.0, 4.2, 1, 2 if close else 1)
+    ax = made[0] if close else made
+    plot.unsafe_map(ax, maps, point, safe, unit, _depth_name(report.stack), report.point_name)
+    alt = f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
+    alt += _pieces(report.stack, depths[-1], maps[depths[-1]], safe[depths[-1]])
+    if close:
+        ax.get_gridspec().set_width_ratios((4, 1))
+        plot.close_up(made[1], near, maps[near], safe[near], unit)
+        alt += f" Beside it, on an axis of its own, what lies just below the safe reserve at depth {near:,}: "
+        alt += _last_ones(report.stack, maps[near][-plot.FEW :])
     if depth > depths[-1]:
         ax.set_title(f"up to depth {depths[-1]:,}: at {depth:,} there are too many pieces to draw", fontsize=9, loc="left")
         alt += f" The asked depth, {depth:,}, has too many to be drawn."
     return plot.Shown(figure, alt)
+
+
+def _pieces(stack: Stack, depth: int, islands: list[tuple[int, float]], safe: float) -> str:
+    """How many islands a depth has, and where the last one ends."""
+    if not islands:
+        return f"At depth {depth:,} there is none."
+    many = "it is one interval" if len(islands) == 1 else f"they are {len(islands)} separate intervals, the last"
+    end = "without an end" if math.isinf(islands[-1][1]) else f"ending at {_size(stack, islands[-1][1])}"
+    below = ", just below the safe reserve" if islands[-1][1] + 1 == safe else ""
+    return f"At depth {depth:,} {many} {end}{below}."
+
+
+def _last_ones(stack: Stack, islands: list[tuple[int, float]]) -> str:
+    """The islands of a close-up in words: the last three of them."""
+    said = ", ".join(f"{_size(stack, low)} to {_size(stack, high)}" for low, high in islands[-3:])
+    return f"the last of them, {said}." if len(islands) > 1 else f"{said}."
 
 
 def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]] | None:
@@ -170,27 +198,69 @@ def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]]
 
 
 def path_figure(verdict: sizing.Verdict) -> plot.Shown:
-    """Who holds and who waits on the way to the deadlock. Raises QuestionError where there is no path."""
+    """Who holds and who waits on the way to the deadlock, or to what never ends otherwise. Raises QuestionError where there is no path."""
     pictures, wants, pool = sizing.frames(verdict)
     if not pictures:
-        raise QuestionError("there is no path to a deadlock to draw")
+        raise QuestionError("there is no path to draw")
     at = verdict.system.pool(pool)
     capacity = verdict.system.capacity[at] or 1
     figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
     plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
-    return plot.Shown(figure, "The way to the deadlock. " + " ".join(verdict.explain().splitlines()[2:]))
+    end = "the deadlock" if verdict.reason == "deadlock" else "what never ends"
+    return plot.Shown(figure, f"The way to {end}. " + " ".join(verdict.explain().splitlines()[2:]))
 
 
 def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
     """The deadlock of the asked reserve, or that of the largest unsafe one; and a sentence that says which."""
     if report.verdict is not None and not report.verdict.safe:
-        return report.verdict, "The asked reserve is unsafe. This is the way into its deadlock:"
+        end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
+        return report.verdict, f"The asked reserve is unsafe. This is the way into {end}:"
     sizes = report.sizes[0]
-    if math.isinf(sizes.safe_reserve) or sizes.safe_reserve <= sizes.footprint:
+    if math.isinf(sizes.safe_reserve):
+        found = sizing.verdict(report.stack, report.depth, sizes.footprint)
+        if found.safe:
+            return (
+                None,
+                "There is no reserve from which on every larger one is safe; at one request's footprint no deadlock can be reached.",
+            )
+        return (
+            found,
+            f"No reserve is enough. This is the way into the deadlock at one request's footprint, {_size(report.stack, sizes.footprint)}:",
+        )
+    if sizes.safe_reserve <= sizes.footprint:
         return None, "No reserve of one request's footprint or more can deadlock."
-    largest = int(sizes.safe_reserve) - 1
-    text = f"The largest unsafe reserve at this depth is {_size(report.stack, largest)}. This is the way into its deadlock:"
-    return sizing.verdict(report.stack, report.depth, largest), text
+    below = int(sizes.safe_reserve) - 1
+    found, amount = sizing.verdict(report.stack, report.depth, below), _size(report.stack, below)
+    if found.safe:
+        return None, (
+            f"{amount}, one below the safe reserve, is safe too: the safe reserve of this stack is enough, and may be more than needed. "
+            "So no way into a deadlock is drawn."
+        )
+    if not found.certain:
+        return found, f"At {amount}, one below the safe reserve, a stuck state fits, and no way into it is known."
+    return found, f"The largest unsafe reserve at this depth is {amount}. This is the way into its deadlock:"
+
+
+def why_no_advice(report: Report) -> str:
+    """Why there is nothing to set, where `report.advice` is empty."""
+    reasons = []
+    if report.reserve is None:
+        reasons.append("no reserve was asked for, so that no depth follows from it")
+    elif THROTTLE not in report.stack.pools:
+        reasons.append("the stack has no throttle to set")
+    elif report.sizes[0].safe_depth == 0:
+        reasons.append("at this reserve no depth is safe")
+    elif report.sizes[0].safe_depth is not None and math.isinf(report.sizes[0].safe_depth):
+        reasons.append("at this reserve every depth is safe")
+    if not report.host:
+        reasons.append("no host was given whose vm.min_free_kbytes could be set")
+    elif report.asked_depth is None:
+        reasons.append("the stack has depths of its own, for which vm.min_free_kbytes is not worked out")
+    elif math.isinf(report.sizes[0].safe_reserve):
+        reasons.append("no reserve is enough, so that no vm.min_free_kbytes is")
+    else:
+        reasons.append(f"no vm.min_free_kbytes of host {report.host} gives the path so much")
+    return f"Nothing to set: {'; '.join(reasons)}."
 
 
 def cross_check(report: Report) -> compare.Table:
@@ -273,7 +343,8 @@ def size(
     parts = [model] if len(model.requests) == 1 else [model, *(model.only(name) for name in model.requests)]
     sizes = [_sizes(part, model, asked, have) for part in parts]
     advice = advise(model, asked, have, machine, device)
-    return Report(model, asked, have, where, sizes, verdict, advice, _warnings(model, verdict, machine))
+    warnings, name = _warnings(model, verdict, machine), machine.name if machine else ""
+    return Report(model, asked, have, where, sizes, verdict, advice, warnings, reserve is None and have is not None, name)
 
 
 def _depth(depth: int | str | None) -> int | None:

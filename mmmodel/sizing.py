@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import islands, reach
@@ -21,6 +22,7 @@ from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, Syst
 from mmmodel.transitions import LEAVES, Move, Position, Relation
 from mmmodel.units import format_bytes
 
+Reason = Literal["", "deadlock", "consumed", "never fits"]  # why a stack is not safe
 DEEPEST = 2**40  # a depth that is safe here is safe at every depth
 
 
@@ -52,8 +54,8 @@ def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) 
     system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
     relation = Relation(system)
     least = islands.footprint(relation, system.pool(pool))
-    if any(position.never for position in relation.positions):
-        return math.inf
+    if any(at in relation.endless for at in Chains(relation).came):
+        return math.inf  # consumed, or more than there is of another pool
     simple = _closed_form(relation, system.pool(pool))
     if simple is not None:
         return max(least, simple)
@@ -109,7 +111,9 @@ def _greatest(stack: Stack, reserve: int | str, pool: str, needed: Callable[...,
     def enough(depth: int) -> bool:
         return needed(stack, depth, pool) <= have
 
-    low, high = 0, 1
+    # a depth below the throttle's share of one request lets nobody of that class in
+    least = islands.footprint(Relation(probe), probe.pool(THROTTLE)) if THROTTLE in probe.pools else 1
+    low, high = 0, max(1, least)
     while enough(high):
         low, high = high, 2 * high
         if low >= DEEPEST:
@@ -155,9 +159,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`safe`; how it was decided (`method`); whether it is certain; and, if a deadlock can be reached, the `path` to one.
+    """`safe`: from every state that can be reached, every request can finish. How it was decided (`method`), and whether it is certain.
 
-    `waiting` lists who waits for what in that deadlock, `cycle` the pools that refuse, `free` what is left of each pool.
+    If not safe, `reason` says what is at the end of the `path`: a deadlock; memory that is consumed, served for ever; or a step
+    that "never fits", which takes more than there is though nobody else holds anything. `waiting` lists who waits for what there,
+    `cycle` the pools that refuse, `free` what is left of each pool. Without a path there is no reason: it is not certain.
     """
 
     safe: bool
@@ -168,18 +174,19 @@ class Verdict:
     free: dict[str, float]
     system: System = field(repr=False)
     pool: str = RESERVE
+    reason: Reason = ""
+    rung: exact_verdict.Rung = "solved"
 
     @property
     def cycle(self) -> tuple[str, ...]:
-        """The pools on which the requests of the deadlock block one another."""
+        """The pools on which the requests of the deadlock block one another (or that have less than one of them takes)."""
         return tuple(dict.fromkeys(pool for group in self.waiting for pool in group.pools))
 
     @cached_property
     def starts(self) -> bool:
-        """Whether a request can ever take its first step."""
+        """Whether the requests of every class can ever take their first step."""
         relation = Relation(self.system)
-        free = relation.free(relation.empty)
-        return all(relation.fits(relation.positions[at], free) for at in relation.outside)
+        return not relation.stranded(relation.empty)
 
     @cached_property
     def larger_unsafe(self) -> tuple[int, float] | None:
@@ -212,7 +219,7 @@ class Verdict:
 
 
 def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Verdict:
-    """Whether a deadlock can be reached at this depth and reserve, with the path to one. Raises QuestionError.
+    """Whether some request can come to where it never finishes, at this depth and reserve, with the path there. Raises QuestionError.
 
     Exact: closed form, z3, exhaustive search, in this order; a path is always replayed through the transition relation.
     `certain` is False where a stuck state fits but no path to it was found (several pools given back early, fallbacks).
@@ -220,40 +227,50 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
     system = as_stack(stack).system(depth=depth, reserve=reserve, pool=pool)
     relation = Relation(system)
     scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
-    simple = _closed_form(relation, scarce[0]) if len(scarce) == 1 else None
+    simple = _closed_form(relation, scarce[0]) if len(scarce) == 1 and not relation.endless else None
     if simple is not None and system.capacity[scarce[0]] >= simple:
         ample = [name for at, name in enumerate(system.pools) if at not in scarce]
         whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
         name = system.pools[scarce[0]]
         method = f"closed form: {whole}{name} is safe from {_amount(system, name, simple)} on"
-        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool, rung="proved")
     decision = exact_verdict.decide(system)
+    return replace(_of_decision(decision, relation, pool), rung=decision.rung)
+
+
+def _of_decision(decision: exact_verdict.Decision, relation: Relation, pool: str) -> Verdict:
+    """The decision with names in place of numbers."""
+    system = relation.system
     if decision.safe:
         return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
     if decision.moves is None:
         return Verdict(False, decision.method, False, None, [], {}, system, pool)
     path, state = steps(relation, decision.moves)
-    waiting = _who_waits(relation, state)
-    return Verdict(False, decision.method, decision.certain, path, waiting, _named(system, relation.free(state)), system, pool)
+    free, reason = _named(system, relation.free(state)), _reason(relation, state)
+    return Verdict(False, decision.method, decision.certain, path, _who_waits(relation, state), free, system, pool, reason)
 
 
 def reachable_deadlock(
     stack: Askable, depth: int | None = None, reserve: int | str | None = None, limit: int = reach.DEFAULT_LIMIT
 ) -> list[PathStep] | None:
-    """By exhaustive search: None, or a shortest list of steps to a deadlock. Raises reach.StateSpaceTooLarge, QuestionError."""
+    """By exhaustive search: None, or a shortest list of steps to where somebody never finishes (with classes that nothing bounds:
+    some list of them). Raises reach.StateSpaceTooLarge, QuestionError."""
     system = as_stack(stack).system(depth=depth, reserve=reserve)
     found = reach.search(system, limit)
     return None if found.moves is None else steps(Relation(system), found.moves)[0]
 
 
 def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[int, ...]]:
-    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made."""
+    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made.
+
+    The requests of a step are numbered one after another: a move of requests that are not is as many steps as it has such runs.
+    """
     state, path = relation.empty, []
     standing: dict[int, list[int]] = {}
     admitted = [0] * len(relation.first)
     names = {"take": "takes", "finish": "is served at", "refuse": "is refused", "enter": "enters"}
     for move in moves:
-        state = relation.apply(state, move)
+        before, state = state, relation.apply(state, move)
         position = relation.positions[move.position]
         if move.action == "enter" or move.position in relation.outside:
             who = list(range(admitted[position.cls] + 1, admitted[position.cls] + move.count + 1))
@@ -261,15 +278,29 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
         else:
             queue = standing.setdefault(move.position, [])
             # the ones that came last go on, so that a group that moves together keeps its numbers
-            who, standing[move.position] = queue[-move.count :], queue[: -move.count]
+            who, standing[move.position] = sorted(queue[-move.count :]), queue[: -move.count]
         holds = dict.fromkeys(relation.system.pools, 0)
         if move.to != LEAVES:
             standing.setdefault(move.to, []).extend(who)
             holds = _named(relation.system, relation.positions[move.to].holds)
         cls = relation.system.classes[position.cls].name
-        free = _named(relation.system, relation.free(state))
-        path.append(PathStep(cls, position.step, names[move.action], move.count, (who[0], who[-1]), holds, free))
+        done = 0
+        for first, last in _runs(who):
+            count = last - first + 1
+            done += count
+            between = tuple(b + (a - b) * done // move.count for a, b in zip(state, before))
+            free = _named(relation.system, relation.free(between))
+            path.append(PathStep(cls, position.step, names[move.action], count, (first, last), holds, free))
     return path, state
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers in an ascending list."""
+    first = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield numbers[first], numbers[at - 1]
+            first = at
 
 
 # ---- explaining -----------------------------------------------------------------------------------------------------
@@ -278,13 +309,13 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
 def _explanation(verdict: Verdict):
     system = verdict.system
     sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
-    depths = ", ".join(f"{cls.population} × {cls.name}" for cls in system.classes if cls.population is not None)
+    counts = zip(system.classes, system.present, system.in_flight)
+    mosts = [(cls.name, by_pools if about is None else about) for cls, about, by_pools in counts]
+    depths = ", ".join(f"{'any number of' if most is None else f'{most} ×'} {name}" for name, most in mosts)
     head = "SAFE" if verdict.safe else "UNSAFE" if verdict.certain else "NOT SHOWN SAFE"
-    yield f"{head}: {system.stack.name} with {sizes}" + (f" (in flight at most {depths})" if depths else "")
+    yield f"{head}: {system.stack.name} with {sizes} (in flight at most {depths})"
     yield f"decided by: {verdict.method}"
     if verdict.safe:
-        if not verdict.starts:
-            yield "No deadlock, but no request can ever take its first step either: nothing is written out at all."
         if verdict.larger_unsafe is not None:
             low, high = verdict.larger_unsafe
             top = "every larger one" if math.isinf(high) else f"{_amount(system, verdict.pool, high)}"
@@ -304,11 +335,13 @@ def _explanation(verdict: Verdict):
             f"{each}{group.count} {_of_class(group.cls)}request{'s' if group.count > 1 else ''} "
             f"holds {holds} and waits for {wants} at step {group.step}; free: {free}"
         )
-    if verdict.cycle:
+    if verdict.reason == "deadlock":
         yield f"cycle: {', '.join(verdict.cycle)} (given back only when one of these requests finishes, and none can)"
-    else:
+    elif verdict.reason == "consumed":
         yield "what is served for ever is never given back: the pool drains"
-    yield "how it comes about:"
+    else:
+        yield f"never fits: {', '.join(verdict.cycle)} cannot give that, though nobody else is about; such a request never finishes"
+    yield "how it comes about:" if verdict.path else "no request of the class can ever take its first step"
     yield from (f"  {line}" for line in summary(verdict.path))
 
 
@@ -371,8 +404,14 @@ def _listing(system: System, amounts: dict[str, float]) -> str:
     return " and ".join(parts) if parts else "nothing"
 
 
+def _reason(relation: Relation, state: tuple[int, ...]) -> Reason:
+    if relation.deadlocked(state):
+        return "deadlock"
+    return "consumed" if relation.consumed(state) else "never fits"
+
+
 def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
-    stuck = relation.deadlocked(state)
+    stuck = relation.deadlocked(state) or relation.stranded(state)
     held = [0] * len(relation.capacity)
     for at, count in enumerate(state):
         if at in stuck or relation.positions[at].never:
@@ -389,7 +428,8 @@ def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
         holds = {pool: amount for pool, amount in _named(relation.system, position.holds).items() if amount}
         wants = {pool: amount for pool, amount in _named(relation.system, position.take).items() if amount}
         name = relation.system.classes[position.cls].name
-        groups.append(Waiting(name, position.step, state[at], holds, wants, tuple(refusing)))
+        present = relation.system.present[position.cls] or 1  # of those outside no state counts any
+        groups.append(Waiting(name, position.step, state[at] or present, holds, wants, tuple(refusing)))
     return groups
 
 
@@ -402,7 +442,7 @@ def _named(system: System, amounts) -> dict[str, float]:
 
 def _closed_form(relation: Relation, pool: int) -> int | None:
     """The safe capacity of `pool` in closed form, where that is exact (design section 4.2): no other pool refuses anybody."""
-    if relation.refusals or not relation.monotone(pool):
+    if relation.refusals or relation.queues or not relation.monotone(pool):
         return None
     if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):
         return None
@@ -426,16 +466,16 @@ def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
     states = StuckStates(relation, sized=pool)
     for _ in range(exact_verdict.CUTS):
         top, state = states.most_holding()
-        if state is None or states.exact or relation.refusals:
+        if state is None or states.exact or relation.refusals or math.isinf(top):
             return top
         # several pools are given back early: look whether this one can be reached, else cut it
-        capacity = 2**53 if math.isinf(top) else int(top)
+        capacity = int(top)
         populations = dict.fromkeys(range(len(relation.population)), 0)
         for at, count in state.counts.items():
             populations[relation.positions[at].cls] += count
         there = exact_verdict.restricted(_with_capacity(system, pool, capacity), populations)
         try:
-            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None or math.isinf(top):
+            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None:
                 return top
         except reach.StateSpaceTooLarge:
             return top

@@ -44,6 +44,7 @@ from typing import Any, Literal, Protocol
 
 from mmmodel.stack import Stack
 from mmmodel.study import Study, StudyError, make_study
+from mmmodel.units import counted
 
 BATCH_SECONDS = 0.5  # that a batch should take
 MOST_IN_BATCH = 2_000
@@ -110,8 +111,7 @@ def _verdict(point: Point) -> dict[str, Any]:
     with _solver():
         found = sizing.verdict(point.stack, point.depth, point.reserve)
     word = "safe" if found.safe else "unsafe" if found.certain else "not shown safe"
-    rung = "proved" if found.method.startswith("closed form") else "exhausted" if "search" in found.method else "solved"
-    return {"value": word, "rung": rung, "method": found.method, "cycle": list(found.cycle)}
+    return {"value": word, "rung": found.rung, "method": found.method, "cycle": list(found.cycle)}
 
 
 def _chain(name: str) -> Quantity:
@@ -549,13 +549,15 @@ class Run:
     deaths: int = 0
 
     def __str__(self) -> str:
-        lines = [f"{self.points:,} points in {self.folder / 'points.jsonl'}: {self.computed:,} computed in {self.seconds:.3g} s"]
+        lines = [
+            f"{counted(self.points, 'point')} in {self.folder / 'points.jsonl'}: {self.computed:,} computed in {self.seconds:.3g} s"
+        ]
         if self.found:
             lines[0] += f", {self.found:,} were there"
         if self.deaths:
-            lines.append(f"{self.deaths} times a worker process ended abruptly and was replaced")
+            lines.append(f"{counted(self.deaths, 'time')} a worker process ended abruptly and was replaced")
         if self.failed:
-            lines.append(f"{self.failed:,} points have an error in their line")
+            lines.append(f"{counted(self.failed, 'point')} with an error in the line")
         return "\n".join([*lines, f"table: {self.csv}"] if self.csv else lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -820,7 +822,7 @@ def _dead(work: Any, number: int) -> Record:
 
 
 def _so_far(folder: Folder) -> str:
-    return f"{folder.written:,} of {len(folder.done):,} points are written"
+    return f"{folder.written:,} of {counted(len(folder.done), 'point')} written"
 
 
 def _next(todo: Iterator[int], size: int) -> list[int]:

@@ -86,15 +86,34 @@ def format_bytes(count: float) -> str:
     return f"{count:,} B"
 
 
+def plural(unit: str) -> str:
+    """Several of a unit: `pages`, `mutexes`, `entries`; a unit that is written in the plural stays as it is."""
+    if re.search(r"[^s]s$", unit):
+        return unit
+    if re.search(r"(s|x|z|ch|sh)$", unit):
+        return f"{unit}es"
+    return f"{unit[:-1]}ies" if re.search(r"[^aeiou]y$", unit) else f"{unit}s"
+
+
+def counted(count: float, unit: str) -> str:
+    """So many of a unit: `1 page`, `2,048 pages`, `0 pages`; bytes as `format_bytes` writes them."""
+    if unit == "byte":
+        return format_bytes(count)
+    if count == 1:
+        return f"1 {unit[:-1] if re.search('[^s]s$', unit) else unit}"
+    return f"{int(count):,} {plural(unit)}"
+
+
 def format_seconds(seconds: float) -> str:
     """Four significant digits in the unit that reads best; years from one year on."""
     if math.isinf(seconds):
         return "never"
     year = 365.25 * 86400
-    steps = ((year, "years"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "us"))
+    steps = ((year, "year"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "us"))
     for scale, unit in steps:
         if seconds >= scale:
-            return f"{seconds / scale:.4g} {unit}"
+            number = f"{seconds / scale:.4g}"
+            return f"{number} {plural(unit) if unit == 'year' and number != '1' else unit}"
     return f"{seconds / 1e-9:.4g} ns"
 
 

@@ -67,6 +67,57 @@ def test_malformed_questions(case, capsys):
     same(refused(capsys, case["args"]), case)
 
 
+# every key and every word that a file may hold, each at its place
+WHOLE = {
+    "name": "whole", "title": "t", "kernel": "6.1", "description": "d", "sources": {"s": "text"}, "settings": {},
+    "pools": {"reserve": {"unit": "byte", "capacity": 100, "title": "t", "source": "s", "assumption": ""}, "lock": {"capacity": 1}},
+    "requests": {
+        "write": {
+            "depth": 2, "servers": {"disk": 1}, "title": "t", "source": "s", "assumption": "",
+            "steps": [
+                {
+                    "name": "first", "take": {"reserve": 2}, "serve": {"mean": 1, "dist": "expon", "station": "disk", "source": "s"},
+                    "give": {"reserve": 1}, "floor": {"reserve": 1}, "repeat": 2, "refused": {"lose": 1}, "right": "atomic",
+                    "context": "submitter", "source": "s", "assumption": "",
+                },
+                {"take": {"lock": 1}, "serve": "never", "refused": {"steps": [{"take": {"reserve": 1}, "right": "memalloc"}]}},
+                {"take": {"reserve": 1}, "serve": {"mean": 1, "servers": 2}, "refused": "wait"},
+            ],
+        }
+    },
+}  # fmt: skip
+WORDS = {"atomic", "submitter", "memalloc", "wait", "never", "expon"}
+
+
+def misspelt():
+    """(data, the word that was meant): WHOLE with one of its own words wrong by a letter, at each place in turn."""
+    for path in places(WHOLE):
+        data = copy.deepcopy(WHOLE)
+        parent = data
+        for key in path[:-1]:
+            parent = parent[key]
+        key, value = path[-1], parent[path[-1]]
+        free = {"sources", "servers", "pools", "requests", "settings"}  # their keys are the user's own names
+        if isinstance(key, str) and not (len(path) > 1 and path[-2] in free):
+            parent[key + "s" if key[-1] != "s" else key[:-1]] = parent.pop(key)
+            yield data, key
+        elif isinstance(value, str) and value in WORDS:
+            parent[key] = value + "x"
+            yield data, value
+    for word in WORDS:
+        yield json.loads(json.dumps(WHOLE).replace(f'"{word}"', f'"{word[:-1]}"')), word
+
+
+def test_whatever_is_misspelt_gets_the_word_that_was_meant():
+    assert isinstance(stack_from(copy.deepcopy(WHOLE)), mm.Stack)
+    cases = list(misspelt())
+    meant = {word for _, word in cases}
+    assert WORDS | {"pools", "steps", "take", "serve", "refused", "lose", "mean", "capacity", "reserve", "lock"} <= meant
+    for data, word in cases:
+        with pytest.raises(mm.StackError, match=rf"did you mean {word}\?"):
+            stack_from(data)
+
+
 def test_files_that_are_no_text(capsys, tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_bytes(bytes(range(256)))
@@ -106,12 +157,12 @@ REQUEST = mm.Request(chunks=[4, 4, 3])
         (lambda: mm.Request(chunks=[4, 1.5]), "1.5 is 1.5 bytes"),
         (lambda: mm.Request(chunks=[4, math.nan]), "nan is not finite"),
         (lambda: mm.Request(chunks=[4, None]), "None is not a number"),
-        (lambda: mm.Request(chunks=[4, 4], rates=[1]), "rates: has 1 values for 2 chunks"),
+        (lambda: mm.Request(chunks=[4, 4], rates=[1]), "rates: has 1 value for 2 chunks"),
         (lambda: mm.Request(chunks=[4], rates=[0]), "rates[0]: 0 is not a rate"),
         (lambda: mm.Request(chunks=[4], rates=["fast"]), "rates[0]: 'fast' is not a rate"),
         (lambda: mm.Request(chunks=[4], servers=[1]), "servers are given without rates"),
         (lambda: mm.Request(chunks=[4], rates=[1], servers=[0]), "0 is not a whole number, 1 or more"),
-        (lambda: mm.Request(chunks=[4], floors=[1, 2]), "floors: has 2 values for 1 chunks"),
+        (lambda: mm.Request(chunks=[4], floors=[1, 2]), "floors: has 2 values for 1 chunk"),
         (lambda: mm.safe_reserve(REQUEST, depth=0), "depth: 0 is too small"),
         (lambda: mm.safe_reserve(REQUEST, depth=2.5), "depth: 2.5 is not a whole number"),
         (lambda: mm.safe_reserve(REQUEST, depth=math.inf), "depth: inf is not finite"),
@@ -318,7 +369,7 @@ def test_a_broken_run_is_a_message_on_the_command_line(notebook, tmp_path, monke
     [
         ("sise=2", "parameter: 'sise' is not one of small: size; the nearest is size"),
         ("size", "parameter: 'size' is not NAME=VALUE"),
-        ("size=many", "parameter: 'many' is not a number (int)"),
+        ("size=many", "parameter: size: 'many' is not a number (int)"),
         ("=2", "parameter: '' is not one of small"),
     ],
 )

@@ -32,7 +32,34 @@ def _rehash(states, count, size):
 
 
 @jit
-def _deadlocked(counts, holds, need, capacity, kind, stuck):
+def _fits(need, way, free):
+    return (need[way] <= free).all()
+
+
+@jit
+def _blocked(starts, need, whim, at, number, free):
+    """Whether none of the first `number` ways of a position is sure to fit."""
+    open_ways = 0
+    for way in range(starts[at], starts[at] + number):
+        if not whim[way] and _fits(need, way, free):
+            open_ways += 1
+    return open_ways == 0
+
+
+@jit
+def _goes_on(counts, starts, need, whim, kind, stuck, free):
+    """Whether a request that is not stuck goes on, once all that are not stuck have finished."""
+    for at in range(kind.size):
+        if counts[at] > 0 and not stuck[at]:
+            if kind[at] == SERVED or kind[at] == WAITS_WITH_WAY_ROUND:
+                return True
+            if kind[at] == WAITS and not _blocked(starts, need, whim, at, starts[at + 1] - starts[at], free):
+                return True
+    return False
+
+
+@jit
+def _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, free):
     """Whether a greatest set of waiting requests that hold something is blocked by what it and `never` hold."""
     positions, pools = holds.shape
     some = False
@@ -46,30 +73,37 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck):
     while some:
         changed = False
         some = False
+        for pool in range(pools):
+            free[pool] = capacity[pool]
+            for other in range(positions):
+                if stuck[other] or kind[other] == NEVER:
+                    free[pool] -= counts[other] * holds[other, pool]
         for at in range(positions):
             if not stuck[at]:
                 continue
-            blocked = False
-            for pool in range(pools):
-                free = capacity[pool]
-                for other in range(positions):
-                    if stuck[other] or kind[other] == NEVER:
-                        free -= counts[other] * holds[other, pool]
-                if need[at, pool] > free:
-                    blocked = True
-            if blocked:
+            if _blocked(starts, need, whim, at, starts[at + 1] - starts[at], free):
                 some = True
             else:
                 stuck[at] = False
                 changed = True
+        if not changed and some and _goes_on(counts, starts, need, whim, kind, stuck, free):
+            some = False
+            for at in range(positions):  # who waits for a whim waits until somebody finishes
+                if stuck[at] and whim[starts[at] : starts[at + 1]].any():
+                    stuck[at] = False
+                    changed = True
+                elif stuck[at]:
+                    some = True
         if not changed:
-            return some
+            return (stuck & ~passive).any()  # what others hold is nobody's deadlock by itself
     return False
 
 
 @jit
-def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, limit):
-    """(status, states seen, the one found, parent of each, label of the move to each)."""
+def breadth_first(
+    words, word, shift, mask, rows, delta, holds, starts, need, whim, capacity, population, cls, kind, passive, refusals, limit
+):
+    """(status, states seen, the one found, parent of each, label of the move to each, first state of each row that can be made or -1)."""
     positions, pools = holds.shape
     room = 1 << 12
     states = np.zeros((room, words), np.uint64)
@@ -82,6 +116,8 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
     inside = np.zeros(population.size, np.int64)
     free = np.zeros(pools, np.int64)
     stuck = np.zeros(positions, np.bool_)
+    left = np.zeros(pools, np.int64)
+    met = np.full(rows.shape[0], -1, np.int64)
     at = 0
     while at < count:
         inside[:] = 0
@@ -91,7 +127,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             counts[p] = c
             if c > 0:
                 if kind[p] == NEVER:
-                    return CONSUMED, count, at, parents, labels
+                    return CONSUMED, count, at, parents, labels, met
                 inside[cls[p]] += c
                 for pool in range(pools):
                     free[pool] -= c * holds[p, pool]
@@ -111,18 +147,17 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             elif counts[p] == 0:
                 continue
             if action in (TAKE, REFUSE):
-                fits = True
-                for pool in range(pools):
-                    if need[p, pool] > free[pool]:
-                        fits = False
-                        break
-                if fits != (action == TAKE):
+                if not _blocked(starts, need, whim, p, rows[r, 3], free):
+                    continue
+                if action == TAKE and not _fits(need, starts[p] + rows[r, 3], free):
                     continue
             if kind[p] != OUTSIDE and action != ENTER:
                 moved_inside = True
+            if met[r] < 0:
+                met[r] = at
             if count == room:
                 if count >= limit:
-                    return TOO_MANY, count, at, parents, labels
+                    return TOO_MANY, count, at, parents, labels, met
                 grown = np.zeros((2 * room, words), np.uint64)
                 grown[:room] = states
                 states = grown
@@ -150,7 +185,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             if known:
                 continue
             if count >= limit:
-                return TOO_MANY, count, at, parents, labels
+                return TOO_MANY, count, at, parents, labels, met
             slots[slot] = count
             parents[count] = at
             labels[count] = r
@@ -159,7 +194,11 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                 slots = _rehash(states, count, 2 * slots.size)
                 slot_mask = np.uint64(slots.size - 1)
         # without refusals a shortest path ends where nothing inside can move (others only take room away)
-        if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck):
-            return DEADLOCK, count, at, parents, labels
+        if (
+            holding
+            and (not moved_inside or refusals)
+            and _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, left)
+        ):
+            return DEADLOCK, count, at, parents, labels, met
         at += 1
-    return NOT_FOUND, count, 0, parents, labels
+    return NOT_FOUND, count, 0, parents, labels, met

@@ -1,7 +1,14 @@
-"""Exhaustive search: every state of the transition relation, breadth first, until the first deadlock.
+"""Exhaustive search: every state of the transition relation, breadth first, until somebody can never finish.
 
 Exact for every stack whose states fit into memory, with a shortest path; it shares nothing with the solver's verdict but
 the relation. The search is compiled (numba); without numba a plain search serves, and tests hold the two together.
+
+    idle     a position at which a request of a class without a bound holds nothing: any number may stand there, and in no one's way
+    source   an idle position at which somebody can come to stand with nobody else about; then so can any number, one after another
+
+A request that comes to an idle position is let go, and a source gives as many as are wanted. That is exact: whoever got there on
+some path, let all others finish. Either they do, and the request stands there alone; or the moves run out with somebody in the way,
+which is a deadlock. So the search is repeated with the sources that it found, until it finds no more.
 """
 
 from __future__ import annotations
@@ -12,10 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmmodel.stack import System
+from mmmodel.stack import QuestionError, System
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
 DEFAULT_LIMIT = 40_000_000  # states; about 60 bytes each at two words a state
+IN_LINES = 200_000  # states where requests stand in lines: these are not compiled
 UNLIMITED = 2**62
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 _ENTER, _TAKE, _FINISH, _REFUSE = 0, 1, 2, 3
@@ -36,40 +44,106 @@ class StateSpaceTooLarge(ValueError):
 
 @dataclass(frozen=True)
 class Search:
-    """What a search found. `moves`: a shortest path to a deadlock, None if there is none; `states`: how many were seen."""
+    """What a search found. `moves`: a path to where somebody never finishes (a deadlock, a service that never ends, a step that
+    takes more than there is), a shortest one unless a class has no bound; None if there is none. `states`: how many were seen."""
 
     moves: list[Move] | None
     states: int
-    consumed: bool = False
 
 
-def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True) -> Search:
-    """A shortest path from empty to a deadlock (or to a request that is served for ever), if there is one.
+@dataclass(frozen=True)
+class _Found:
+    """One pass: `moves` to the end of the search or None, the states seen, and a way to each idle position that was come to."""
 
-    Raises StateSpaceTooLarge beyond `limit` states, and ValueError for a class whose requests nothing bounds.
+    moves: list[Move] | None
+    states: int
+    ways: dict[int, list[Move]]
+
+
+def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, relation: Relation | None = None) -> Search:
+    """A path from empty to where some request never finishes, if there is one.
+
+    `relation`: that of the system, where some of its exits were closed. Raises StateSpaceTooLarge beyond `limit` states, and
+    QuestionError for a class whose requests nothing bounds.
     """
-    relation = Relation(system)
+    relation = Relation(system) if relation is None else relation
     if not relation.positions:
         return Search(None, 1)
+    if never_ends(relation, relation.empty):
+        return Search([], 1)
+    if relation.queues:  # not compiled
+        compiled, limit = False, min(limit, IN_LINES)
     if compiled:
         try:
             import numba  # noqa: F401
         except ImportError:  # pragma: no cover
             compiled = False
-    return _compiled(relation, limit) if compiled else _plain(relation, limit)
+    one_pass = _compiled if compiled else _plain
+    idle, sources = idle_positions(relation), {}
+    while True:
+        found = one_pass(relation, limit, idle, frozenset(sources))
+        if found.moves is not None:
+            return Search(_real(sources, found.moves), found.states)
+        new = {at: way for at, way in found.ways.items() if at not in sources}
+        if not new:
+            return Search(None, found.states)
+        more = {}
+        for at, way in new.items():
+            moves = _real(sources, way)
+            more[at], state = _cleared(relation, moves, idle)
+            if never_ends(relation, state):
+                return Search(more[at], found.states)
+        sources |= more
+
+
+def never_ends(relation: Relation, state: State) -> bool:
+    """Whether somebody in the state (or outside) can never finish, whatever the others do."""
+    return bool(relation.consumed(state) or relation.deadlocked(state) or relation.stranded(state))
+
+
+def idle_positions(relation: Relation) -> frozenset[int]:
+    """The positions behind the first at which requests without a bound hold nothing (module docstring)."""
+    return frozenset(
+        at
+        for at, position in enumerate(relation.positions)
+        if relation.population[position.cls] is None
+        and not any(position.holds)
+        and at not in relation.outside
+        and at not in relation.endless
+        and not relation.lines[at]
+    )
+
+
+def _real(sources: dict[int, list[Move]], moves: list[Move]) -> list[Move]:
+    """The moves, and before them those that bring a request to each source that they start from."""
+    return [step for move in moves if move.action != "enter" for step in sources.get(move.position, [])] + moves
+
+
+def _cleared(relation: Relation, moves: list[Move], idle: frozenset[int]) -> tuple[list[Move], State]:
+    """The moves, and after them all that requests at no idle position can still do; and the state in which that ends."""
+    moves, state = list(moves), relation.replay(moves)
+    while True:
+        for move, after in relation.moves(state):
+            if move.action != "enter" and move.position not in relation.outside and move.position not in idle:
+                moves.append(move)
+                state = after
+                break
+        else:
+            return moves, state
 
 
 def bounds(relation: Relation) -> list[int]:
-    """The most requests that can stand at each position. Raises ValueError where nothing bounds them."""
-    most = []
+    """The most requests that can stand at each position and are counted. Raises QuestionError where nothing bounds them."""
+    most, idle = [], idle_positions(relation)
     for at, position in enumerate(relation.positions):
         population = relation.population[position.cls]
         limits = [UNLIMITED if population is None else population]
         limits += [c // h for c, h in zip(relation.capacity, position.holds) if h and c is not None]
-        most.append(0 if at in relation.outside else min(limits))
+        limits += [1] if at in relation.endless else []  # the first one ends the search
+        most.append(0 if at in relation.outside or at in idle else min(limits))
         if most[-1] >= UNLIMITED:
             name = relation.system.classes[position.cls].name
-            raise ValueError(f"class {name}: nothing bounds its requests; give it a depth")
+            raise QuestionError(f"class {name}: nothing bounds its requests; give it a depth of its own")
     return most
 
 
@@ -85,20 +159,34 @@ def estimate(relation: Relation) -> float:
     return total
 
 
-def _plain(relation: Relation, limit: int) -> Search:
+def _plain(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int]) -> _Found:
     came: dict[State, tuple[State, Move] | None] = {relation.empty: None}
-    order = [relation.empty]
+    order, ways = [relation.empty], {}
     for state in order:
-        consumed = relation.consumed(state)
-        if consumed or relation.deadlocked(state):
-            return Search(list(_back(came, state))[::-1], len(order), consumed)
-        for move, after in relation.moves(state):
+        if never_ends(relation, state):
+            return _Found(list(_back(came, state))[::-1], len(order), ways)
+        for move, after in _moves(relation, state, sources):
+            if move.to in idle:
+                ways.setdefault(move.to, [*list(_back(came, state))[::-1], move])
+                after = _without(after, move.to)
             if after not in came:
                 if len(order) >= limit:
                     raise StateSpaceTooLarge(len(order), estimate(relation), 1)
                 came[after] = (state, move)
                 order.append(after)
-    return Search(None, len(order))
+    return _Found(None, len(order), ways)
+
+
+def _moves(relation: Relation, state: State, sources: frozenset[int]) -> Iterator[tuple[Move, State]]:
+    """The moves of the relation, and those of one more request at each source."""
+    yield from relation.moves(state)
+    for at in sources:
+        one_more = (*state[:at], state[at] + 1, *state[at + 1 :])
+        yield from ((move, after) for move, after in relation.moves(one_more) if move.position == at and move.action != "enter")
+
+
+def _without(state: State, at: int) -> State:
+    return (*state[:at], state[at] - 1, *state[at + 1 :])
 
 
 def _back(came: dict, state: State) -> Iterator[Move]:
@@ -107,25 +195,32 @@ def _back(came: dict, state: State) -> Iterator[Move]:
         yield move
 
 
-def _compiled(relation: Relation, limit: int) -> Search:
-    table = _Table(relation)
-    status, states, at, parents, labels = _kernel()(*table.arguments(), limit)
+def _compiled(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int]) -> _Found:
+    table = _Table(relation, idle, sources)
+    status, states, at, parents, labels, met = _kernel()(*table.arguments(), limit)
     if status == TOO_MANY:
         raise StateSpaceTooLarge(int(states), estimate(relation), table.words)
-    if status == NOT_FOUND:
-        return Search(None, int(states))
-    moves = []
-    while at > 0:
-        moves.append(table.move(labels[at]))
-        at = parents[at]
-    return Search(moves[::-1], int(states), status == CONSUMED)
+
+    def back(at: int) -> list[Move]:
+        moves = []
+        while at > 0:
+            moves.append(table.move(labels[at]))
+            at = parents[at]
+        return moves[::-1]
+
+    ways: dict[int, list[Move]] = {}
+    for label, seen in enumerate(met):
+        if seen >= 0 and (to := table.move(label).to) in idle:
+            ways.setdefault(to, [*back(seen), table.move(label)])
+    return _Found(None if status == NOT_FOUND else back(at), int(states), ways)
 
 
 class _Table:
     """The relation as arrays, and a state as a few 64-bit words with a field for each position."""
 
-    def __init__(self, relation: Relation):
+    def __init__(self, relation: Relation, idle: frozenset[int], sources: frozenset[int]):
         self.relation = relation
+        self.uncounted = relation.outside | idle
         count = len(relation.positions)
         fields, word, shift = [], 0, 0
         for most in bounds(relation):
@@ -138,44 +233,52 @@ class _Table:
         self.word = np.array([f[0] for f in fields], np.int64)
         self.shift = np.array([min(f[1], 63) for f in fields], np.uint64)
         self.mask = np.array([f[2] for f in fields], np.uint64)
-        rows: list[tuple[int, int, int]] = []  # (action, from, to)
+        rows: list[tuple[int, int, int, int]] = []  # (action, from, to, how many ways come before)
         for at, position in enumerate(relation.positions):
             if at == relation.first[position.cls] and at not in relation.outside:
-                rows.append((_ENTER, at, at))
+                rows.append((_ENTER, at, at, 0))
+            if at in idle and at not in sources:
+                continue
             if position.waits:
-                rows.append((_TAKE, at, position.then))
+                rows += [(_TAKE, at, way.then, number) for number, way in enumerate(position.ways)]
                 if position.way_round:
-                    rows.append((_REFUSE, at, position.refused))
+                    rows.append((_REFUSE, at, position.refused, len(position.ways)))
             elif not position.never:
-                rows.append((_FINISH, at, position.then))
-        self.rows = np.array(rows, np.int64).reshape(-1, 3)
+                rows.append((_FINISH, at, position.then, 0))
+        self.rows = np.array(rows, np.int64).reshape(-1, 4)
         self.delta = np.zeros((len(rows), self.words), np.uint64)
         with np.errstate(over="ignore"):
-            for n, (action, source, target) in enumerate(rows):
-                if source not in relation.outside and action != _ENTER:
+            for n, (action, source, target, _) in enumerate(rows):
+                if source not in self.uncounted and action != _ENTER:
                     self.delta[n, self.word[source]] -= np.uint64(1) << self.shift[source]
-                if target != LEAVES:
+                if target != LEAVES and target not in idle:
                     self.delta[n, self.word[target]] += np.uint64(1) << self.shift[target]
         pools = len(relation.capacity)
         positions = relation.positions
         self.holds = np.array([p.holds for p in positions], np.int64).reshape(count, pools)
-        self.take = np.array([p.take for p in positions], np.int64).reshape(count, pools)
+        # ways of position p: rows starts[p] to starts[p + 1] of `need`; a whim is never sure to fit, and is marked
+        ways = [way for p in positions for way in p.ways]
+        self.starts = np.cumsum([0, *(len(p.ways) for p in positions)])
         self.need = np.array(
-            [[t + f if t else -UNLIMITED for t, f in zip(p.take, p.floor)] for p in positions], np.int64
-        ).reshape(count, pools)
+            [[t + f if t else -UNLIMITED for t, f in zip(way.take, way.floor)] for way in ways], np.int64
+        ).reshape(len(ways), pools)
+        self.whim = np.array([way.whim for way in ways], np.bool_)
+        self.passive = np.array([p.cls in relation.passive for p in positions], np.bool_)
         self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
         self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
         self.cls = np.array([p.cls for p in positions], np.int64)
-        # 0 outside, 1 waits, 2 waits with a way round, 3 served, 4 served for ever
+        # 0 not counted (outside, idle), 1 waits, 2 waits with a way round, 3 served, 4 there for ever
         self.kind = np.array([self._kind(at) for at in range(count)], np.int64)
 
     def _kind(self, at: int) -> int:
         position = self.relation.positions[at]
-        if at in self.relation.outside:
+        if at in self.uncounted:
             return 0
+        if at in self.relation.endless:
+            return 4
         if position.waits:
             return 2 if position.way_round else 1
-        return 4 if position.never else 3
+        return 3
 
     def arguments(self) -> tuple:
         return (
@@ -186,16 +289,19 @@ class _Table:
             self.rows,
             self.delta,
             self.holds,
+            self.starts,
             self.need,
+            self.whim,
             self.capacity,
             self.population,
             self.cls,
             self.kind,
+            self.passive,
             self.relation.refusals,
         )
 
     def move(self, label: int) -> Move:
-        action, source, target = (int(x) for x in self.rows[label])
+        action, source, target, _ = (int(x) for x in self.rows[label])
         return Move(_ACTIONS[action], source, target)
 
 

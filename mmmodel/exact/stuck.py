@@ -22,7 +22,7 @@ from functools import cached_property
 
 import z3
 
-from mmmodel.transitions import LEAVES, Position, Relation
+from mmmodel.transitions import LEAVES, Position, Relation, Way
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Group:
     cls: int
     holds: tuple[int, ...]
     gain: tuple[int, ...]
-    need: tuple[int, ...]  # take + floor where something is taken, else 0
+    needs: tuple[tuple[int, ...], ...]  # for each way that is no whim: take + floor where something is taken, else 0
     refusal: bool  # whether some way there leads through a refusal
 
 
@@ -56,7 +56,13 @@ class Stuck:
 
 
 class StuckStates:
-    """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number."""
+    """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number.
+
+    Where pools have a line, requests that hold nothing count too (somebody must hold something), and "blocked" is the least set closed
+    under: what does not fit is blocked; a blocked request closes every line that it stands in; who needs a closed line is blocked. Least:
+    a line is closed by a request that is blocked for a reason of its own or by a line closed before, hence a rank for each line. Since
+    requests join all lines of a step at one moment, every deadlock has such ranks, also with early release and floors.
+    """
 
     def __init__(self, relation: Relation, sized: int | None = None):
         self.relation, self.sized = relation, sized
@@ -97,7 +103,8 @@ class StuckStates:
 
     def uniform(self) -> Stuck | None:
         """A stuck state in which all wait for the same step, the one that holds most, if there is one: the easiest to read."""
-        members = [(at, group) for group in self.groups for at in group.members if not group.refusal]
+        passive = self.relation.passive
+        members = [(at, group) for group in self.groups for at in group.members if not group.refusal and group.cls not in passive]
         for at, group in sorted(members, key=lambda item: sum(self.relation.positions[item[0]].holds), reverse=True):
             holds, capacity = self.relation.positions[at].holds, self.relation.capacity
             population = self.relation.population[group.cls]
@@ -106,8 +113,11 @@ class StuckStates:
                 limits.append(population)
             count = min(limits, default=0)
             state = Stuck({at: count}, capacity)
-            full = any(group.need[pool] and count * holds[pool] + group.need[pool] > capacity[pool] for pool in self.pools)
-            if count and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
+            full = all(
+                any(need[pool] and count * holds[pool] + need[pool] > capacity[pool] for pool in self.pools)
+                for need in group.needs
+            )
+            if count and any(holds) and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
                 return state
         return None
 
@@ -133,7 +143,7 @@ class StuckStates:
 
     def _ceiling(self) -> int:
         """More than any R with a stuck state, if there is such a bound; 2^60 otherwise."""
-        total = max((group.need[self.sized] for group in self.groups), default=0)
+        total = max((need[self.sized] for group in self.groups for need in group.needs), default=0)
         for group in self.groups:
             population = self.relation.population[group.cls]
             held = group.holds[self.sized] + group.gain[self.sized] * (len(group.members) - 1)
@@ -146,11 +156,11 @@ class StuckStates:
         low = max(used[self.sized], self.peak(state, self.sized) if self.sized in self.loose else 0)
         high: int | None = None
         for at in state.counts:
-            position = self.relation.positions[at]
-            if self._blocked_elsewhere(position, used):
-                continue
-            top = used[self.sized] + self._need(position, self.sized) - 1
-            high = top if high is None else min(high, top)
+            for way in self.relation.positions[at].ways:
+                if way.whim or self._blocked_elsewhere(way, used):
+                    continue
+                top = used[self.sized] + _need(way)[self.sized] - 1
+                high = top if high is None else min(high, top)
         return low, high
 
     def peak(self, state: Stuck, pool: int) -> int:
@@ -196,8 +206,12 @@ class StuckStates:
             solver.add(number >= 0)
             if extra is not None:
                 solver.add(extra >= 0, extra <= number * (len(group.members) - 1))
-        if self.groups:
-            solver.add(z3.Sum(self.count) >= 1)
+        holding = [
+            number
+            for number, group in zip(self.count, self.groups)
+            if any(group.holds) and group.cls not in self.relation.passive
+        ]
+        solver.add(z3.Sum(holding) >= 1 if holding else z3.BoolVal(False))
         for cls, population in enumerate(self.relation.population):
             inside = [number for number, group in zip(self.count, self.groups) if group.cls == cls]
             if inside and population is not None:
@@ -205,16 +219,38 @@ class StuckStates:
         for pool in self.pools:
             solver.add(used[pool] <= capacity[pool])
         full: dict[tuple[int, int], z3.BoolRef] = {}
+        closed = {pool: z3.Bool(f"closed_{pool}") for pool in self.relation.queues}
+        rank = {pool: z3.Int(f"rank_{pool}") for pool in closed}
+        closing: dict[int, list[z3.BoolRef]] = {pool: [z3.Not(shut)] for pool, shut in closed.items()}
         for number, group in zip(self.count, self.groups):
-            ways = []
-            for pool in self.pools:
-                if group.need[pool]:
-                    key = (pool, group.need[pool])
-                    if key not in full:
-                        full[key] = z3.Bool(f"full_{pool}_{group.need[pool]}")
-                        solver.add(full[key] == (used[pool] + group.need[pool] > capacity[pool]))
-                    ways.append(full[key])
-            solver.add(z3.Or(number == 0, *ways))
+            refused = []  # for each way: what keeps it from fitting
+            for need in group.needs:
+                ways = []
+                for pool in self.pools:
+                    if need[pool]:
+                        key = (pool, need[pool])
+                        if key not in full:
+                            full[key] = z3.Bool(f"full_{pool}_{need[pool]}")
+                            solver.add(full[key] == (used[pool] + need[pool] > capacity[pool]))
+                        ways.append(full[key])
+                refused.append(ways)
+                solver.add(z3.Or(number == 0, *ways, *(closed[pool] for pool in closed if need[pool])))
+            for pool in closed:
+                if any(need[pool] for need in group.needs):
+                    before = [
+                        z3.Or(
+                            *ways,
+                            *(
+                                z3.And(closed[other], rank[other] < rank[pool])
+                                for other in closed
+                                if need[other] and other != pool
+                            ),
+                        )
+                        for need, ways in zip(group.needs, refused)
+                    ]
+                    closing[pool].append(z3.And(number >= 1, *before))
+        for ways in closing.values():
+            solver.add(z3.Or(*ways))
         for pool in self.loose:
             self._interleave(solver, pool, capacity[pool])
 
@@ -273,18 +309,16 @@ class StuckStates:
             used = [u + number * h for u, h in zip(used, self.relation.positions[at].holds)]
         return used
 
-    def _need(self, position: Position, pool: int) -> int:
-        return position.take[pool] + position.floor[pool] if position.take[pool] else 0
+    def _blocked_elsewhere(self, way: Way, used: list[int]) -> bool:
+        return any(
+            pool != self.sized and way.take[pool] and used[pool] + _need(way)[pool] > self.relation.capacity[pool]
+            for pool in self.pools
+        )
 
-    def _blocked_elsewhere(self, position: Position, used: list[int]) -> bool:
-        for pool in self.pools:
-            if (
-                pool != self.sized
-                and position.take[pool]
-                and used[pool] + self._need(position, pool) > self.relation.capacity[pool]
-            ):
-                return True
-        return False
+
+def _need(way: Way) -> tuple[int, ...]:
+    """What must be free of each pool for a take: with its floor where something is taken, else nothing."""
+    return tuple(take + floor if take else 0 for take, floor in zip(way.take, way.floor))
 
 
 def contended(relation: Relation, pool: int) -> bool:
@@ -294,11 +328,12 @@ def contended(relation: Relation, pool: int) -> bool:
         return False
     for cls, population in enumerate(relation.population):
         here = [position for position in relation.positions if position.cls == cls]
-        most = max((position.holds[pool] + position.take[pool] for position in here), default=0)
+        most = max((position.holds[pool] + way.take[pool] for position in here for way in position.ways), default=0)
+        most = max([most, *(position.holds[pool] for position in here)])
         if most and population is None:
             return True
         total += most * (population or 0)
-        need = max(need, max((position.floor[pool] for position in here if position.take[pool]), default=0))
+        need = max(need, max((way.floor[pool] for position in here for way in position.ways if way.take[pool]), default=0))
     return total + need > capacity
 
 
@@ -308,7 +343,7 @@ def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Desc
     `chain` lists positions from the class's first to the one where the request waits.
     """
     level = [relation.positions[at].holds[pool] for at in chain]
-    peak = [_peak(relation.positions[at], pool, after) for at, after in zip(chain, level[1:])]
+    peak = [_peak(relation.positions[at], pool, to, after) for at, to, after in zip(chain, chain[1:], level[1:])]
     pieces: list[Descent] = []
     stop = len(chain) - 1
     while level[stop] > 0:
@@ -324,12 +359,10 @@ def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Desc
     return pieces, max(peak[:stop], default=0)
 
 
-def _peak(position: Position, pool: int, after: int) -> int:
-    """What the pool must have for one request's move from `position`: its take, with the floor that must stay free."""
-    if not position.waits:
-        return position.holds[pool]
-    take = position.take[pool]
-    return max(position.holds[pool] + take + (position.floor[pool] if take else 0), after)
+def _peak(position: Position, pool: int, to: int, after: int) -> int:
+    """What the pool must have for one request's move from `position` to `to`: its take, with the floor that must stay free."""
+    taken = [position.holds[pool] + _need(way)[pool] for way in position.ways if way.then == to]
+    return max(min(taken), after) if taken else position.holds[pool]
 
 
 def _hump(level: list[int], peak: list[int], start: int, stop: int) -> int:
@@ -337,7 +370,10 @@ def _hump(level: list[int], peak: list[int], start: int, stop: int) -> int:
 
 
 class Chains:
-    """For each position, the way from its class's first position: with the fewest refusals, then the fewest moves."""
+    """For each position, the way from its class's first position: with the fewest refusals, then the fewest moves.
+
+    Going on by another way than the first counts as a refusal: it takes that the first does not fit.
+    """
 
     def __init__(self, relation: Relation):
         self.relation = relation
@@ -353,7 +389,8 @@ class Chains:
         while queue:
             at = queue.popleft()
             position = self.relation.positions[at]
-            for after, cost in ((position.then, 0), (position.refused, 1)):
+            for number, after in enumerate(position.exits):
+                cost = min(number, 1)
                 total = self.refusals[at] + cost
                 if after != LEAVES and total < self.refusals.get(after, 10**9):
                     self.came[after], self.refusals[after] = at, total
@@ -371,7 +408,11 @@ class Chains:
 
 def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Group]:
     positions = relation.positions
-    waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and not p.way_round and at in chains}
+    waiting = {
+        at
+        for at, p in enumerate(positions)
+        if p.waits and (any(p.holds) or relation.lines[at]) and not p.way_round and at in chains
+    }
     detours = _behind_refusals(relation)
     for at in sorted(waiting, key=lambda at: sum(positions[at].holds)):
         if at not in waiting:
@@ -383,24 +424,26 @@ def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Gr
         here = positions[at]
         gain = tuple(b - a for a, b in zip(here.holds, positions[run[-1]].holds))
         gain = tuple(g // max(1, len(run) - 1) for g in gain)
-        need = tuple(t + f if t else 0 for t, f in zip(here.take, here.floor))
-        yield Group(tuple(run), here.cls, here.holds, gain, need, at in detours)
+        needs = tuple(_need(way) for way in here.ways if not way.whim)
+        yield Group(tuple(run), here.cls, here.holds, gain, needs, at in detours)
 
 
 def _behind_refusals(relation: Relation) -> set[int]:
     """The positions to which some way leads through a refusal, so that its chain need not be the one in `Chains`."""
     found: set[int] = set()
-    queue = [position.refused for position in relation.positions if position.refused != LEAVES]
+    queue = [at for position in relation.positions for at in position.exits[1:]]
     while queue:
         at = queue.pop()
         if at != LEAVES and at not in found:
             found.add(at)
-            queue += [relation.positions[at].then, relation.positions[at].refused]
+            queue += relation.positions[at].exits
     return found
 
 
 def _alike(positions: list[Position], run: list[int], after: int, loose: list[int]) -> bool:
     here, there = positions[run[-1]], positions[after]
+    if here.others or there.others or here.whim or there.whim or not any(here.holds):
+        return False
     if (here.take, here.floor) != (there.take, there.floor) or any(here.take[pool] for pool in loose):
         return False
     step = tuple(b - a for a, b in zip(here.holds, there.holds))

@@ -29,7 +29,7 @@ import numpy as np
 from mmmodel.simulation.events import check_grant, engine_for, kernel, program_for
 from mmmodel.simulation.program import Program, Source
 from mmmodel.stack import RESERVE, Askable, QuestionError
-from mmmodel.units import parse_seconds
+from mmmodel.units import parse_seconds, plural
 
 CONFIDENCE = 0.95
 STEADY, DEAD, UNSAFE_RUNS, PILOT = range(4)  # first part of a replication's spawn key
@@ -203,6 +203,8 @@ def _series(job: _Job) -> np.ndarray:
 
 def _hitting(job: _Job) -> list[tuple[float, str]]:
     """(time, why it ended) of replications until a deadlock or an unsafe state."""
+    if job.unsafe and job.program.shut:
+        return [(0.0, "hit")] * job.runs
     run = engine_for(job.program, job.seed, grant=job.grant, dead=not job.unsafe, unsafe=job.unsafe)
     found = []
     for _ in range(job.runs):
@@ -553,7 +555,7 @@ def _occupancy(ask: _Asked, results: list[dict[str, Any]], seconds: np.ndarray, 
         np.add.at(row, np.arange(len(values)) * own // width, values)
     shares = shares[:, : np.flatnonzero(shares.any(axis=0)).max(initial=0) + 1]
     weights = np.arange(shares.shape[1]) * width + (width - 1) / 2 * (width > _granule(ask.program, p))
-    pool, unit = ask.program.system.pools[p], ask.program.system.units[p] + "s"
+    pool, unit = ask.program.system.pools[p], plural(ask.program.system.units[p])
     if note:
         mean = ratio(f"use of {pool}", unit, shares @ weights, seconds, note)
     else:

@@ -253,7 +253,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(sweep.FolderError, match="No space left.*4 of 16 points are written.*make room"):
+    with pytest.raises(sweep.FolderError, match="No space left.*4 of 16 points written.*make room"):
         sweep.run_study(small(), tmp_path, "serial", batch=1)
     monkeypatch.undo()
     assert len(sweep.records(tmp_path)) == 4
