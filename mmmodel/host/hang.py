@@ -22,6 +22,8 @@ from typing import Any
 
 from mmmodel.linux import HostError, Zone, memory_zones, parse_zoneinfo, read_log, rules_for, zone_floor, zone_index
 from mmmodel.linux.logs import pieces
+from mmmodel.linux.servers import Place
+from mmmodel.linux.serving import Serving, read_serving
 from mmmodel.linux.sysrq import Report, Task, ZoneReport
 from mmmodel.linux.tasks import Unread
 from mmmodel.linux.text import MAX_TEXT
@@ -98,6 +100,7 @@ TELLING = {
     *KSWAPD,
 }
 TELLING |= {"refill_work", "try_fill_recv", *LOCK_WAITS}
+LINES_SHOWN = 24  # of refusals, of inequalities and of floors
 STACKS_SHOWN = 200  # groups of blocked tasks in the text; --json has all
 
 
@@ -268,20 +271,21 @@ class HangReport:
 
 
 def explain_hang(source: str | os.PathLike[str]) -> HangReport:
-    """Explain the hang in a directory (zoneinfo and logs), in one file, or in a text of several lines.
+    """Explain the hang in a directory (logs, zoneinfo; a recorded tree tells who serves which disk as well), in one file, or in a text of
+    several lines.
 
     Logs are read in whatever form they come (`linux.logs`), packed ones too. Raises HostError where nothing can be read there;
     a log in which no task can be read is no error but an answer that says so (`answered`).
     """
-    zones_text, files, served, notes = _read(source)
+    zones_text, files, serving, notes = _read(source)
     report = read_log(files)
     if notes and not report.reading.lines and zones_text is None:
         raise HostError("; ".join(notes))
     rules, of_rules = _rules(report.release)
-    floors = tuple(_floors(report, zones_text, rules, notes))
+    floors = tuple(dict.fromkeys(_floors(report, zones_text, rules, notes)))
     if floors:
         notes += of_rules
-    cycles = tuple(_cycles(Seen(report, served), floors))
+    cycles = tuple(_cycles(Seen(report, serving), floors))
     notes += _notes(report)
     states = Counter(task.state or "?" for task in report.tasks)
     refused = dict.fromkeys(f"{f.name}: order {f.order}{', ' if f.flags else ''}{'|'.join(f.flags)}" for f in report.failures)
@@ -328,8 +332,8 @@ def _notes(report: Report) -> Iterator[str]:
 Files = list[Iterable[str]]
 
 
-def _read(source: str | os.PathLike[str]) -> tuple[str | None, Files, dict[str, int], list[str]]:
-    """The text of zoneinfo, logs in pieces, which process serves which device, and what was not read."""
+def _read(source: str | os.PathLike[str]) -> tuple[str | None, Files, dict[str, Serving], list[str]]:
+    """The text of zoneinfo, logs in pieces, who serves which disk, and what was not read."""
     if isinstance(source, str) and "\n" in source:
         return None, [[source]], {}, []
     path, notes = Path(source), []
@@ -346,14 +350,14 @@ def _read(source: str | os.PathLike[str]) -> tuple[str | None, Files, dict[str, 
                 zones, files = text if text is not None else zones, [*files, *logs]
         stacks = sorted(path.glob("proc/[0-9]*/stack"))
         files += [_stack(one, notes) for one in stacks]
-        served = {one.parent.name: int(text) for one in path.glob("sys/block/nbd*/pid") if (text := _word(one)).isdigit()}
+        serving = read_serving(path)
     except (OSError, ValueError) as error:
         if isinstance(error, HostError):
             raise
         raise HostError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if not files and zones is None:
         raise HostError(f"{path}: holds no file to read: a log, a console's text, zoneinfo")
-    return zones, files, served, notes
+    return zones, files, serving, notes
 
 
 def _zones_or_log(path: Path, notes: list[str]) -> tuple[str | None, Files]:
@@ -379,11 +383,6 @@ def _stack(path: Path, notes: list[str]) -> Iterator[str]:
     pid = path.parent.name
     for piece in _pieces(path, notes):
         yield "".join(f"/proc/{pid}/stack:{line}\n" for line in piece.splitlines())
-
-
-def _word(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(64).decode("utf-8", "replace").strip()
 
 
 def _rules(kernel: str | None) -> tuple[Rules, list[str]]:
@@ -437,10 +436,10 @@ def _rights(name: str, zones: tuple[Zone, ...], high: list[int], rules: Rules) -
 
 @dataclass(frozen=True)
 class Seen:
-    """A report, and which process holds which device (/sys/block/nbdN/pid). Everything that an arc can rest on."""
+    """A report, and what is known of the servers of disks, by name. Everything that an arc can rest on."""
 
     report: Report
-    served: dict[str, int] = field(default_factory=dict)
+    serving: dict[str, Serving] = field(default_factory=dict)
 
     @cached_property
     def blocked(self) -> tuple[Task, ...]:
@@ -528,14 +527,7 @@ def _refill(seen: Seen) -> Iterator[Cycle]:
                 POSSIBLE,
             ),
             Arc("kswapd waits for one as well, so that nobody else cleans", bool(kswapd), "that kswapd waits as well"),
-            Arc(
-                "the bios come back when the server's replies are received, which needs that receive service",
-                False,
-                f"that the replies of {' and '.join(seen.disks)}, which swap lies on, come through this network card"
-                if seen.disks
-                else "which device the swap lies on, and that its replies come through this network card",
-                POSSIBLE if seen.disks and not any(_by_network(seen, disk) for disk in seen.disks) else LIKELY,
-            ),
+            _through_card(seen),
             seen.held(tasks),
         ),
         workers,
@@ -545,9 +537,27 @@ def _refill(seen: Seen) -> Iterator[Cycle]:
     )
 
 
+def _through_card(seen: Seen) -> Arc:
+    """That what the swap's server answers comes through a card of virtio_net."""
+    says = "the bios come back when the server's replies are received, which needs that receive service"
+    if not seen.disks:
+        return Arc(says, False, "which device the swap lies on, and that its replies come through this network card")
+    names = " and ".join(seen.disks)
+    missing = f"that the replies of {names}, which swap lies on, come through this network card"
+    known = [seen.serving[disk] for disk in seen.disks if disk in seen.serving]
+    if known and any(one.place is Place.HERE for one in known):
+        return Arc(says, False, f"{missing} (its server is on this machine)", POSSIBLE)
+    drivers = {card.driver for one in known for card in one.cards}
+    if drivers and "virtio_net" not in drivers:
+        return Arc(says, False, f"{missing} (its way leads through another)", POSSIBLE)
+    if len(seen.disks) == 1 and drivers == {"virtio_net"}:
+        return Arc(f"{says}: {names} is reached through {known[0].cards[0].name}", True)
+    return Arc(says, False, missing, LIKELY if any(_by_network(seen, disk) for disk in seen.disks) else POSSIBLE)
+
+
 def _by_network(seen: Seen, disk: str) -> bool:
     """Whether a disk's server may be reached over a network. Of mappings and files nothing is known: they may."""
-    return disk.startswith(("nbd", "rbd", "drbd", "md", "sd", "/")) or seen.address(disk) is not None
+    return disk.startswith(("nbd", "rbd", "drbd", "md", "sd", "/")) or seen.address(disk) is not None or disk in seen.serving
 
 
 def _server(seen: Seen) -> Iterator[Cycle]:
@@ -587,14 +597,19 @@ def _serves(seen: Seen, servers: Sequence[Task]) -> Arc:
     if len(seen.disks) > 1:
         return Arc(says, False, f"for which of {' and '.join(seen.disks)} they wait, and that this server serves it")
     (disk,) = seen.disks
-    pids = {task.pid for task in servers}
-    if disk in seen.served:
-        pid = seen.served[disk]
-        right = pid in pids and all(_waits_for_swap(task) for task in seen.blocked if _waits_for_bio(task))
-        missing = f"that pid {pid}, which serves {disk}, is blocked" if pid not in pids else f"that all of them wait for {disk}"
-        return Arc(f"swap lies on {disk}, which pid {pid} serves", right, missing, LIKELY if pid in pids else POSSIBLE)
+    pids, known = {task.pid for task in servers}, seen.serving.get(disk)
+    if known and (pids & known.processes or known.client in pids):
+        alone = all(_waits_for_swap(task) for task in seen.blocked if _waits_for_bio(task))
+        (pid, *_) = sorted(pids & (known.processes | {known.client}))
+        return Arc(f"swap lies on {disk}, which pid {pid} serves", alone, f"that all of them wait for {disk}")
+    if known and known.processes:
+        (pid, *_) = sorted(known.processes)
+        return Arc(says, False, f"that pid {pid}, which serves {disk}, is blocked", POSSIBLE)
+    if known and known.place is Place.ELSEWHERE:
+        return Arc(says, False, f"that this server has to do with {disk}, whose server is on another machine", POSSIBLE)
     if SERVED_BY_PROCESS.fullmatch(disk) or disk.startswith("/") or OWN_ADDRESS.fullmatch(seen.address(disk) or ""):
-        return Arc(says, False, f"that this server serves {disk}, which the swap lies on")
+        by = f" and pid {known.client} set up" if known and known.client is not None else ""
+        return Arc(says, False, f"that this server serves {disk}, which the swap lies on{by}")
     return Arc(says, False, f"that this server has to do with {disk}, which the swap lies on", POSSIBLE)
 
 
@@ -953,9 +968,9 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _text(report: HangReport) -> Iterator[str]:
     yield from _headlines(report)
     yield f"  kernel: {report.kernel or 'not named'}; blocked tasks: {report.count}"
-    yield from (f"  refused before: {refused}" for refused in report.refused)
-    yield from (f"  violated: {text}" for text in report.violated)
-    yield from (f"  {floor}" for floor in report.floors)
+    yield from _ends([f"  refused before: {refused}" for refused in report.refused])
+    yield from _ends([f"  violated: {text}" for text in report.violated])
+    yield from _ends([f"  {floor}" for floor in report.floors])
     for cycle in report.cycles:
         yield ""
         yield f"cycle: {cycle.name}"
@@ -976,11 +991,19 @@ def _text(report: HangReport) -> Iterator[str]:
     yield "; ".join(report.read)
 
 
+def _ends(lines: list[str]) -> list[str]:
+    """The lines, of very many the first and the last."""
+    if len(lines) <= LINES_SHOWN:
+        return lines
+    half = LINES_SHOWN // 2
+    return [*lines[:half], f"  and {len(lines) - 2 * half} such lines between (--json has all)", *lines[-half:]]
+
+
 def _headlines(report: HangReport) -> Iterator[str]:
     if report.unread:
         count = sum(one.count for one in report.unread)
         yield f"NOT READ: {count} task{'s' * (count > 1)} or traces of what the log says is blocked; {report.count} blocked tasks were read"
-        yield from (f"  {one}" for one in report.unread[:STACKS_SHOWN])
+        yield from _ends([f"  {one}" for one in report.unread])
     match report.finding:
         case Finding.HANG:
             yield f"HANG ({report.sure}): {report.cycles[0].name}"

@@ -89,9 +89,9 @@ LAYERS: dict[str, tuple[str, str]] = {
 PREFIX = re.compile("|".join(f"(?P<{name}>{pattern})" for name, (_, pattern) in LAYERS.items()))
 DATE = re.compile(rf"({_MONTH}) +([0-9]{{1,2}}) .{{0,5}}([0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}})")
 DAY = re.compile(rf"(?:([0-9-]{{10}})[T ])?({_CLOCK})")
-AT, BY, OF = (
-    {name: f"{name}_{what}" for name in LAYERS if f"{name}_{what}" in PREFIX.groupindex} for what in ("at", "by", "host")
-)
+AT: dict[str, str] = {name: f"{name}_at" for name in LAYERS if f"{name}_at" in PREFIX.groupindex}
+BY: dict[str, str] = {name: f"{name}_by" for name in LAYERS if f"{name}_by" in PREFIX.groupindex}
+OF: dict[str, str] = {name: f"{name}_host" for name in LAYERS if f"{name}_host" in PREFIX.groupindex}
 BARE, JSON = "nothing before them", "JSON"
 SEEN_BEFORE = re.compile(r"\[ {0,5}[0-9]{1,7}\.[0-9]{6}\]")  # a kernel's time in the middle of a line: two lines in one
 MESSAGES = ("MESSAGE", "log", "message", "msg", "textPayload", "short_message", "_raw")  # of JSON: journald, docker, collectors
@@ -201,16 +201,16 @@ class Normaliser:
         self._before: deque[Line] = deque(maxlen=KEPT)
         self._export: Stamp | None = None
 
-    def lines(self, pieces: Iterable[str]) -> Iterator[Line]:
+    def lines(self, texts: Iterable[str]) -> Iterator[Line]:
         """The lines of a text that comes in pieces of any length."""
-        for raw in self._mail(self._raw(pieces)):
+        for raw in self._mail(self._raw(texts)):
             if raw and not raw.isspace():
                 self.reading.lines += 1
                 yield from self._line(raw, ())
 
-    def _raw(self, pieces: Iterable[str]) -> Iterator[str]:
+    def _raw(self, texts: Iterable[str]) -> Iterator[str]:
         rest = ""
-        for piece in pieces:
+        for piece in texts:
             for start in range(0, len(piece), PIECE):
                 lines = self._clean(rest + piece[start : start + PIECE]).splitlines(keepends=True)
                 rest = lines.pop() if lines and lines[-1][-1] not in "\n\r" else ""
@@ -268,33 +268,31 @@ class Normaliser:
         if rest:
             yield rest
 
-    def _line(self, raw: str, outer: tuple[str, ...], stamp: Stamp | None = None) -> Iterator[Line]:
+    def _line(self, raw: str, outer: tuple[str, ...], stamp: Stamp | None = None) -> list[Line]:
         if "__MONOTONIC" in raw and (found := EXPORT_TIME.match(raw)):
             self._export = Stamp("kmsg", found[1])
-            return
+            return []
         if '"MESSAGE"' in raw and (found := PRETTY.match(raw)):
             raw = f"{{{found[1]}}}"
         rest, form, stamp, host, caller = self._peel(raw, outer, stamp)
         if rest[:1] == "{":
             inner, when = self._json(rest)
             if inner is not None:
-                for one in inner.splitlines():
-                    if one and not one.isspace():
-                        yield from self._line(one, (*form, JSON), when or stamp)
-                return
-        yield from self._one(rest, form, stamp, host, caller)
-        for number, found in enumerate(places := list(SEEN_BEFORE.finditer(rest, 1))):
-            end = places[number + 1].start() if number + 1 < len(places) else len(rest)
-            yield from self._one(*self._peel(rest[found.start() : end], outer, None))
+                whole = [one for one in inner.splitlines() if one and not one.isspace()]
+                return [line for one in whole for line in self._line(one, (*form, JSON), when or stamp)]
+        if SEEN_BEFORE.search(rest, 1) is None:
+            return self._one(rest, form, stamp, host, caller)
+        places = [found.start() for found in SEEN_BEFORE.finditer(rest, 1)]
+        lines = self._one(rest[: places[0]], form, stamp, host, caller)
+        for start, end in zip(places, [*places[1:], len(rest)], strict=True):
+            lines += self._one(*self._peel(rest[start:end], outer, None))
+        return lines
 
-    def _one(self, rest: str, form: tuple[str, ...], stamp: Stamp | None, host: str, caller: str) -> Iterator[Line]:
-        """The line, up to where another begins in the middle of it."""
-        found = SEEN_BEFORE.search(rest, 1)
-        text = (rest[: found.start()] if found else rest).strip()
+    def _one(self, text: str, form: tuple[str, ...], stamp: Stamp | None, host: str, caller: str) -> list[Line]:
         self.reading.forms[form] += 1
         if host:
             self.reading.hosts.add(host)
-        yield from self._learned(Line(text, stamp, f"{host} {caller}" if host or caller else "", bool(caller)))
+        return self._learned(Line(text.strip(), stamp, f"{host} {caller}" if host or caller else "", bool(caller)))
 
     def _json(self, text: str) -> tuple[str | None, Stamp | None]:
         """The message of a line of JSON and its time; None where it is no such line."""
@@ -329,23 +327,26 @@ class Normaliser:
 
     # ---- prefixes that no layer knows ------------------------------------------------------------------------------------------
 
-    def _learned(self, line: Line) -> Iterator[Line]:
+    def _learned(self, line: Line) -> list[Line]:
+        """The line without a prefix that is known by now; with those before it that are read anew where it teaches one."""
         text = line.text
         found = LANDMARK.search(text) if MARK.search(text) else None
-        if found is None or not found.start():
-            other = self._strip(line) if self._shapes and found is None else line
-            if found is None and other is line:
+        if found is None:
+            other = self._strip(line) if self._shapes else line
+            if other is line:
                 self._before.append(line)
-            yield other
-            return
-        if self._strip(line) is line and len(self._shapes) < SHAPES_AT_MOST and found.start() <= LONGEST_PREFIX:
-            example = text[: found.start()]
-            pattern = "".join(_shape(part) for part in SHAPE.findall(example))
-            self.reading.shapes[pattern] = example
-            self._shapes.append(re.compile(pattern))
-            kept, self._before = self._before, deque(maxlen=KEPT)
-            yield from (other for one in kept if (other := self._strip(one)) is not one)
-        yield line._replace(text=text[found.start() :])
+            return [other]
+        if not found.start():
+            return [line]
+        bare = line._replace(text=text[found.start() :])
+        if self._strip(line) is not line or len(self._shapes) >= SHAPES_AT_MOST or found.start() > LONGEST_PREFIX:
+            return [bare]
+        example = text[: found.start()]
+        pattern = "".join(_shape(part) for part in SHAPE.findall(example))
+        self.reading.shapes[pattern] = example
+        self._shapes.append(re.compile(pattern))
+        kept, self._before = self._before, deque(maxlen=KEPT)
+        return [*(other for one in kept if (other := self._strip(one)) is not one), bare]
 
     def _strip(self, line: Line) -> Line:
         """Without a learned prefix; the line itself where none is before it."""

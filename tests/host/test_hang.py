@@ -15,6 +15,11 @@ from mmmodel.linux import HostError
 from tests.host.hangs import HANGS, shown, trace
 from tests.linux.conftest import FULL
 from tests.linux.test_fuzz import damaged
+from mmmodel.host.lab.measured import console
+from tests.linux.conftest import FULL, write_tree
+from tests.linux.test_fuzz import damaged
+from tests.survey.hangs import HANGS, shown, trace
+from tests.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
 
 REFILL, SERVER, SURVIVOR = "nbd-default-6.1.txt", "server-in-guest-6.1.txt", "survivor-min-free-16384-6.1.txt"
 
@@ -86,7 +91,7 @@ def missing(report):
         (["nbd0"], 100, True, CERTAIN, []),
         (["nbd0"], 100, False, LIKELY, ["how long they wait"]),
         (["nbd0"], None, True, LIKELY, ["that this server serves nbd0, which the swap lies on"]),
-        (["nbd0"], 7, True, POSSIBLE, ["that pid 7, which serves nbd0, is blocked"]),
+        (["nbd0"], 7, True, LIKELY, ["that this server serves nbd0, which the swap lies on and pid 7 set up"]),
         (["sdb2"], None, True, POSSIBLE, ["that this server has to do with sdb, which the swap lies on"]),
         (["sdb2"], 100, True, POSSIBLE, ["that this server has to do with sdb, which the swap lies on"]),
         (["nbd0", "sdb2"], 100, True, LIKELY, ["for which of nbd0 and sdb they wait, and that this server serves it"]),
@@ -107,6 +112,75 @@ def test_a_server_is_certain_only_of_its_own_device(tmp_path, swaps, serves, lon
     report = explain_hang(tmp_path)
     assert (report.sure, missing(report)) == (degree, said)
     assert ("every arc is seen" in str(report)) == (degree is CERTAIN)
+
+
+def machine(root, near, far, *, server=None, driver="e1000", nic="eth0"):
+    """A recorded tree of a machine whose nbd0 is connected from `near` to `far`, there to process `server` of this machine."""
+    rows = [(7000, near, 40000, far, 10809)] + ([(8000, far, 10809, near, 40000), (8001, far, 10809)] if server else [])
+    files = READ | nbd(16) | {"proc/net/tcp": tcp(*rows), f"sys/class/net/{nic}/device/uevent": f"DRIVER={driver}\n"}
+    if server:
+        files |= {
+            name: text
+            for name, text in client(server, "nbd9", 8000, 8001, comm="nbdsrv", opens="/dev/null").items()
+            if "sys/block" not in name
+        }
+    return write_tree(root, files | {"proc/swaps": swaps("/dev/nbd0")})
+
+
+def test_a_recorded_tree_tells_who_serves_what(tmp_path):
+    """The process at the other end of the client's connection; none of this machine, where the server is elsewhere."""
+    log = SWAP.format("nbd0") + without(text(SERVER), "kworker/u2:1") + LONG.format("nbdsrv", 100)
+    for name, tree, degree, said in (
+        ("own", {"near": "127.0.0.1", "far": "127.0.0.1", "server": 100}, CERTAIN, []),
+        (
+            "other",
+            {"near": "127.0.0.1", "far": "127.0.0.1", "server": 101},
+            POSSIBLE,
+            ["that pid 101, which serves nbd0, is blocked"],
+        ),
+        (
+            "far",
+            {"near": OWN, "far": OTHER},
+            POSSIBLE,
+            ["that this server has to do with nbd0, whose server is on another machine"],
+        ),
+    ):
+        root = machine(tmp_path / name, **tree)
+        (root / "console").write_text(log)
+        report = explain_hang(root)
+        assert (report.sure, missing(report)) == (degree, said), name
+
+
+@pytest.mark.parametrize(
+    ("tree", "degree", "said"),
+    [
+        ({"near": OWN, "far": OTHER, "driver": "virtio_net"}, CERTAIN, ""),
+        ({"near": OWN, "far": OTHER}, POSSIBLE, "its way leads through another"),
+        (
+            {"near": "127.0.0.1", "far": "127.0.0.1", "server": 100, "driver": "virtio_net"},
+            POSSIBLE,
+            "its server is on this machine",
+        ),
+    ],
+)
+def test_the_refill_is_certain_where_the_swap_comes_through_its_card(tmp_path, tree, degree, said):
+    root = machine(tmp_path / "tree", **tree)
+    (root / "console").write_text(text(REFILL))
+    report = explain_hang(root)
+    assert report.sure == degree
+    assert said in "; ".join(missing(report))
+    assert (missing(report) == []) == (degree is CERTAIN)
+
+
+def test_a_process_that_has_a_ublk_device_open_serves_it(tmp_path):
+    opened = {
+        name: text for name, text in client(100, "nbd9", comm="server", opens="/dev/ublkc0").items() if "sys/block" not in name
+    }
+    root = write_tree(tmp_path / "tree", READ | disk("ublkb0") | opened | {"proc/swaps": swaps("/dev/ublkb0")})
+    (root / "console").write_text(without(text(SERVER), "kworker/u2:1") + LONG.format("nbdsrv", 100))
+    report = explain_hang(root)
+    assert (report.sure, missing(report)) == (CERTAIN, [])
+    assert "swap lies on ublkb0, which pid 100 serves" in str(report)
 
 
 def test_a_server_is_not_certain_where_others_wait_for_another_device(tmp_path):
@@ -397,3 +471,15 @@ def test_degrees_are_an_order_and_every_cycle_has_one():
             assert (cycle.sure is CERTAIN) == all(arc.seen for arc in cycle.arcs)
             assert all(arc.missing for arc in cycle.arcs if not arc.seen)
             assert all(arc.missing in cycle.why for arc in cycle.arcs if not arc.seen)
+
+
+def test_a_log_of_many_refusals_stays_readable():
+    """Equal reports once, of many the first and the last; JSON has all of them."""
+    memory = text(REFILL).split("Mem-Info:")[1].rpartition("\n")[0] + "\n"
+    log = "".join(f"[{n:5d}.000001] Mem-Info:{memory}" for n in (*range(40), 39))
+    report = explain_hang(log + trace("tar", "mutex_lock"))
+    assert len(report.floors) == 160
+    lines = str(report).splitlines()
+    assert sum("pages free," in line for line in lines) == 24
+    assert "  and 136 such lines between (--json has all)" in lines
+    assert len(report.as_dict()["floors"]) == 160
