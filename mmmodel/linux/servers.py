@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 NFS_PORT = 2049
+GONE = "is gone: the kernel alone has the connection now, and whose it is cannot be told (nbd-client stays where it is started with -nonetlink)"
 
 
 class Place(Enum):
@@ -88,7 +89,7 @@ def _nbd(host: Host, disk: BlockDevice) -> Iterator[Server]:
     daemon = next((daemon for daemon in host.daemons if daemon.pid == disk.client), None)
     if daemon is None:
         there = host.tree is not None and host.tree.exists(f"proc/{disk.client}")
-        yield Server(Place.NOT_KNOWN, "", f"{who} {'could not be read' if there else 'is gone'}")
+        yield Server(Place.NOT_KNOWN, "", f"{who} {'could not be read' if there else GONE}")
     elif daemon.devices is None:
         yield Server(Place.NOT_KNOWN, "", f"the open files of {who[:-1]} could not be read")
     elif f"/dev/{disk.name}" not in daemon.devices:
