@@ -9,55 +9,44 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from mmmodel.bounds import reserve as closed
 from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
-from mmmodel.exact.stuck import Chains, StuckStates, contended
-from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
-from mmmodel.transitions import LEAVES, Move, Position, Relation
-from mmmodel.units import format_bytes
-
-DEEPEST = 2**40  # a depth that is safe here is safe at every depth
-
+from mmmodel.exact.stuck import contended
+from mmmodel.question import Case, Larger, Question, Size
+from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, System, as_stack
+from mmmodel.transitions import LEAVES, Move, Relation
+from mmmodel.units import counted
 
 # ---- the three reserves ---------------------------------------------------------------------------------------------
 
 
 def footprint(stack: Askable, pool: str = RESERVE) -> int:
     """F: the most that one request of any class needs of `pool` at once, floors included."""
-    system = as_stack(stack).system(depth=_one(stack), pool=pool, unlimited=True)
-    return islands.footprint(Relation(system), system.pool(pool))
+    model = as_stack(stack)
+    return Question(model, _one(model), None, pool).case.least
 
 
 def wait_free_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
-    """The least capacity of `pool` at which no request ever waits for it (Phillips' bound, K·F for one class).
+    """The least capacity of `pool` from which on all is safe and no request ever waits for it (Phillips' bound, K·F for one class).
 
-    math.inf where nothing bounds the requests. With other pools given back early it is an upper bound: it counts every
-    combination of places that fits into them. Raises QuestionError.
+    math.inf where nothing bounds the requests, or where no capacity is safe; never below `safe_reserve`. With other pools
+    given back early, or fallbacks, it may be larger than needed: it counts every combination of places that fits into them
+    (`sizes` says so). Raises QuestionError.
     """
-    system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
-    return _most_in_use(system, system.pool(pool))
+    return Question.of(stack, depth, None, pool).case.free.value
 
 
 def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
-    """The least capacity of `pool` from which on every capacity is safe; math.inf if none cures it (design section 4.1).
+    """The least capacity of `pool`, from `footprint` on, from which on every capacity is safe; math.inf if none cures it.
 
-    Closed form where it is exact, else z3. With several pools that are given back early or have floors, or with fallbacks,
-    stuck states to which no path is found count too: the answer is then sufficient, and may not be tight.
+    Closed form where it is exact (RES-8), else z3; with several pools that are given back early or have floors, or with
+    fallbacks, by search. Where the search would be too large the answer is sufficient, and may not be tight: `sizes` says so.
+    Raises QuestionError.
     """
-    system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
-    relation = Relation(system)
-    least = islands.footprint(relation, system.pool(pool))
-    if any(position.never for position in relation.positions):
-        return math.inf
-    simple = _closed_form(relation, system.pool(pool))
-    if simple is not None:
-        return max(least, simple)
-    return max(least, _most_unsafe(system, relation, system.pool(pool)) + 1)
+    return Question.of(stack, depth, None, pool).case.safe.value
 
 
 def unsafe_reserves(
@@ -68,7 +57,8 @@ def unsafe_reserves(
     `unsafe_reserves(Request(chunks=[4, 4, 3]), depth=4)` is [(11, 22), (24, 26), (28, 30), (32, 34)]. Raises ValueError where
     the map cannot be had exactly, islands.TooManyPieces where z3 would have to find more than `most` pieces one by one.
     """
-    return islands.unsafe_intervals(as_stack(stack).system(depth=depth, pool=pool, unlimited=True), pool, most)
+    case = Question.of(stack, depth, None, pool).case
+    return islands.unsafe_intervals(case.relation, case.at, case.least, most)
 
 
 def first_gap(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | None:
@@ -93,31 +83,40 @@ def chunks(stack: Askable, pool: str = RESERVE) -> list[int]:
 
 
 def safe_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
-    """The greatest depth K with safe_reserve(K) <= reserve; 0 if one request does not fit, math.inf if every depth does."""
-    return _greatest(as_stack(stack), reserve, pool, safe_reserve)
+    """The largest depth K such that at every depth up to K this reserve, and every larger one, is safe.
+
+    That is the largest K with safe_reserve(K') <= reserve for all K' <= K: where a larger depth can cure a deadlock (a
+    throttle that is taken piece by piece, or passed by a fallback) the depths behind an unsafe one do not count. 0 if one
+    request does not fit, or depth 1 is unsafe; math.inf if every depth is safe. Where that cannot be decided a larger depth
+    may be safe too: `sizes` says so. Raises QuestionError.
+    """
+    return Question.of(stack, None, reserve, pool).safe_depth.value
 
 
 def wait_free_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
-    """The greatest depth K with wait_free_reserve(K) <= reserve; 0 if one request does not fit."""
-    return _greatest(as_stack(stack), reserve, pool, wait_free_reserve)
+    """The largest depth K such that at every depth up to K wait_free_reserve is at most this reserve; 0 if one request does not fit."""
+    return Question.of(stack, None, reserve, pool).wait_free_depth.value
 
 
-def _greatest(stack: Stack, reserve: int | str, pool: str, needed: Callable[..., int | float]) -> int | float:
-    probe = stack.system(depth=1, reserve=reserve, pool=pool)
-    have = probe.capacity[probe.pool(pool)]
+@dataclass(frozen=True)
+class Sizes:
+    """All sizes of one question, each with how sure it is: `Sure.EXACT`, or `Sure.SUFFICIENT` where less (of a depth: more) may do.
 
-    def enough(depth: int) -> bool:
-        return needed(stack, depth, pool) <= have
+    The depths are None where no reserve was asked for.
+    """
 
-    low, high = 0, 1
-    while enough(high):
-        low, high = high, 2 * high
-        if low >= DEEPEST:
-            return math.inf
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if enough(middle) else (low, middle)
-    return low
+    footprint: int
+    safe_reserve: Size
+    wait_free_reserve: Size
+    safe_depth: Size | None
+    wait_free_depth: Size | None
+
+
+def sizes(stack: Askable | Question, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Sizes:
+    """The three reserves at this depth and, for this reserve, the two depths; with how sure each is. Raises QuestionError."""
+    asked = stack if isinstance(stack, Question) else Question.of(stack, depth, reserve, pool)
+    depths = (None, None) if asked.reserve is None else (asked.safe_depth, asked.wait_free_depth)
+    return Sizes(asked.case.least, asked.case.safe, asked.case.free, *depths)
 
 
 # ---- the verdict ----------------------------------------------------------------------------------------------------
@@ -167,7 +166,12 @@ class Verdict:
     waiting: list[Waiting]
     free: dict[str, float]
     system: System = field(repr=False)
-    pool: str = RESERVE
+    question: Question = field(repr=False, compare=False)
+
+    @property
+    def pool(self) -> str:
+        """The pool that was sized."""
+        return self.question.pool
 
     @property
     def cycle(self) -> tuple[str, ...]:
@@ -177,31 +181,21 @@ class Verdict:
     @cached_property
     def starts(self) -> bool:
         """Whether a request can ever take its first step."""
-        relation = Relation(self.system)
+        relation = self.question.relation
         free = relation.free(relation.empty)
         return all(relation.fits(relation.positions[at], free) for at in relation.outside)
 
     @cached_property
-    def larger_unsafe(self) -> tuple[int, float] | None:
-        """The next capacities above the asked one at which a deadlock can be reached again, if the asked one is safe."""
-        if not self.safe or self.pool not in self.system.pools:
-            return None
-        at = self.system.pool(self.pool)
-        asked = self.system.capacity[at]
-        if asked is None:
-            return None
-        relation = Relation(_with_capacity(self.system, at, None))
-        if any(position.never for position in relation.positions):
-            return None
-        states, nearest = StuckStates(relation, sized=at), None
-        if not states.exact:
-            return None
-        limit = 2**60
-        while (found := states.find_between(asked + 1, limit - 1)) is not None:
-            low, high = states.interval(found)
-            nearest = (max(low, asked + 1), math.inf if high is None else high)
-            limit = nearest[0]
-        return nearest
+    def larger_unsafe(self) -> tuple[int, float] | Larger:
+        """Capacities above the asked one, if that is safe, at which a deadlock can be reached: (low, high), the next ones that are known.
+
+        Larger.NONE: there are none. Larger.NOT_LOOKED_FOR: it was not decided, or the asked one is not safe itself.
+        """
+        if self.pool not in self.system.pools:
+            return Larger.NONE
+        if not self.safe:
+            return Larger.NOT_LOOKED_FOR
+        return self.question.case.larger(self.system.capacity[self.system.pool(self.pool)] or 0)
 
     def explain(self) -> str:
         """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""
@@ -217,24 +211,38 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
     Exact: closed form, z3, exhaustive search, in this order; a path is always replayed through the transition relation.
     `certain` is False where a stuck state fits but no path to it was found (several pools given back early, fallbacks).
     """
-    system = as_stack(stack).system(depth=depth, reserve=reserve, pool=pool)
-    relation = Relation(system)
-    scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
-    simple = _closed_form(relation, scarce[0]) if len(scarce) == 1 else None
-    if simple is not None and system.capacity[scarce[0]] >= simple:
-        ample = [name for at, name in enumerate(system.pools) if at not in scarce]
-        whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
-        name = system.pools[scarce[0]]
-        method = f"closed form: {whole}{name} is safe from {_amount(system, name, simple)} on"
-        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
-    decision = exact_verdict.decide(system)
+    return verdict_of(Question.of(stack, depth, reserve, pool))
+
+
+def verdict_of(asked: Question) -> Verdict:
+    """The verdict on a question that is filled in. Raises QuestionError."""
+    system, relation = asked.system, asked.relation
+    simple = _by_closed_form(asked)
+    if simple is not None:
+        return Verdict(True, simple, True, None, [], _named(system, relation.free(relation.empty)), system, asked)
+    decision = exact_verdict.decide(relation)
     if decision.safe:
-        return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+        return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, asked)
     if decision.moves is None:
-        return Verdict(False, decision.method, False, None, [], {}, system, pool)
+        return Verdict(False, decision.method, False, None, [], {}, system, asked)
     path, state = steps(relation, decision.moves)
     waiting = _who_waits(relation, state)
-    return Verdict(False, decision.method, decision.certain, path, waiting, _named(system, relation.free(state)), system, pool)
+    return Verdict(False, decision.method, decision.certain, path, waiting, _named(system, relation.free(state)), system, asked)
+
+
+def _by_closed_form(asked: Question) -> str | None:
+    """How a closed form shows that a question is safe: of the pool that is sized, or of the only one that can be short."""
+    system, relation = asked.system, asked.relation
+    scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
+    sized = [system.pool(asked.pool)] if asked.pool in system.pools else []
+    for at in dict.fromkeys([*sized, *(scarce if len(scarce) == 1 else [])]):
+        case = asked.case if at in sized else Case(relation, at)
+        if case.closed is not None and system.capacity[at] >= case.closed.value:
+            ample = [name for n, name in enumerate(system.pools) if n not in (at, *scarce)]
+            whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
+            name = system.pools[at]
+            return f"closed form: {whole}{name} is safe from {_amount(system, name, case.closed.value)} on"
+    return None
 
 
 def reachable_deadlock(
@@ -285,13 +293,7 @@ def _explanation(verdict: Verdict):
     if verdict.safe:
         if not verdict.starts:
             yield "No deadlock, but no request can ever take its first step either: nothing is written out at all."
-        if verdict.larger_unsafe is not None:
-            low, high = verdict.larger_unsafe
-            top = "every larger one" if math.isinf(high) else f"{_amount(system, verdict.pool, high)}"
-            yield (
-                f"Beware: more is not always safer. From {_amount(system, verdict.pool, low)} to {top} "
-                f"a deadlock can be reached again."
-            )
+        yield from _larger(verdict)
         return
     if verdict.path is None:
         return
@@ -310,6 +312,20 @@ def _explanation(verdict: Verdict):
         yield "what is served for ever is never given back: the pool drains"
     yield "how it comes about:"
     yield from (f"  {line}" for line in summary(verdict.path))
+
+
+def _larger(verdict: Verdict):
+    larger, pool = verdict.larger_unsafe, verdict.pool
+    if pool not in verdict.system.pools:
+        return
+    if larger is Larger.NONE:
+        yield f"Every larger {pool} is safe too."
+    elif larger is Larger.NOT_LOOKED_FOR:
+        yield f"Whether a larger {pool} is safe too was not decided: more is not always safer."
+    else:
+        low, high = larger
+        top = "every larger one" if math.isinf(high) else _amount(verdict.system, pool, high)
+        yield f"Beware: more is not always safer. From {_amount(verdict.system, pool, low)} to {top} a deadlock can be reached again."
 
 
 def _of_class(name: str) -> str:
@@ -362,8 +378,7 @@ def frames(verdict: Verdict, most: int = 8) -> tuple[list[tuple[str, list[tuple[
 def _amount(system: System, pool: str, amount: float | None) -> str:
     if amount is None or math.isinf(amount):
         return "without limit"
-    unit = system.units[system.pool(pool)]
-    return format_bytes(amount) if unit == "byte" else f"{int(amount):,} {unit}{'' if amount == 1 else 's'}"
+    return counted(amount, system.units[system.pool(pool)])
 
 
 def _listing(system: System, amounts: dict[str, float]) -> str:
@@ -395,153 +410,6 @@ def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
 
 def _named(system: System, amounts) -> dict[str, float]:
     return dict(zip(system.pools, amounts))
-
-
-# ---- how the sizes are found ------------------------------------------------------------------------------------------
-
-
-def _closed_form(relation: Relation, pool: int) -> int | None:
-    """The safe capacity of `pool` in closed form, where that is exact (design section 4.2): no other pool refuses anybody."""
-    if relation.refusals or not relation.monotone(pool):
-        return None
-    if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):
-        return None
-    if any(position.never for position in relation.positions):
-        return None
-    classes = []
-    for cls, population in enumerate(relation.population):
-        if population is None:
-            return None
-        waits = [
-            (position.holds[pool], position.take[pool])
-            for position in relation.positions
-            if position.cls == cls and position.waits and position.take[pool]
-        ]
-        classes.append((waits, population))
-    return max(islands.footprint(relation, pool), closed.safe_reserve_positions(classes))
-
-
-def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
-    """The largest capacity of the pool at which a deadlock can be reached, -1 if none, infinity if at every one."""
-    states = StuckStates(relation, sized=pool)
-    for _ in range(exact_verdict.CUTS):
-        top, state = states.most_holding()
-        if state is None or states.exact or relation.refusals:
-            return top
-        # several pools are given back early: look whether this one can be reached, else cut it
-        capacity = 2**53 if math.isinf(top) else int(top)
-        populations = dict.fromkeys(range(len(relation.population)), 0)
-        for at, count in state.counts.items():
-            populations[relation.positions[at].cls] += count
-        there = exact_verdict.restricted(_with_capacity(system, pool, capacity), populations)
-        try:
-            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None or math.isinf(top):
-                return top
-        except reach.StateSpaceTooLarge:
-            return top
-        states.block_supersets(state, unless=states.reserve > capacity)
-    return top
-
-
-def _most_in_use(system: System, pool: int) -> int | float:
-    """The most that can be in use of an unlimited pool, with the take that is about to be made on top of its floor."""
-    relation = Relation(system, merged=False)
-    others = [p for p in range(len(system.capacity)) if p != pool and contended(relation, p)]
-    reachable = Chains(relation)
-    places = [(at, position) for at, position in enumerate(relation.positions) if at in reachable]
-    places += [(~at, _taken(position)) for at, position in places if position.waits]
-    most = [max((p.holds[pool] for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
-    takes = [max((_needed(p, pool) for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
-    if any(population is None and m for population, m in zip(relation.population, most)) and not others:
-        return math.inf
-    counts = [population or 0 for population in relation.population]
-    if not others:
-        whole = sum(n * m for n, m in zip(counts, most))
-        return whole + max((t - m for t, m, n in zip(takes, most, counts) if n), default=0)
-    return _most_by_solver(relation, places, pool, others)
-
-
-def _taken(position: Position) -> Position:
-    """The place of a request that has just taken: a step done at once holds its take too, if only for a moment."""
-    during = tuple(h + t for h, t in zip(position.holds, position.take))
-    return replace(position, waits=False, holds=during)
-
-
-def _needed(position: Position, pool: int) -> int:
-    """What one request needs of the pool to make its next move: at least what it holds."""
-    if not position.waits or not position.take[pool]:
-        return position.holds[pool]
-    return position.holds[pool] + position.take[pool] + position.floor[pool]
-
-
-def _most_by_solver(relation: Relation, places: list, pool: int, others: list[int]) -> int | float:
-    """The same, bounded by the other pools: an integer program for each place from which a last taker may need its floor."""
-    if any(relation.population[p.cls] is None and p.holds[pool] and not any(p.holds[o] for o in others) for _, p in places):
-        return math.inf
-    last = [(at, p) for at, p in places if p.waits and p.take[pool] and p.floor[pool]]
-    best = _fullest(relation, places, pool, others, None)
-    for at, position in last:
-        extra = _needed(position, pool) - position.holds[pool]
-        here = None if at in relation.outside else at
-        best = max(best, extra + _fullest(relation, places, pool, others, here, position.cls if here is None else None))
-    return best
-
-
-def _fullest(
-    relation: Relation, places: list, pool: int, others: list[int], taker: int | None, outside: int | None = None
-) -> int:
-    """The most that requests can hold of `pool` together, one of them at `taker` or one of class `outside` not yet in.
-
-    HiGHS solves the integer program; where its bound and its solution, worked out again in integers, do not meet, z3 does.
-    """
-    import numpy as np
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    gains = [p.holds[pool] for _, p in places]
-    rows, limits = [], []
-    for cls, population in enumerate(relation.population):
-        if population is not None:
-            rows.append([int(p.cls == cls) for _, p in places])
-            limits.append(population - (cls == outside))
-    for other in others:
-        rows.append([p.holds[other] for _, p in places])
-        limits.append(relation.capacity[other])
-    low = [int(at == taker) for at, _ in places]
-    if any(sum(r * x for r, x in zip(row, low)) > limit for row, limit in zip(rows, limits)):
-        return -(2**60)
-    if max(map(abs, [*gains, *limits])) < 2**40:
-        found = milp(
-            -np.array(gains, float),
-            constraints=LinearConstraint(np.array(rows, float), ub=np.array(limits, float)),
-            bounds=Bounds(np.array(low, float), np.inf),
-            integrality=np.ones(len(gains)),
-        )
-        if found.x is not None:
-            counts = [round(x) for x in found.x]
-            fits = all(sum(r * x for r, x in zip(row, counts)) <= limit for row, limit in zip(rows, limits))
-            total = sum(g * x for g, x in zip(gains, counts))
-            if fits and all(x >= least for x, least in zip(counts, low)) and -found.mip_dual_bound < total + 0.5:
-                return total
-    return _fullest_exactly(gains, rows, limits, low)
-
-
-def _fullest_exactly(gains: list[int], rows: list[list[int]], limits: list[int], low: list[int]) -> int:
-    import z3
-
-    counts = [z3.Int(f"n{n}") for n in range(len(gains))]
-    optimizer = z3.Optimize()
-    optimizer.add(*[count >= least for count, least in zip(counts, low)])
-    for row, limit in zip(rows, limits):
-        optimizer.add(z3.Sum([r * count for r, count in zip(row, counts) if r]) <= limit)
-    goal = optimizer.maximize(z3.Sum([g * count for g, count in zip(gains, counts)]))
-    if optimizer.check() != z3.sat:
-        raise RuntimeError(f"z3 could not size the pool: {optimizer.reason_unknown()}")
-    return optimizer.upper(goal).as_long()
-
-
-def _with_capacity(system: System, pool: int, capacity: int | None) -> System:
-    changed = tuple(capacity if n == pool else c for n, c in enumerate(system.capacity))
-    return replace(system, capacity=changed)
 
 
 def _one(stack: Askable) -> int | None:

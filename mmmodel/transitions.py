@@ -11,9 +11,10 @@ waits for ever are the same, and there are fewer of them. An unmerged one keeps 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from mmmodel.stack import Service, System, SystemStep
 
@@ -57,7 +58,8 @@ class Move:
 class Relation:
     """The positions of a System, and the moves between its states.
 
-    `first[k]` is the position at which requests of class k stand outside; its count is left at 0 in every state.
+    `first[k]` is the position at which requests of class k stand outside; its count is left at 0 in every state. `dead` are
+    positions at which nobody can ever stand.
     """
 
     def __init__(self, system: System, merged: bool = True):
@@ -71,6 +73,41 @@ class Relation:
         self.capacity = system.capacity
         self.population = tuple(cls.population for cls in system.classes)
         self.empty: State = (0,) * len(self.positions)
+        self.dead: frozenset[int] = frozenset()
+        self.known: dict[str, Any] = {}  # what others worked out from the positions alone; relations with other numbers share it
+
+    def with_numbers(
+        self, capacity: tuple[int | None, ...] | None = None, population: tuple[int | None, ...] | None = None
+    ) -> Relation:
+        """The same positions with other capacities, other populations, or both."""
+        other = copy.copy(self)
+        other.capacity = self.capacity if capacity is None else capacity
+        other.population = self.population if population is None else population
+        classes = tuple(replace(cls, population=count) for cls, count in zip(self.system.classes, other.population))
+        other.system = replace(self.system, capacity=other.capacity, classes=classes)
+        return other
+
+    def without_fallbacks(self, granted: frozenset[int]) -> Relation:
+        """The relation of a system in which nobody is refused at the positions `granted`, which keep their places in the list.
+
+        They wait where the take does not fit, and nobody can stand behind their fallbacks any more.
+        """
+        other = copy.copy(self)
+        there = [replace(p, way_round=False, refused=LEAVES) if at in granted else p for at, p in enumerate(self.positions)]
+        alive, queue = set(), list(self.first)
+        while queue:
+            at = queue.pop()
+            if at != LEAVES and at not in alive:
+                alive.add(at)
+                queue += [there[at].then, there[at].refused]
+        none = (0,) * len(self.capacity)
+        other.known = {}
+        other.dead = frozenset(range(len(there))) - alive
+        other.positions = [
+            Position(p.cls, p.step, False, none, none, none) if at in other.dead else p for at, p in enumerate(there)
+        ]
+        other.refusals = any(position.way_round for position in other.positions)
+        return other
 
     def free(self, state: State) -> tuple[int | float, ...]:
         """What is left of each pool (infinity where it has no capacity)."""

@@ -1,12 +1,93 @@
-"""The compiled loop of `reach`. It imports numba, so `reach` imports it only when a search is asked for."""
+"""The compiled loop of `reach` and the arrays that it walks. It imports numba, so `reach` imports it only for a search."""
 
 import numpy as np
 
 from mmmodel.compiled import jit
+from mmmodel.transitions import LEAVES, Move, Relation
 
+UNLIMITED = 2**62
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 ENTER, TAKE, FINISH, REFUSE = 0, 1, 2, 3
+ACTIONS = ("enter", "take", "finish", "refuse")
 OUTSIDE, WAITS, WAITS_WITH_WAY_ROUND, SERVED, NEVER = 0, 1, 2, 3, 4
+
+
+class Table:
+    """The relation as arrays, and a state as a few 64-bit words with a field for each position."""
+
+    def __init__(self, relation: Relation, bounds: list[int]):
+        self.relation = relation
+        count = len(relation.positions)
+        fields, word, shift = [], 0, 0
+        for most in bounds:
+            bits = int(most).bit_length()
+            if shift + bits > 64:
+                word, shift = word + 1, 0
+            fields.append((word, shift, (1 << bits) - 1))
+            shift += bits
+        self.words = word + 1
+        self.word = np.array([f[0] for f in fields], np.int64)
+        self.shift = np.array([min(f[1], 63) for f in fields], np.uint64)
+        self.mask = np.array([f[2] for f in fields], np.uint64)
+        rows: list[tuple[int, int, int]] = []  # (action, from, to)
+        for at, position in enumerate(relation.positions):
+            if at == relation.first[position.cls] and at not in relation.outside:
+                rows.append((ENTER, at, at))
+            if position.waits:
+                rows.append((TAKE, at, position.then))
+                if position.way_round:
+                    rows.append((REFUSE, at, position.refused))
+            elif not position.never:
+                rows.append((FINISH, at, position.then))
+        self.rows = np.array(rows, np.int64).reshape(-1, 3)
+        self.delta = np.zeros((len(rows), self.words), np.uint64)
+        with np.errstate(over="ignore"):
+            for n, (action, source, target) in enumerate(rows):
+                if source not in relation.outside and action != ENTER:
+                    self.delta[n, self.word[source]] -= np.uint64(1) << self.shift[source]
+                if target != LEAVES:
+                    self.delta[n, self.word[target]] += np.uint64(1) << self.shift[target]
+        pools = len(relation.capacity)
+        positions = relation.positions
+        self.holds = np.array([p.holds for p in positions], np.int64).reshape(count, pools)
+        self.take = np.array([p.take for p in positions], np.int64).reshape(count, pools)
+        self.need = np.array(
+            [[t + f if t else -UNLIMITED for t, f in zip(p.take, p.floor)] for p in positions], np.int64
+        ).reshape(count, pools)
+        self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
+        self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
+        self.cls = np.array([p.cls for p in positions], np.int64)
+        # 0 outside, 1 waits, 2 waits with a way round, 3 served, 4 served for ever
+        self.kind = np.array([self._kind(at) for at in range(count)], np.int64)
+
+    def _kind(self, at: int) -> int:
+        position = self.relation.positions[at]
+        if at in self.relation.outside:
+            return 0
+        if position.waits:
+            return 2 if position.way_round else 1
+        return 4 if position.never else 3
+
+    def arguments(self) -> tuple:
+        return (
+            self.words,
+            self.word,
+            self.shift,
+            self.mask,
+            self.rows,
+            self.delta,
+            self.holds,
+            self.need,
+            self.capacity,
+            self.population,
+            self.cls,
+            self.kind,
+            self.relation.refusals,
+        )
+
+    def move(self, label: int) -> Move:
+        action, source, target = (int(x) for x in self.rows[label])
+        return Move(ACTIONS[action], source, target)
 
 
 @jit
@@ -32,7 +113,7 @@ def _rehash(states, count, size):
 
 
 @jit
-def _deadlocked(counts, holds, need, capacity, kind, stuck):
+def _deadlocked(counts, holds, need, capacity, kind, stuck, sized, slack):
     """Whether a greatest set of waiting requests that hold something is blocked by what it and `never` hold."""
     positions, pools = holds.shape
     some = False
@@ -57,6 +138,8 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck):
                         free -= counts[other] * holds[other, pool]
                 if need[at, pool] > free:
                     blocked = True
+                if pool == sized and need[at, pool] > -UNLIMITED:
+                    _compare(free - need[at, pool], slack)
             if blocked:
                 some = True
             else:
@@ -68,8 +151,17 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck):
 
 
 @jit
-def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, limit):
-    """(status, states seen, the one found, parent of each, label of the move to each)."""
+def _compare(room, slack):
+    """Keep how far the sized pool's capacity can go down and up until a comparison that leaves `room` turns out otherwise."""
+    if room >= 0:
+        slack[0] = min(slack[0], room)
+    else:
+        slack[1] = min(slack[1], -room - 1)
+
+
+@jit
+def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, sized, limit):
+    """(status, states seen, the one found, parent of each, label of the move to each, lower, higher): see `reach.Search`."""
     positions, pools = holds.shape
     room = 1 << 12
     states = np.zeros((room, words), np.uint64)
@@ -82,6 +174,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
     inside = np.zeros(population.size, np.int64)
     free = np.zeros(pools, np.int64)
     stuck = np.zeros(positions, np.bool_)
+    slack = np.full(2, UNLIMITED, np.int64)
     at = 0
     while at < count:
         inside[:] = 0
@@ -91,7 +184,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             counts[p] = c
             if c > 0:
                 if kind[p] == NEVER:
-                    return CONSUMED, count, at, parents, labels
+                    return CONSUMED, count, at, parents, labels, slack[0], slack[1]
                 inside[cls[p]] += c
                 for pool in range(pools):
                     free[pool] -= c * holds[p, pool]
@@ -113,6 +206,8 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             if action in (TAKE, REFUSE):
                 fits = True
                 for pool in range(pools):
+                    if pool == sized and need[p, pool] > -UNLIMITED:
+                        _compare(free[pool] - need[p, pool], slack)
                     if need[p, pool] > free[pool]:
                         fits = False
                         break
@@ -122,7 +217,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                 moved_inside = True
             if count == room:
                 if count >= limit:
-                    return TOO_MANY, count, at, parents, labels
+                    return TOO_MANY, count, at, parents, labels, 0, 0
                 grown = np.zeros((2 * room, words), np.uint64)
                 grown[:room] = states
                 states = grown
@@ -150,7 +245,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             if known:
                 continue
             if count >= limit:
-                return TOO_MANY, count, at, parents, labels
+                return TOO_MANY, count, at, parents, labels, 0, 0
             slots[slot] = count
             parents[count] = at
             labels[count] = r
@@ -159,7 +254,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                 slots = _rehash(states, count, 2 * slots.size)
                 slot_mask = np.uint64(slots.size - 1)
         # without refusals a shortest path ends where nothing inside can move (others only take room away)
-        if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck):
-            return DEADLOCK, count, at, parents, labels
+        if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck, sized, slack):
+            return DEADLOCK, count, at, parents, labels, slack[0], slack[1]
         at += 1
-    return NOT_FOUND, count, 0, parents, labels
+    return NOT_FOUND, count, 0, parents, labels, slack[0], slack[1]

@@ -1,4 +1,4 @@
-"""Whether a deadlock can be reached, decided exactly, with a path (design section 4.4).
+"""Whether a deadlock can be reached, decided exactly, with a path.
 
 safe       no stuck state fits (z3), or every state was searched
 deadlock   a stuck state and the moves that lead to it, replayed through the transition relation
@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from mmmodel.exact import reach
+from mmmodel.exact import fullest, reach
 from mmmodel.exact.flood import flood
-from mmmodel.exact.stuck import Stuck, StuckStates, descents
+from mmmodel.exact.stuck import Chains, Stuck, StuckStates, descents
 from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
+from mmmodel.units import counted
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
 CUTS = 200  # stuck states looked at before the whole space is searched instead
@@ -22,18 +23,37 @@ CUTS = 200  # stuck states looked at before the whole space is searched instead
 
 @dataclass(frozen=True)
 class Decision:
-    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock."""
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock.
+
+    `lower` and `higher`: by how much the capacity of the sized pool can change without changing the answer; `searched`: how many
+    states of the whole were searched for it.
+    """
 
     safe: bool
     method: str
     certain: bool = True
     moves: list[Move] | None = None
     stuck: Stuck | None = None
+    lower: int = 0
+    higher: int = 0
+    searched: int = 0
 
 
-def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
-    """The verdict on a system. Never guesses: see `Decision.certain`."""
-    relation = Relation(system)
+def decide(system: System | Relation, limit: int = SEARCH_LIMIT, sized: int | None = None) -> Decision:
+    """The verdict on a system. Never guesses: see `Decision.certain`. `limit`: states of a search; `sized`: see `Decision.lower`.
+
+    Fallbacks that are never entered are left out first: the positions of a path are those of the system's whole relation.
+    """
+    whole = system if isinstance(system, Relation) else Relation(system)
+    relation = fullest.without_idle_fallbacks(whole)
+    decision = _decide(relation, limit, sized)
+    idle = dict.fromkeys(p.step for at, p in enumerate(whole.positions) if p.way_round and not relation.positions[at].way_round)
+    if not idle:
+        return decision
+    return replace(decision, method=f"{decision.method}; refused nobody at {', '.join(idle)} (integer program)")
+
+
+def _decide(relation: Relation, limit: int, sized: int | None) -> Decision:
     lost = consumption(relation)
     if lost is not None:
         return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
@@ -41,21 +61,22 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
         if any(position.never for position in relation.positions):
-            return _whole(system, limit, None)
+            return _whole(relation, limit, sized, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
     if states.exact:
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
-    return _search_for(system, relation, states, limit)
+    return _search_for(relation, states, limit, sized)
 
 
 def consumption(relation: Relation) -> list[Move] | None:
     """The moves of one request alone to a service that never ends, if it can get there alone."""
-    for at in range(len(relation.positions)):
-        if relation.positions[at].never:
-            chain = StuckStates(relation).chains[at]
+    never = [at for at, position in enumerate(relation.positions) if position.never]
+    chains = Chains.of(relation) if never else None
+    for at in never:
+        if chains is not None and at in chains:
             try:
-                moves = _along(relation, chain, 1) or [Move("enter", at, at)]
+                moves = _along(relation, chains[at], 1) or [Move("enter", at, at)]
                 relation.replay(moves)
             except ValueError:
                 continue
@@ -122,7 +143,7 @@ def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
     return moves
 
 
-def _search_for(system: System, relation: Relation, states: StuckStates, limit: int) -> Decision:
+def _search_for(relation: Relation, states: StuckStates, limit: int, sized: int | None) -> Decision:
     """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
     last: Stuck | None = None
     burst = flood(relation)
@@ -140,38 +161,38 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
                 pass
         if relation.refusals:
             break
-        populations = dict.fromkeys(range(len(relation.population)), 0)
-        for at, count in found.counts.items():
-            populations[relation.positions[at].cls] += count
+        populations = populations_of(relation, found)
         try:
-            outcome = reach.search(restricted(system, populations), limit)
+            outcome = reach.search(relation.with_numbers(population=populations), limit)
         except reach.StateSpaceTooLarge:
             break
         if outcome.moves is not None:
             return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
         states.block_populations(populations)
-    return _whole(system, limit, last)
+    return _whole(relation, limit, sized, last)
 
 
-def _whole(system: System, limit: int, stuck: Stuck | None) -> Decision:
+def _whole(relation: Relation, limit: int, sized: int | None, stuck: Stuck | None) -> Decision:
     try:
-        outcome = reach.search(system, limit)
+        outcome = reach.search(relation, limit, sized=sized)
     except reach.StateSpaceTooLarge as error:
-        fewer = _fewer(system, limit)
+        fewer = _fewer(relation, limit)
         if fewer is not None:
             return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
-        return Decision(False, f"warning: a stuck state fits, but no path to it is known ({error})", certain=False, stuck=stuck)
+        method = f"warning: a stuck state fits, but no path to it is known ({error})"
+        return Decision(False, method, certain=False, stuck=stuck, searched=limit)
+    span = {"lower": outcome.lower, "higher": outcome.higher, "searched": outcome.states}
     if outcome.moves is None:
-        return Decision(True, f"all {outcome.states:,} states searched")
-    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck)
+        return Decision(True, f"all {counted(outcome.states, 'state')} searched", **span)
+    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck, **span)
 
 
-def _fewer(system: System, limit: int) -> list[Move] | None:
+def _fewer(relation: Relation, limit: int) -> list[Move] | None:
     """A path to a deadlock among fewer requests: it stands for the whole too, since requests outside hold nothing."""
     for most in range(1, 65):
-        populations = {k: min(most, cls.population or most) for k, cls in enumerate(system.classes)}
+        populations = tuple(most if count is None else min(most, count) for count in relation.population)
         try:
-            outcome = reach.search(restricted(system, populations), limit)
+            outcome = reach.search(relation.with_numbers(population=populations), limit)
         except reach.StateSpaceTooLarge:
             return None
         if outcome.moves is not None:
@@ -179,10 +200,12 @@ def _fewer(system: System, limit: int) -> list[Move] | None:
     return None
 
 
-def restricted(system: System, populations: dict[int, int]) -> System:
-    """The system with these populations: its positions and moves are the same, and its paths are paths of the whole."""
-    classes = tuple(replace(cls, population=populations[k]) for k, cls in enumerate(system.classes))
-    return replace(system, classes=classes)
+def populations_of(relation: Relation, stuck: Stuck) -> tuple[int, ...]:
+    """How many requests of each class a stuck state has."""
+    populations = [0] * len(relation.population)
+    for at, count in stuck.counts.items():
+        populations[relation.positions[at].cls] += count
+    return tuple(populations)
 
 
 def _smallest(states: StuckStates) -> Stuck | None:

@@ -1,7 +1,7 @@
 """How far each claim of the suite has climbed: every rung run again here, failures shown as failures (design section 5).
 
-    claim   something that the suite says: a registered bound, a verdict, a throughput, a time to deadlock, a law
-    rung    a way by which it is known; a claim stands on a rung only if that way was run and agreed
+claim   something that the suite says: a registered bound, a verdict, a throughput, a time to deadlock, a law
+rung    a way by which it is known; a claim stands on a rung only if that way was run and agreed
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 from mmmodel import bounds, compare, measured, performance, plot, sizing
 from mmmodel.bounds import reserve as closed
-from mmmodel.exact import islands, occupancy, reach
+from mmmodel.exact import occupancy, reach
 from mmmodel.exact.verdict import decide
 from mmmodel.simulation.estimates import simulate
 from mmmodel.stack import Request, Stack
@@ -85,7 +85,7 @@ def verdicts(count: int, first: int = 0) -> compare.Table:
         system = request.stack.system(depth=depth, reserve=reserve)
         truth = reach.search(system, compiled=False).moves is None
         agree["solver"] += decide(system).safe == truth
-        unsafe = islands.unsafe_intervals(request.stack.system(depth=depth, unlimited=True), "reserve")
+        unsafe = sizing.unsafe_reserves(request, depth)
         agree["map"] += truth == (not any(low <= reserve <= high for low, high in unsafe))
         if reserve >= closed.safe_reserve_chunks(list(map(int, request.chunks)), depth):
             agree["asked"] += 1
@@ -183,7 +183,9 @@ def measured_table() -> compare.Table:
             continue
         said = "survives" if one.prediction.safe else "can hang"
         seen = f"{one.runs.hangs} of {one.runs.runs} hung"
-        if one.agreement == "WRONG" and one.prediction.amended:  # shown as what it is, held against the rule that replaced its own
+        if (
+            one.agreement == "WRONG" and one.prediction.amended
+        ):  # shown as what it is, held against the rule that replaced its own
             values = [int(label.rpartition("=")[2]) for label in one.prediction.settings]
             word = "safe" if any(map(measured.amended_safe, values)) else "not shown safe"
             name = f"{one.prediction.name}: survives, WRONG; by the amended rule"
@@ -199,7 +201,13 @@ def matrix_figure(claims: Sequence[Claim]) -> plot.Shown:
     figure, ax = plot.axes(11.0, 0.9 + 0.45 * len(rungs))
     looks = {
         "yes": {"marker": "s", "color": plot.GREEN, "label": "run here, agrees"},
-        "named": {"marker": "s", "mfc": "white", "mec": plot.BLUE, "color": plot.BLUE, "label": "run by its test, or lemmas only"},
+        "named": {
+            "marker": "s",
+            "mfc": "white",
+            "mec": plot.BLUE,
+            "color": plot.BLUE,
+            "label": "run by its test, or lemmas only",
+        },
         "failed": {"marker": "X", "color": plot.VERMILION, "label": "failed"},
     }
     for mark, look in looks.items():
@@ -212,7 +220,9 @@ def matrix_figure(claims: Sequence[Claim]) -> plot.Shown:
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8, frameon=False)
     counts = {rung: sum(claim.mark(rung) in ("yes", "named") for claim in claims) for rung in rungs}
     failed = [claim.name for claim in claims if "failed" in claim.marks.values()]
-    alt = f"{len(claims)} registered bounds against the rungs of evidence. Reached: " + ", ".join(f"{r} {n}" for r, n in counts.items())
+    alt = f"{len(claims)} registered bounds against the rungs of evidence. Reached: " + ", ".join(
+        f"{r} {n}" for r, n in counts.items()
+    )
     return plot.Shown(figure, f"{alt}. Failed: {', '.join(failed) or 'none'}.")
 
 
