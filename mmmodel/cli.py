@@ -1,6 +1,6 @@
 """The command line: `python -m mmmodel size STACK --reserve 16MiB`, `... survey`, `... stacks`, `... run NOTEBOOK`, and more.
 
-Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad input. A user's mistake gets a message,
+Exit codes: 0 answered; 1 the verdict is "unsafe" and `--check` asked for it; 2 bad or unreadable input. A user's mistake gets a message,
 never a traceback.
 """
 
@@ -50,6 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="CLASS", help="only this request class; may be repeated"
     )
+    sub.add_argument(
+        "--pool",
+        metavar="POOL",
+        help="the pool that is sized; --reserve is its capacity then (default: reserve, if there is one)",
+    )
     sub.add_argument("--device", default="nbd0", metavar="DEV", help="the block device named in the advice (default: nbd0)")
     sub.add_argument("--check", action="store_true", help="exit with 1 unless the verdict is safe")
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -75,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "explain-hang", _explain_hang, "explain a hang: floors that were passed, the cycle in the traces")
-    sub.add_argument("hang", metavar="DIR", help="a directory with zoneinfo and dmesg or a console's text, or one such file")
+    sub.add_argument("hang", metavar="DIR", help="a directory with logs in any form and zoneinfo, or one such file")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "trace", _trace, "turn an ftrace recording of the kmem events into footprints and a stack file")
@@ -150,12 +155,13 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 def _size(arguments: argparse.Namespace) -> int:
     from mmmodel.report import size
 
-    report = size(arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes), arguments.device)
+    asked = (arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes))
+    report = size(*asked, arguments.device, arguments.pool)
     if arguments.check and report.verdict is None:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
     if arguments.check:
-        return OK if report.verdict.safe and report.verdict.starts else UNSAFE
+        return OK if report.verdict.safe else UNSAFE
     return OK
 
 
@@ -205,7 +211,7 @@ def _explain_hang(arguments: argparse.Namespace) -> int:
 
     report = explain_hang(arguments.hang)
     _print(arguments, report.as_dict, report)
-    return OK
+    return OK if report.answered else BAD_INPUT
 
 
 def _write(path: str, text: str) -> None:

@@ -1,7 +1,8 @@
 """Runs of the kernel lab as recorded, how often each setting hung, and predictions held against that.
 
     Run           one guest: its setting, its verdict, its lowest free memory, and what it ran on
-    Frequency     hangs of runs with the interval of Clopper and Pearson (1934)
+    Series        whose runs, with how many nbd devices: settings that are equal hang at other rates in another series
+    Frequency     hangs of runs of named series, with the interval of Clopper and Pearson (1934)
     Prediction    what was said of a setting before it was run
     confront      prediction against frequency: agreed, conservative, WRONG or open
     Survival      the share of runs that still move, over time
@@ -32,6 +33,10 @@ from mmmodel.linux.sysrq import Report
 from mmmodel.stack import Stack
 
 RECORDED = Path(__file__).resolve().parent.parent / "data" / "lab"
+NBDS_MAX = "nbd/nbds_max"  # a module's option: how many nbd devices the guest makes
+NBD_DEVICES = {"prototype": 2}  # where a run does not say; nbd's own default is NBD_DEFAULT
+NBD_DEFAULT = 16
+DEFAULTS = {"nic": "virtio-net-pci", "nic_options": {"rx_queue_size": 256}}  # qemu's own: saying so makes no difference
 COUNTED = ("survive", "hang", "slow", "oom")  # verdicts of runs that came to an end; the others say nothing of the kernel
 BIO = 256  # bytes of a swap bio in the stack: tells how many pages a request of it moves
 Agreement = Literal["agreed", "conservative", "WRONG", "open"]
@@ -72,6 +77,15 @@ class Run:
     @property
     def hung(self) -> bool:
         return self.verdict == "hang"
+
+    @property
+    def series_name(self) -> str:
+        """Whose run, with how many nbd devices: "lab, 16 nbd devices"; without the devices where the swap is not on nbd."""
+        who = self.label.partition(",")[0] if self.recorder == "prototype" else self.recorder  # the prototype was varied itself
+        if self.settings.get("stack", "nbd") != "nbd" or self.settings.get("server") == "none":
+            return who
+        devices = self.settings.get("options", {}).get(NBDS_MAX, NBD_DEVICES.get(self.recorder, NBD_DEFAULT))
+        return f"{who.removesuffix(f' with {devices} nbd devices')}, {devices} nbd devices"
 
     @property
     def last_progress(self) -> float:
@@ -134,15 +148,25 @@ def _run(text: str, place: str) -> Run:
 
 @dataclass(frozen=True)
 class Frequency:
-    """`hangs` of `runs`. Raises ValueError unless 0 <= hangs <= runs and there is a run."""
+    """`hangs` of `runs` that are from these `series`. It never shows itself without them: one setting hangs at other rates in another.
+
+    Raises ValueError unless 0 <= hangs <= runs and there is a run, and where no series is named.
+    """
 
     hangs: int
     runs: int
+    series: tuple[str, ...]
     level: float = 0.95
 
     def __post_init__(self) -> None:
         if not 0 <= self.hangs <= self.runs or not self.runs:
             raise ValueError(f"hangs: {self.hangs} of {self.runs} runs; write 0 <= hangs <= runs with at least one run")
+        if not all(self.series) or not self.series:
+            raise ValueError(f"series: {self.series!r} names none; write whose runs these are, such as ('lab, 16 nbd devices',)")
+
+    @property
+    def share(self) -> float:
+        return self.hangs / self.runs
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -154,18 +178,51 @@ class Frequency:
         high = 1.0 if self.hangs == self.runs else float(beta.ppf(1 - tail, self.hangs + 1, self.runs - self.hangs))
         return low, high
 
+    @property
+    def whose(self) -> str:
+        """The series, in one text."""
+        return "; ".join(self.series)
+
+    @property
+    def words(self) -> str:
+        """For a sentence: "19 of 20 runs hung (prototype, 2 nbd devices)"."""
+        return f"{self.hangs} of {self.runs} run{'s' * (self.runs > 1)} hung ({self.whose})"
+
     def __add__(self, other: Frequency) -> Frequency:
-        return Frequency(self.hangs + other.hangs, self.runs + other.runs, self.level)
+        series = tuple(dict.fromkeys(self.series + other.series))
+        return Frequency(self.hangs + other.hangs, self.runs + other.runs, series, self.level)
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.hangs}/{self.runs} [{low:.2f}, {high:.2f}]"
+        return f"{self.hangs}/{self.runs} [{low:.2f}, {high:.2f}] ({self.whose})"
 
 
 def frequency(runs: Iterable[Run]) -> Frequency:
-    """How many of the runs hung; runs without an outcome are left out. Raises ValueError if none is left."""
+    """How many of the runs hung, and of which series they are; runs without an outcome are left out. Raises ValueError if none is left."""
     counted = [run for run in runs if run.verdict in COUNTED]
-    return Frequency(sum(run.hung for run in counted), len(counted))
+    return Frequency(
+        sum(run.hung for run in counted), len(counted), tuple(dict.fromkeys(run.series_name for run in counted)) or ("no run",)
+    )
+
+
+def by_series(runs: Iterable[Run]) -> dict[str, Frequency]:
+    """How many of the runs of each series hung, in order of first appearance."""
+    return {name: frequency(group) for name, group in by_setting(runs, lambda run: run.series_name).items()}
+
+
+def threshold_runs(runs: Iterable[Run], kernel: str = "cloud-6.1") -> list[Run]:
+    """The runs on that kernel with a vm.min_free_kbytes that differ from the default in nothing else but the number of nbd devices."""
+    mine = [run for run in runs if run.settings.get("kernel", "cloud-6.1") == kernel and is_plain(run, devices=True)]
+    return [run for run in mine if set(run.settings.get("sysctls", {})) == {"vm.min_free_kbytes"} and run.verdict in COUNTED]
+
+
+def thresholds(runs: Iterable[Run], kernel: str = "cloud-6.1") -> dict[str, dict[int, Frequency]]:
+    """For each series of `threshold_runs` its frequencies by vm.min_free_kbytes, least first."""
+    series = by_setting(threshold_runs(runs, kernel), lambda run: run.series_name)
+    return {
+        name: {at: frequency(some) for at, some in sorted(by_setting(group, lambda run: run.min_free_kbytes).items())}
+        for name, group in series.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -176,8 +233,11 @@ class Survival:
     share: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    hangs: int
-    runs: int
+    frequency: Frequency
+
+    @property
+    def hangs(self) -> int:
+        return self.frequency.hangs
 
     @property
     def median(self) -> float:
@@ -203,7 +263,7 @@ def survival(runs: Iterable[Run]) -> Survival:
         interval = curve.confidence_interval(method="log-log")
     low, high = ([bound if bound == bound else float(n) for bound in ends.probabilities] for n, ends in enumerate(interval))
     start = ((0.0, *map(float, curve.quantiles)), (1.0, *map(float, curve.probabilities)))
-    return Survival(*start, (1.0, *map(float, low)), (1.0, *map(float, high)), len(hangs), len(counted))
+    return Survival(*start, (1.0, *map(float, low)), (1.0, *map(float, high)), frequency(counted))
 
 
 def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.label) -> dict[Any, list[Run]]:
@@ -215,23 +275,27 @@ def by_setting(runs: Iterable[Run], key: Callable[[Run], Any] = lambda run: run.
     return groups
 
 
-def is_plain(run: Run) -> bool:
-    """Whether nothing but kernel, sysctls and server place differ from the default: 8 processes, virtio-net, server on the host."""
+def is_plain(run: Run, devices: bool = False) -> bool:
+    """Whether nothing but kernel and sysctls differs from the default: 8 processes, virtio-net, swap on NBD, server on the host.
+
+    `devices`: the number of nbd devices may differ, too. What is not known to be harmless is a difference.
+    """
     told = run.settings
-    other = ("nic", "nic_options", "crypt", "queue", "parameters", "module", "filesystem", "note", "memory", "patch", "stack", "options")
+    known = ("kernel", "sysctls", "limits", "load", "server")
+    others = {key: value for key, value in told.items() if key not in known and value != DEFAULTS.get(key)}
+    if devices and set(others.get("options", {})) <= {NBDS_MAX}:
+        others.pop("options", None)
+    load = {"processes": 8} | told.get("load", {})
     boosted = "vm.watermark_boost_factor" not in told.get("sysctls", {})
-    return not any(told.get(key) for key in other) and boosted and told.get("server", "host") == "host" and _processes(told) == 8
-
-
-def _processes(told: dict[str, Any]) -> int:
-    return int(told.get("load", {}).get("processes", 8))
+    return not any(others.values()) and boosted and told.get("server", "host") == "host" and load == {"processes": 8}
 
 
 def prototype_refusals() -> dict[str, Frequency]:
     """Of the prototype's runs whose console shows a refused refill of the ring: how many hung, by module."""
     data = read_yaml(RECORDED / "prototype-refusals.yaml")
     counts = {name: one["refused"] for name, one in data.items()}
-    return {name: Frequency(int(one["hang"]), int(one["hang"]) + int(one["survive"])) for name, one in counts.items()}
+    series = (f"prototype, {NBD_DEVICES['prototype']} nbd devices",)
+    return {name: Frequency(int(one["hang"]), int(one["hang"]) + int(one["survive"]), series) for name, one in counts.items()}
 
 
 # ---- predictions ----------------------------------------------------------------------------------------------------
@@ -336,7 +400,9 @@ def counterparts(path: str | Path = RECORDED / "schemes.yaml") -> list[Counterpa
         for scheme, one in schemes.items():
             try:
                 said = " ".join(str(one["said"]).split())
-                made.append(Counterpart(stack, scheme, one["request"], tuple(one["settings"]), said, bool(one.get("near", False))))
+                made.append(
+                    Counterpart(stack, scheme, one["request"], tuple(one["settings"]), said, bool(one.get("near", False)))
+                )
             except (KeyError, TypeError) as error:
                 raise ValueError(f"{Path(path).name}: {stack} {scheme}: needs request, settings and said ({error})") from None
     return made
@@ -402,15 +468,11 @@ def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
         for zone, mark in zip(zones, zone_marks(zones, min_free_kbytes), strict=True)
         if zone.managed
     ]
-    ordinary, atomic = (
-        sum(right_floor(low, right) + withheld for low, withheld in kept) for right in ("ordinary", "atomic")
-    )
+    ordinary, atomic = (sum(right_floor(low, right) + withheld for low, withheld in kept) for right in ("ordinary", "atomic"))
     return Floors(min_free_kbytes, ordinary, atomic)
 
 
-def percpu_limit(
-    min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1
-) -> int:
+def percpu_limit(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1) -> int:
     """The most pages that one CPU's lists may hold, over all zones, when reclaim is not active (`zone_highsize`, `zone_batchsize`).
 
     mm/page_alloc.c, 6.1.192, lines 7048-7135: the low watermark, or the managed pages by vm.percpu_pagelist_high_fraction
@@ -506,7 +568,12 @@ def with_stock(stack: Stack, pages: int) -> Stack:
     source = {"context": "kthread", "source": next(iter(data["sources"]))}
     park = {"name": "park", "take": {"reserve": 1}, "right": "memalloc", **source}
     drain = {"name": "drain", "take": {"napi": 1}, "give": {"napi": 1, "reserve": 1}, **source}
-    data["requests"]["parked"] = {"title": "page of a per-cpu list", "depth": pages, "steps": [park, drain], "source": source["source"]}
+    data["requests"]["parked"] = {
+        "title": "page of a per-cpu list",
+        "depth": pages,
+        "steps": [park, drain],
+        "source": source["source"],
+    }
     return Stack.model_validate(data)
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,22 +22,24 @@ from mmmodel.stack import QuestionError
 
 SUITE = Path(__file__).resolve().parent.parent / "notebooks"
 RESULTS = "MMMODEL_RESULTS"  # environment variable: the folder into which a notebook saves its results
+REFUSAL = "TooDear"  # primer.budget's error, by the name that comes back from a kernel
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left behind. `error` is the failing cell's message, None if all cells ran."""
+    """What a run left behind. `error` is the failing cell's message, None if all cells ran; `refused`: that cell would cost too much."""
 
     notebook: Path
     figures: tuple[Path, ...]
     results: tuple[Path, ...]
     error: str | None = None
+    refused: bool = False
 
     def __str__(self) -> str:
         lines = [f"executed notebook: {self.notebook}"]
         lines += [f"figure: {figure}" for figure in self.figures]
         lines += [f"results: {result}" for result in self.results]
-        return "\n".join([*lines, f"failed: {self.error}"] if self.error else lines)
+        return "\n".join([*lines, f"{'refused' if self.refused else 'failed'}: {self.error}"] if self.error else lines)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -44,6 +47,7 @@ class Outcome:
             "figures": [str(figure) for figure in self.figures],
             "results": [str(result) for result in self.results],
             "error": self.error,
+            "refused": self.refused,
         }
 
 
@@ -88,14 +92,19 @@ def parse_parameters(notebook: Path, given: Sequence[str]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
             hint = f"; the nearest is {near[0]}" if near else ""
             raise QuestionError(f"parameter: {name!r} is not one of {notebook.stem}: {', '.join(known)}{hint}")
-        parameters[name] = _value(value, str(known[name].get("inferred_type_name", "")))
+        parameters[name] = _value(name, value, str(known[name].get("inferred_type_name", "")))
     return parameters
 
 
-def run(name: str | os.PathLike[str], given: Sequence[str] = (), output: str | os.PathLike[str] = "out") -> Outcome:
+def run(
+    name: str | os.PathLike[str],
+    given: Sequence[str] = (),
+    output: str | os.PathLike[str] = "out",
+    said: str = "Executing",
+) -> Outcome:
     """Run a notebook with parameters; the executed copy, its figures and results land in `output`, whole or not at all.
 
-    Raises QuestionError for unknown names; a cell that fails is in `Outcome.error`.
+    `said`: what a terminal's progress calls it. Raises QuestionError for unknown names; a cell that fails is in `Outcome.error`.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -106,27 +115,61 @@ def run(name: str | os.PathLike[str], given: Sequence[str] = (), output: str | o
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{source.stem}-", dir=folder))
-    error = None
+    error, refused = None, False
     try:
         try:
-            with _environment({RESULTS: str(work.resolve()), "PYTHONPATH": kernel_path()}), warnings.catch_warnings():
+            with (
+                _progress(said) as progress,
+                _environment({RESULTS: str(work.resolve()), "PYTHONPATH": kernel_path()}),
+                warnings.catch_warnings(),
+            ):
                 warnings.simplefilter("ignore")
                 papermill.execute_notebook(
                     str(source),
                     str(work / source.name),
                     parameters=parameters,
-                    progress_bar=sys.stderr.isatty(),
+                    progress_bar=progress,
                     kernel_name="python3",
                     cwd=str(work),
                     config=Config({"KernelManager": {"transport_encryption": "auto"}}),
                 )
         except PapermillExecutionError as failed:
             error = f"cell {failed.exec_count}: {failed.ename}: {failed.evalue}"
+            refused = failed.ename == REFUSAL
         figures = _figures(work / source.name, work)
         moved = [_move(path, folder) for path in (work / source.name, *figures, *sorted(work.glob("*.json")))]
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Outcome(moved[0], tuple(p for p in moved if p.suffix == ".png"), tuple(p for p in moved if p.suffix == ".json"), error)
+    return Outcome(
+        moved[0], tuple(p for p in moved if p.suffix == ".png"), tuple(p for p in moved if p.suffix == ".json"), error, refused
+    )
+
+
+@contextlib.contextmanager
+def _progress(said: str) -> Iterator[dict[str, Any] | bool]:
+    """What papermill's bar is told: cells done and time so far, on a terminal alone.
+
+    The bar moves when a cell ends; here it is drawn every second, so that a long cell is seen to be at work.
+    """
+    if not sys.stderr.isatty():
+        yield False
+        return
+    from tqdm.auto import tqdm
+
+    ended = threading.Event()
+
+    def draw() -> None:
+        while not ended.wait(1):
+            for bar in list(getattr(tqdm, "_instances", ())):
+                bar.refresh()
+
+    drawing = threading.Thread(target=draw, daemon=True)
+    drawing.start()
+    try:
+        yield {"desc": said, "leave": False, "bar_format": "{desc}: {n_fmt} of {total_fmt} cells, {elapsed}"}
+    finally:
+        ended.set()
+        drawing.join()
 
 
 def kernel_path() -> str:
@@ -174,7 +217,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _value(text: str, kind: str) -> Any:
+def _value(parameter: str, text: str, kind: str) -> Any:
     """The value as the notebook's parameter is typed: text stays text, so that 1e-3 or 16MiB are not guessed at."""
     if text in ("None", ""):
         return None
@@ -183,10 +226,10 @@ def _value(text: str, kind: str) -> Any:
             try:
                 return make(text)
             except ValueError:
-                raise QuestionError(f"parameter: {text!r} is not a number ({kind})") from None
+                raise QuestionError(f"parameter: {parameter}: {text!r} is not a number ({kind})") from None
     if kind.startswith("bool"):
         if text.lower() not in ("true", "false"):
-            raise QuestionError(f"parameter: {text!r} is not True or False")
+            raise QuestionError(f"parameter: {parameter}: {text!r} is not True or False")
         return text.lower() == "true"
     return text
 

@@ -26,6 +26,7 @@ from mmmodel.exact.chain import Certified, StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds
 from mmmodel.stack import RESERVE, Askable, QuestionError, Service, Stack, System, SystemClass, as_stack
+from mmmodel.transitions import LEAVES, Relation
 
 Amount = int | str
 ROUNDING = 1e-12  # the bounds are computed in floats and widened by this share
@@ -296,13 +297,13 @@ def _most(system: System) -> float:
             rows.append([float(work.pools[pool] / capacity) for work in works])
             limits.append(1.0)
     tops = []
-    for cls, work in zip(system.classes, works):
+    for cls, most, work in zip(system.classes, system.in_flight, works):
         if any(step.never for step in cls.steps):
             tops.append(0.0)
-        elif cls.population is None or not work.total:
+        elif most is None or not work.total:
             tops.append(math.inf)
         else:
-            tops.append(float(cls.population / work.total))
+            tops.append(float(most / work.total))
     if len(works) == 1:
         return min([tops[0]] + [limit / row[0] for row, limit in zip(rows, limits) if row[0]])
     bounds = [(0, None if math.isinf(top) else top) for top in tops]
@@ -316,9 +317,10 @@ def _most(system: System) -> float:
 
 
 def _least(system: System) -> float:
-    """1 / max D_k: somebody is served at any time."""
-    works = [_work(cls, len(system.pools)) for cls in system.classes]
-    if not all(work.certain and work.total for work in works):
+    """1 / max D_k: somebody is served at any time, if each can finish at all."""
+    works, relation = [_work(cls, len(system.pools)) for cls in system.classes], Relation(system)
+    finish = all(relation.alone(cls)[1] == LEAVES for cls in range(len(works)))
+    if not finish or not all(work.certain and work.total for work in works):
         return 0.0
     return float(1 / max(work.total for work in works))
 

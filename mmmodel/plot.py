@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,15 +34,19 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WASTE = "#D9D9D9"
+DPI = 110
+HAIR = 1.0  # points: no island is drawn thinner
+FEW = 12  # islands of a close-up
+THIN = 1 / 150  # of an axis: what is smaller can hardly be seen on it
 
 
 class Shown:
-    """A figure as a notebook shows it: one PNG with alt text, which JupyterLab and nbconvert both keep."""
+    """A figure as a notebook shows it: one PNG with alt text, which JupyterLab and nbconvert both keep; `figure` is what was drawn."""
 
     def __init__(self, figure: Figure, alt: str):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-        self.alt, self.png = alt, buffer.getvalue()
+        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
+        self.figure, self.alt, self.png = figure, alt, buffer.getvalue()
 
     def _repr_html_(self) -> str:
         data = base64.b64encode(self.png).decode()
@@ -86,35 +91,46 @@ def scale_bytes(most: float) -> tuple[float, str]:
     return 1.0, "B"
 
 
+def amount(value: float, unit: str) -> str:
+    """`4.875 KiB` where the unit is a byte, else the number with the unit's own singular or plural: `1 page`, `3 pages`."""
+    if unit == "byte":
+        size, name = scale_bytes(value)
+        return f"{value / size:,.4g} {name}"
+    return f"{value:,.4g} {unit if value == 1 else plural(unit)}"
+
+
 def three_reserves(
     ax: Axes,
     depths: Sequence[float],
     safe: Sequence[float],
     free: Sequence[float],
     one: float,
-    asked: tuple[float, float] | None = None,
+    point: tuple[float, float] | None = None,
     unit: str = "byte",
     depth_name: str = "depth K (requests in flight)",
+    point_name: str = "asked",
 ) -> None:
-    """R_one, R_safe and R_free against depth, the regions between them named, the asked point marked."""
+    """R_one, R_safe and R_free against depth, the regions between them named; `point` (K, R) is marked with its name."""
     depths, safe, free = (np.asarray(values, float) for values in (depths, safe, free))
-    top = max(free.max(), asked[1] if asked else 0) * 1.08
+    top = max(free.max(), point[1] if point else 0) * 1.08
     size, name = scale_bytes(top) if unit == "byte" else (1.0, plural(unit))
     ax.fill_between(depths, one / size, safe / size, color=VERMILION, alpha=0.14, lw=0)
     ax.fill_between(depths, safe / size, free / size, color=YELLOW, alpha=0.30, lw=0)
     ax.fill_between(depths, free / size, top / size, color=GREEN, alpha=0.12, lw=0)
     every = max(1, len(depths) // 8)
-    ax.plot(depths, free / size, color=GREEN, marker="^", markevery=every, label="$R_{free}$ = K F: nobody waits")
+    phillips = (
+        " = K F" if np.array_equal(free, depths * one) else ""
+    )  # other stacks need less than every request's footprint, or more
+    ax.plot(depths, free / size, color=GREEN, marker="^", markevery=every, label=f"$R_{{free}}${phillips}: nobody waits")
     ax.plot(depths, safe / size, color=BLUE, marker="o", markevery=every, label="$R_{safe}$: no deadlock from here on")
     ax.axhline(one / size, color=BLACK, lw=1, ls=":", label="$R_{one}$ = F: one request fits")
-    if asked is not None:
-        ax.plot(*[asked[0], asked[1] / size], marker="X", ms=11, color=VERMILION, mec="white", ls="", label="asked", zorder=5)
-        right = asked[0] > (depths.min() + depths.max()) / 2
-        own, its = scale_bytes(asked[1]) if unit == "byte" and asked[1] < size / 100 else (size, name)
+    if point is not None:
+        ax.plot(*[point[0], point[1] / size], marker="X", ms=11, color=VERMILION, mec="white", ls="", label=point_name, zorder=5)
+        right = point[0] > (depths.min() + depths.max()) / 2
         ax.annotate(
-            f"asked: K = {asked[0]:,.0f}, R = {asked[1] / own:,.4g} {its}",
-            (asked[0], asked[1] / size),
-            xytext=(-10 if right else 10, -14 if asked[1] > 0.08 * top else 8),
+            f"{point_name}: K = {point[0]:,.0f}, R = {amount(point[1], unit)}",
+            (point[0], point[1] / size),
+            xytext=(-10 if right else 10, -14 if point[1] > 0.08 * top else 8),
             ha="right" if right else "left",
             textcoords="offset points",
             fontsize=9,
@@ -132,34 +148,82 @@ def three_reserves(
     ax.legend(loc="upper left", fontsize=9, frameon=False)
 
 
+Islands = Sequence[tuple[float, float]]  # closed intervals of unsafe reserves
+
+
 def unsafe_map(
     ax: Axes,
-    maps: dict[int, Sequence[tuple[float, float]]],
-    asked: tuple[float, float] | None = None,
+    maps: dict[int, Islands],
+    point: tuple[float, float] | None = None,
     safe: dict[int, float] | None = None,
     unit: str = "byte",
     depth_name: str = "depth K (requests in flight)",
+    point_name: str = "asked",
 ) -> None:
-    """For each depth a column: vermilion where a deadlock can be reached, white where it cannot. The islands are the anomaly."""
-    most = max([high for intervals in maps.values() for _, high in intervals if np.isfinite(high)] or [1.0])
-    if asked is not None:
-        most = max(most, asked[1])
+    """For each depth a column: vermilion where a deadlock can be reached, white where it cannot. The islands are the anomaly.
+
+    No island is invisible: each has an edge of HAIR points, which may cover a gap that is thinner. `close_up` shows such gaps.
+    """
+    most = _top(maps.values(), point[1] if point else 0.0)
     size, name = scale_bytes(most) if unit == "byte" else (1.0, plural(unit))
     depths = sorted(maps)
     width = min(np.diff(depths), default=1) * 0.86 if len(depths) > 1 else 0.8
     for depth in depths:
-        for low, high in maps[depth]:
-            top = min(high, most * 1.1)
-            ax.bar(depth, (top - low + 1) / size, width, bottom=low / size, color=VERMILION, lw=0)
+        _islands(ax, depth, maps[depth], width, size, most * 1.1)
     if safe:
         ax.plot(
             depths, [safe[d] / size for d in depths], color=BLUE, marker="o", ms=4, lw=1, label="$R_{safe}$: safe from here on"
         )
-    if asked is not None:
-        ax.plot(asked[0], asked[1] / size, marker="X", ms=11, color=BLACK, mec="white", ls="", label="asked", zorder=5)
-    ax.bar(depths[0], 0, color=VERMILION, label="a deadlock can be reached")
+    if point is not None:
+        ax.plot(point[0], point[1] / size, marker="X", ms=11, color=BLACK, mec="white", ls="", label=point_name, zorder=5)
+    thin = " (what is thin is drawn thicker)" if too_thin(maps, point[1] if point else 0.0) else ""
+    ax.bar(depths[0], 0, color=VERMILION, label=f"a deadlock can be reached{thin}")
     ax.set(xlabel=depth_name, ylabel=f"reserve R ({name})", ylim=(0, most * 1.1 / size))
     ax.legend(loc="upper left", fontsize=9, frameon=False)
+
+
+def too_thin(maps: dict[int, Islands], least: float = 0.0) -> bool:
+    """Whether `unsafe_map` of these has an island, or a gap between two, that can hardly be seen: under THIN of the axis."""
+    thin = THIN * 1.1 * _top(maps.values(), least)
+    gaps = [low - high - 1 for islands in maps.values() for (_, high), (low, _) in zip(islands, islands[1:])]
+    return any(width < thin for width in [*gaps, *(high - low + 1 for islands in maps.values() for low, high in islands)])
+
+
+def close_up(ax: Axes, depth: int, islands: Islands, safe: float, unit: str = "byte") -> None:
+    """The last FEW islands of one depth below R_safe, from the gap before them on, on an axis of their own.
+
+    The axis is in bytes (or units) below R_safe. Raises ValueError without islands.
+    """
+    if not islands:
+        raise ValueError(f"depth {depth}: there is no island to look at")
+    shown = list(islands)[-FEW:]
+    before = islands[-FEW - 1][1] + 1 if len(islands) > FEW else shown[0][0]
+    if len(shown) == len(islands) and len(shown) > 1:  # the main block is the first, and only its end is shown
+        span = safe - shown[1][0]
+        before = max(before, shown[0][1] - 0.15 * span)
+    size, name = scale_bytes(safe - before) if unit == "byte" else (1.0, plural(unit))
+    _islands(ax, 0, [(max(low, before) - safe, high - safe) for low, high in shown], 0.8, size, math.inf)
+    ax.axhline(0, color=BLUE, lw=1.2)
+    ax.text(0, 0, "$R_{safe}$", color=BLUE, fontsize=9, ha="center", va="bottom")
+    ax.set(
+        xlim=(-0.6, 0.6),
+        ylim=((before - safe) / size, 0.08 * (safe - before) / size),
+        xticks=[],
+        ylabel=f"R − $R_{{safe}}$ ({name})",
+    )
+    ax.set_title(f"close-up: K = {depth:,}", fontsize=9)
+
+
+def _islands(ax: Axes, depth: float, islands: Islands, width: float, size: float, end: float) -> None:
+    """One column: an island of one unit is one unit high, and has an edge that can be seen whatever the scale."""
+    for low, high in islands:
+        top = min(high, end)
+        ax.bar(depth, (top - low + 1) / size, width, bottom=low / size, color=VERMILION, ec=VERMILION, lw=HAIR)
+
+
+def _top(maps: Iterable[Islands], least: float) -> float:
+    """The greatest reserve that a map shows."""
+    return max([high for islands in maps for _, high in islands if np.isfinite(high)] + [least, 1.0])
 
 
 def who_holds(
@@ -180,28 +244,17 @@ def who_holds(
     hatch = {group: ("", "//", "..", "xx", "\\\\", "++", "oo")[n % 7] for n, group in enumerate(groups)}
     for row, (_, parts) in enumerate(frames):
         left = 0.0
-        for group, amount in parts:
-            ax.barh(row, amount / size, left=left / size, color=colour[group], hatch=hatch[group], ec="white", height=0.62)
-            left += amount
+        for group, held in parts:
+            ax.barh(row, held / size, left=left / size, color=colour[group], hatch=hatch[group], ec="white", height=0.62)
+            left += held
         ax.barh(row, (capacity - left) / size, left=left / size, color="white", ec=BLACK, lw=0.8, height=0.62)
-        ax.text(
-            1.01,
-            row,
-            f"{(capacity - left) / size:,.4g} {_counted(name, (capacity - left) / size)} free",
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            fontsize=9,
-        )
-    for n, (_, amount) in enumerate(wants):
+        free = f"{amount(capacity - left, unit)} free"
+        ax.text(1.01, row, free, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+    for n, (_, wanted) in enumerate(wants):
         row = len(frames) + n
-        ax.barh(row, amount / size, color=WASTE, hatch="//", ec=VERMILION, height=0.45)
-        ax.text(
-            amount / size + capacity / size * 0.01,
-            row,
-            f"{amount / size:,.4g} {_counted(name, amount / size)}, and it cannot be had",
-            va="center",
-            fontsize=9,
-        )
+        ax.barh(row, wanted / size, color=WASTE, hatch="//", ec=VERMILION, height=0.45)
+        text = f"{amount(wanted, unit)}, and it cannot be had"
+        ax.text((wanted + 0.01 * capacity) / size, row, text, va="center", fontsize=9)
     labels = [label for label, _ in frames] + [f"waits for: {label}" for label, _ in wants]
     ax.set_yticks(range(len(labels)), labels)
     ax.invert_yaxis()
@@ -209,11 +262,6 @@ def who_holds(
     for group in groups:
         ax.barh(0, 0, color=colour[group], hatch=hatch[group], ec="white", label=group)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
-
-
-def _counted(name: str, amount: float) -> str:
-    """`pages`, but 1 `page`; units of bytes have no plural here."""
-    return name.removesuffix("s") if amount == 1 else name
 
 
 def lanes(

@@ -18,7 +18,8 @@ from functools import cached_property
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import fullest, islands, reach
 from mmmodel.exact import verdict as exact_verdict
-from mmmodel.exact.stuck import Stuck, StuckStates, Throttle, contended
+from mmmodel.exact.entry import closed_from, without_dead_exits
+from mmmodel.exact.stuck import Chains, Stuck, StuckStates, Throttle, contended
 from mmmodel.stack import LARGEST, RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
 from mmmodel.transitions import Move, Relation
 
@@ -60,14 +61,14 @@ class Case:
 
     @cached_property
     def relation(self) -> Relation:
-        """Without the fallbacks that are never entered, whatever the capacity."""
-        by_size = frozenset(at for at, position in enumerate(self.whole.positions) if position.take[self.at])
-        return fullest.without_idle_fallbacks(self.whole, by_size)
+        """Without the exits that are never used, whatever the capacity."""
+        by_size = (at for at, p in enumerate(self.whole.positions) if any(way.take[self.at] for way in p.ways))
+        return without_dead_exits(self.whole, alive=frozenset(by_size))[0]
 
     @cached_property
     def plenty(self) -> Relation:
-        """Without the fallbacks that are never entered as long as the sized pool refuses nobody."""
-        return fullest.without_idle_fallbacks(self.relation)
+        """Without the exits that are never used as long as the sized pool refuses nobody."""
+        return without_dead_exits(self.relation)[0]
 
     @cached_property
     def states(self) -> StuckStates:
@@ -76,8 +77,8 @@ class Case:
 
     @cached_property
     def consumes(self) -> bool:
-        """Whether some request may be served for ever."""
-        return any(position.never for position in self.relation.positions)
+        """Whether some request may come to where it stays for ever though nobody else is about."""
+        return any(at in self.relation.endless for at in Chains.of(self.relation).came)
 
     @cached_property
     def exact(self) -> bool:
@@ -100,7 +101,7 @@ class Case:
     @cached_property
     def _closed(self) -> tuple[int, Sure] | None:
         relation = self.relation
-        if relation.refusals or self.consumes or None in relation.population:
+        if relation.refusals or relation.queues or self.consumes or None in relation.population:
             return None
         scarce = [other for other in range(len(relation.capacity)) if other != self.at and contended(relation, other)]
         if len(scarce) > 1 or any(self.shares(other) is None for other in scarce):
@@ -133,12 +134,13 @@ class Case:
         """What each class takes of a pool that all take first and hold to the end; None where it is not used like that."""
         weights = []
         for cls, first in enumerate(self.relation.first):
-            inside = [p for at, p in enumerate(self.relation.positions) if p.cls == cls and at not in self.relation.outside]
+            elsewhere = self.relation.outside | self.relation.dead
+            inside = [p for at, p in enumerate(self.relation.positions) if p.cls == cls and at not in elsewhere]
             start = self.relation.positions[first] if first in self.relation.outside else None
             weight = start.take[other] if start else 0
-            if any(p.take[other] or p.holds[other] != weight for p in inside) or (
-                start and (start.floor[other] or start.way_round)
-            ):
+            if any(p.holds[other] != weight or any(way.take[other] for way in p.ways) for p in inside):
+                return None
+            if start and (start.floor[other] or len(start.exits) > 1):
                 return None
             weights.append(weight)
         return weights
@@ -174,7 +176,7 @@ class Case:
     @cached_property
     def safe(self) -> Size:
         """The least capacity, from one request's footprint on, from which on every capacity is safe; inf if none cures it."""
-        if exact_verdict.consumption(self.plenty) is not None:
+        if exact_verdict.alone_for_ever(self.plenty) is not None:
             return Size(math.inf)
         if self.closed is not None and self.closed.sure is Sure.EXACT:
             return self.closed
@@ -222,10 +224,10 @@ class Case:
         return Size(top + 1, Sure.SUFFICIENT)
 
     def _without_fallbacks(self, capacity: int) -> tuple[Case, int] | None:
-        """The case without the fallbacks that are never entered from a capacity on, and the least one of which that is true."""
+        """The case without the exits that are never used from a capacity on, and the least one of which that is known."""
         if not self.relation.refusals:
             return None
-        fewer = fullest.without_fallbacks_from(self.relation, self.at, capacity)
+        fewer = closed_from(self.relation, self.at, capacity)
         return None if fewer is None else (Case(fewer[0], self.at), fewer[1])
 
     def _reach(self, state: Stuck, capacity: int, limit: int) -> tuple[bool | None, int]:
@@ -262,7 +264,7 @@ class Case:
     @cached_property
     def free(self) -> Size:
         """The least capacity from which on all is safe and nobody ever waits for the sized pool; inf if no capacity is safe."""
-        if exact_verdict.consumption(self.plenty) is not None:
+        if exact_verdict.alone_for_ever(self.plenty) is not None:
             return Size(math.inf)
         if self.closed is None and not self.rest.safe:
             return Size(math.inf, Sure.EXACT if self.rest.certain else Sure.SUFFICIENT)
@@ -272,16 +274,7 @@ class Case:
     @cached_property
     def in_use(self) -> tuple[float, bool]:
         """The most that requests can ever ask for of the sized pool while it refuses nobody, and whether that many can."""
-        relation, at = self.plenty, self.at
-        limited = [other for other in range(len(relation.capacity)) if other != at and contended(relation, other)]
-        places = fullest.Places(relation, momentary=True)
-        best, exact = places.most(relation, at, limited)
-        # a last taker needs its floor on top of what it takes
-        for here in fullest.hardest(relation, at, limited):
-            position = relation.positions[here]
-            held, sure = places.most(relation, at, limited, here)
-            best, exact = max(best, held + position.take[at] + position.floor[at]), exact and sure
-        return best, exact and not relation.refusals and all(relation.monotone(other) for other in limited)
+        return fullest.most_in_use(self.plenty, self.at)
 
     # ---- above a safe capacity -------------------------------------------------------------------------------------------
 
@@ -304,11 +297,9 @@ class Case:
     def _next_stuck(self, asked: int) -> tuple[int, float] | Larger:
         """The interval of the stuck state with the least capacity above `asked`, and those that follow without a gap."""
         nearest: tuple[int, float] | None = None
-        limit = 2**60
-        while (found := self.states.find_between(asked + 1, limit - 1)) is not None:
-            low, high = self.states.interval(found)
-            nearest = (max(low, asked + 1), math.inf if high is None else high)
-            limit = nearest[0]
+        if (least := self.states.least_holding(asked + 1, 2**60)) is not None:
+            high = self.states.interval(least[1])[1]
+            nearest = least[0], math.inf if high is None else high
         for _ in range(ROUNDS):
             if nearest is None or math.isinf(nearest[1]):
                 break
@@ -322,13 +313,14 @@ class Case:
     def _next_found(self, asked: int) -> tuple[int, float] | Larger:
         """From `asked` up: the least capacity at which a deadlock is found, while all below it are shown to be safe."""
         here, left = asked + 1, STATES
+        last = LARGEST if math.isinf(self.safe.value) else int(self.safe.value) - 1
         low: int | None = None
         for _ in range(ROUNDS):
             if low is None and not self.consumes:
-                found = self._least_stuck(here)
+                found = self.states.least_holding(here, last)
                 if found is None:
                     return Larger.NONE
-                here = found
+                here = found[0]
             if here >= self.safe.value or left <= 0:
                 break
             if low is None and (fewer := self._without_fallbacks(here)) is not None:
@@ -346,16 +338,6 @@ class Case:
             return low, here - 1
         return Larger.NONE if here >= self.safe.value else Larger.NOT_LOOKED_FOR
 
-    def _least_stuck(self, first: int) -> int | None:
-        """The least capacity, from `first` on, at which some state is stuck, whether or not it can be reached."""
-        limit = None
-        last = LARGEST if math.isinf(self.safe.value) else int(self.safe.value) - 1
-        while (found := self.states.find_between(first, last if limit is None else limit - 1)) is not None:
-            limit = max(first, self.states._used(found)[self.at])
-            if limit == first:
-                break
-        return limit
-
 
 @dataclass(frozen=True)
 class Question:
@@ -370,6 +352,10 @@ class Question:
     def of(cls, stack: Askable, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Question:
         """The question about whatever can be asked about."""
         return cls(as_stack(stack), depth, reserve, pool)
+
+    def only(self, *names: str) -> Question:
+        """The same question about some of the classes alone."""
+        return replace(self, stack=self.stack.only(*names))
 
     @cached_property
     def system(self) -> System:
@@ -390,6 +376,31 @@ class Question:
         system = self.stack.system(depth=self.depth, pool=self.pool, unlimited=True)
         return Case(Relation(system), system.pool(self.pool))
 
+    @cached_property
+    def idle(self) -> list[tuple[str, str, str]]:
+        """(class, step, what is never used): fallbacks and other ways of steps whose earlier ways always fit.
+
+        At the capacity of the sized pool or, where that is open, at every one from one request's footprint on.
+        """
+        sized = self.pool in self.stack.pools
+        if sized and self.reserve is None and self.stack.pools[self.pool].capacity is None:
+            relation = self.case.whole
+            closed = without_dead_exits(relation, granted=(self.case.at, self.case.least))[1]
+        else:
+            relation = self.relation
+            closed = without_dead_exits(relation)[1]
+        found: dict[tuple[str, str], set[str]] = {}
+        chains = Chains.of(relation)
+        for at, p in enumerate(relation.positions):
+            if len(p.exits) > 1 and at in chains:
+                left = closed.get(at, len(p.exits))
+                unused = {f"way {n + 1}" for n in range(left, len(p.ways))} | (
+                    {"fallback"} if p.way_round and left < len(p.exits) else set()
+                )
+                key = relation.system.classes[p.cls].name, p.step
+                found[key] = found[key] & unused if key in found else unused
+        return [(*key, what) for key, unused in found.items() for what in sorted(unused)]
+
     # ---- depths ----------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -401,33 +412,34 @@ class Question:
 
     @cached_property
     def _throttle(self) -> Throttle:
-        """How the depth bounds the requests: by what a request of each class holds of the throttle as long as it is there."""
-        whole = self._some_depth.case.whole
-        if THROTTLE not in whole.system.pools:
-            return Throttle(None, tuple(1 for _ in whole.population))
-        pool = whole.system.pools.index(THROTTLE)
-        weights = []
-        for cls, first in enumerate(whole.first):
-            inside = [p for at, p in enumerate(whole.positions) if p.cls == cls and at not in whole.outside]
-            taken = whole.positions[first].take[pool] if first in whole.outside else 0
-            weights.append(min((p.holds[pool] for p in inside), default=taken))
-        return Throttle(pool, tuple(weights))
+        """How the depth bounds the requests: see `Stack.system`."""
+        pools = self._some_depth.case.whole.system.pools
+        return Throttle(pools.index(THROTTLE) if THROTTLE in pools else None)
 
     @cached_property
     def _own(self) -> tuple[int | None, ...]:
         """The depths of the classes, which do not depend on the question's."""
-        return tuple(self.stack.requests[cls.name].depth for cls in self._some_depth.case.whole.system.classes)
+        return tuple(cls.depth for cls in self.stack.requests.values())
+
+    @cached_property
+    def _least_depth(self) -> int:
+        """Below it the throttle has less than one request takes."""
+        pool = self._throttle.pool
+        return 1 if pool is None else max(1, islands.footprint(self._some_depth.case.whole, pool))
 
     def at_depth(self, depth: int) -> Case:
         """The case of another depth."""
-        case, throttle = self._some_depth.case, self._throttle
-        most = (None if not weight else depth // weight for weight in throttle.weights)
-        population = tuple(min((n for n in pair if n is not None), default=None) for pair in zip(self._own, most))
-        capacity = tuple(depth if pool == throttle.pool else c for pool, c in enumerate(case.whole.capacity))
+        case, pool = self._some_depth.case, self._throttle.pool
+        population = self._own
+        if pool is None:
+            population = tuple(depth if own is None else min(own, depth) for own in population)
+        elif THROTTLE not in self.stack.pools:
+            population = tuple(own or depth for own in population)
+        capacity = tuple(depth if n == pool else c for n, c in enumerate(case.whole.capacity))
         return Case(case.whole.with_numbers(capacity, population), case.at)
 
     @cached_property
-    def _have(self) -> int:
+    def have(self) -> int:
         """The capacity that was asked for. Raises QuestionError where none was."""
         system = self._some_depth.system
         have = system.capacity[system.pool(self.pool)] if self.pool in system.pools else None
@@ -437,71 +449,71 @@ class Question:
 
     @cached_property
     def safe_depth(self) -> Size:
-        """The largest depth such that at every depth up to it this reserve, and every larger one, is safe."""
-        have, case, throttle = self._have, self._some_depth.case, self._throttle
+        """The largest depth such that at every depth up to it that lets a request in, this reserve and every larger one is safe."""
+        have, case, pool, least = self.have, self._some_depth.case, self._throttle.pool, self._least_depth
         if case.least > have:
             return Size(0)
-        low: float = 0
-        if throttle.pool is None or case.shares(throttle.pool) is not None:  # then what is safe is safe at a smaller depth
-            low = _last(lambda depth: _fits(self.at_depth(depth).closed, have))
+        low = least - 1
+        if pool is None or case.shares(pool) is not None:  # then what is safe is safe at a smaller depth
+            low = _last(lambda depth: _fits(self.at_depth(depth).closed, have), least)
         if low >= DEEPEST:
             return Size(math.inf)
-        beyond = self.at_depth(int(low) + 1).closed
-        if beyond is not None and beyond.sure is Sure.EXACT and beyond.value > have:
-            return Size(low)
-        return self._before_unsafe(int(low) + 1, have)
+        beyond = self.at_depth(low + 1).closed
+        if beyond is None or beyond.sure is not Sure.EXACT or beyond.value <= have:
+            return self._before_unsafe(low + 1, have)
+        return Size(low if low >= least else 0)
 
     def _before_unsafe(self, first: int, have: int) -> Size:
         """One less than the least depth, from `first` on, at which `have` or a larger reserve is unsafe; inf if there is none."""
-        case, throttle = self._some_depth.case, self._throttle
-        free = tuple(None if pool == throttle.pool else c for pool, c in enumerate(case.whole.capacity))
-        bottomless = Case(case.whole.with_numbers(free, self._own), case.at)
-        # a fallback that nobody needs without a throttle may be needed with one
-        relation = case.whole if throttle.pool is not None else bottomless.relation
-        relation = relation.with_numbers(free, self._own)
-        states = StuckStates(relation, case.at, throttle)
-        consumes = any(position.never for position in relation.positions)
-        exact = states.exact and not relation.refusals and not consumes
+        case, pool = self._some_depth.case, self._throttle.pool
+        free = tuple(None if n == pool else c for n, c in enumerate(case.whole.capacity))
+        deepest = Case(case.whole.with_numbers(free, self._own), case.at)
+        # an exit that nobody uses without a throttle may be used with one
+        relation = deepest.relation if pool is None else deepest.whole
+        states = StuckStates(relation, case.at, self._throttle)
+        exact = states.exact and not relation.refusals and not deepest.consumes
         for _ in range(SCAN):
-            found = first if consumes else states.least_depth(have, first)
+            found = first if deepest.consumes else states.least_depth(have, first)
             if found is None or found >= DEEPEST:
                 return Size(math.inf)
+            here, safe = self.at_depth(found), found - 1 if found > self._least_depth else 0
             if exact:
-                return Size(found - 1)
-            here = self.at_depth(found)
+                return Size(safe)
             if here.safe.value > have:
-                return Size(found - 1, here.safe.sure)
-            deeper = self.at_depth(found + 1)
-            if here.whole.population == deeper.whole.population and not (throttle.pool and contended(here.whole, throttle.pool)):
+                return Size(safe, here.safe.sure)
+            deeper = self.at_depth(found + 1).whole
+            if here.whole.population == deeper.population and (pool is None or not contended(here.whole, pool)):
                 return Size(math.inf)  # nothing changes any more
             first = found + 1
         return Size(first - 1, Sure.SUFFICIENT)
 
     @cached_property
     def wait_free_depth(self) -> Size:
-        """The largest depth such that at every depth up to it all is safe and nobody waits for this reserve."""
-        have, case = self._have, self._some_depth.case
+        """The largest depth such that at every depth up to it that lets a request in, all is safe and nobody waits for this reserve."""
+        have, case, least = self.have, self._some_depth.case, self._least_depth
         if case.least > have:
             return Size(0)
-        depth = _last(lambda depth: self.at_depth(depth).in_use[0] <= have, SCAN if case.whole.refusals else math.inf)
-        unsafe = self.safe_depth
-        if unsafe.value < depth:  # a deadlock that no size cures
-            return unsafe
+        depth = _last(lambda depth: self.at_depth(depth).in_use[0] <= have, least, SCAN if case.whole.refusals else math.inf)
+        if self.safe_depth.value < depth:  # a deadlock that no size cures
+            return self.safe_depth
         if depth >= DEEPEST:
             return Size(math.inf)
         value, exact = self.at_depth(depth + 1).in_use
-        return Size(depth, Sure.EXACT if exact and value > have else Sure.SUFFICIENT)
+        return Size(depth if depth >= least else 0, Sure.EXACT if exact and value > have else Sure.SUFFICIENT)
 
 
 def _fits(size: Size | None, have: int) -> bool:
     return size is not None and size.value <= have
 
 
-def _last(fits: Callable[[int], bool], most: float = math.inf) -> int:
-    """The last depth, from 1 on, up to which all fit, as far as that is known from the doubled ones; `most` are looked at one by one."""
+def _last(fits: Callable[[int], bool], first: int, most: float = math.inf) -> int:
+    """The last depth, from `first` on, up to which all fit, as far as that is known from doubled ones; `most` are looked at one by one.
+
+    `first` - 1 if that one does not fit.
+    """
     if most < math.inf:
-        return next((depth for depth in range(int(most)) if not fits(depth + 1)), int(most))
-    low, high = 0, 1
+        return next((depth for depth in range(first - 1, first + int(most)) if not fits(depth + 1)), first + int(most))
+    low, high = first - 1, first
     while fits(high):
         low, high = high, 2 * high
         if low >= DEEPEST:

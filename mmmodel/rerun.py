@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,10 @@ THIS_MACHINE = "host"
 
 @dataclass(frozen=True)
 class Row:
-    """One notebook of a rerun. `unchanged` is the date of the run that was copied, None for one that ran now; `alt` describes its first figure."""
+    """One notebook of a rerun. `unchanged` is the date of the run that was copied, None for one that ran now; `alt` describes its first figure.
+
+    `refused`: a cell would have cost more than the budget; `error` then names the parameter and the estimate.
+    """
 
     notebook: str
     parameters: dict[str, Any]
@@ -42,10 +46,13 @@ class Row:
     seconds: float
     unchanged: str | None = None
     alt: str = ""
+    refused: bool = False
 
     @property
     def state(self) -> str:
-        return "failed" if self.error else f"unchanged since {self.unchanged}" if self.unchanged else "ran"
+        if self.error:
+            return "refused" if self.refused else "failed"
+        return f"unchanged since {self.unchanged}" if self.unchanged else "ran"
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def rerun(
 ) -> Rerun:
     """Run the suite (or `names`) with those of the parameters that each notebook has, into `output`/`date` (today's).
 
-    A notebook that fails does not stop the others. Raises QuestionError for a parameter that no notebook has.
+    A notebook that fails, or refuses what would cost too much, does not stop the others. stderr tells which one is at work. Raises QuestionError for a parameter that no notebook has.
     """
     sources = [notebooks.find_notebook(name) for name in names or notebooks.notebook_names()]
     share = _share(sources, given)
@@ -86,10 +93,15 @@ def rerun(
     package = _package_digest()
     rows = {row.notebook: row for row in _record(folder)}
     made = []
-    for source in sources:
+    for number, source in enumerate(sources, 1):
+        said = f"[{number}/{len(sources)}] {source.stem}"
+        if not sys.stderr.isatty():  # a terminal has a bar until it ends
+            print(f"{said} ... ", end="", file=sys.stderr, flush=True)
         digest = _digest(source, share[source], package)
         row = None if force else _unchanged(Path(output), source.stem, digest, share[source])
-        row = _copied(row, folder) if row else _run(source, share[source], digest, folder)
+        row = _copied(row, folder) if row else _run(source, share[source], digest, folder, said)
+        ended = row.state if row.unchanged else f"{row.state}, {row.seconds:.1f} s"
+        print(f"{said} ... {ended}" if sys.stderr.isatty() else ended, file=sys.stderr, flush=True)
         rows[source.stem] = row
         made.append(row)
         _write(folder, [rows[name] for name in sorted(rows)])  # after each, so that an interrupted rerun is resumed
@@ -172,11 +184,11 @@ def _copied(found: tuple[Path, Row], folder: Path) -> Row:
 # ---- one run ---------------------------------------------------------------------------------------------------------------
 
 
-def _run(source: Path, pairs: Sequence[str], digest: str, folder: Path) -> Row:
+def _run(source: Path, pairs: Sequence[str], digest: str, folder: Path, said: str) -> Row:
     started = time.monotonic()
     parameters = notebooks.parse_parameters(source, pairs)
     try:
-        outcome = notebooks.run(source, pairs, folder)
+        outcome = notebooks.run(source, pairs, folder, said)
     except Exception as error:  # a kernel that died, a full disk: the others still run
         seconds = round(time.monotonic() - started, 1)
         return Row(source.stem, parameters, digest, (), "", f"{type(error).__name__}: {error}", seconds)
@@ -184,7 +196,8 @@ def _run(source: Path, pairs: Sequence[str], digest: str, folder: Path) -> Row:
     results = [json.loads(path.read_text(encoding="utf-8")) for path in outcome.results]
     verdict = _verdict(results[0]) if results and outcome.error is None else ""
     seconds = round(time.monotonic() - started, 1)
-    return Row(source.stem, parameters, digest, files, verdict, outcome.error, seconds, alt=_first_alt(outcome.notebook))
+    alt = _first_alt(outcome.notebook)
+    return Row(source.stem, parameters, digest, files, verdict, outcome.error, seconds, alt=alt, refused=outcome.refused)
 
 
 def _verdict(results: dict[str, Any]) -> str:
@@ -219,7 +232,8 @@ def _write(folder: Path, rows: Sequence[Row]) -> None:
 
 def _index(date: str, rows: Sequence[Row]) -> str:
     body = "\n".join(_index_row(row) for row in rows)
-    failed = sum(row.error is not None for row in rows)
+    refused = sum(row.error is not None and row.refused for row in rows)
+    failed = sum(row.error is not None for row in rows) - refused
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -240,7 +254,7 @@ td:nth-child(3) {{ min-width: 22em; }}
 </head>
 <body>
 <h1>Notebooks, {date}</h1>
-<p>{len(rows)} notebooks, {failed or "none"} failed.</p>
+<p>{len(rows)} notebooks: {failed or "none"} failed, {refused or "none"} refused because a cell would have cost too much.</p>
 <table>
 <thead><tr><th>notebook</th><th>first figure</th><th>verdict</th><th>state</th><th>parameters</th><th>files</th><th>seconds</th></tr></thead>
 <tbody>
@@ -256,7 +270,9 @@ def _index_row(row: Row) -> str:
     others = [name for name in row.files if name not in figures and not name.endswith(".ipynb")]
     book = next((name for name in row.files if name.endswith(".ipynb")), None)
     title = _link(book, row.notebook) if book else html.escape(row.notebook)
-    picture = f'<img src="{_quoted(figures[0])}" alt="{_quoted(row.alt or f"First figure of {row.notebook}")}">' if figures else ""
+    picture = (
+        f'<img src="{_quoted(figures[0])}" alt="{_quoted(row.alt or f"First figure of {row.notebook}")}">' if figures else ""
+    )
     links = [_link(name, name) for name in others] + [_link(name, f"figure {n}") for n, name in enumerate(figures, 1)]
     said = f'<span class="failed">{html.escape(row.error)}</span>' if row.error else html.escape(row.verdict)
     parameters = "<br>".join(html.escape(f"{name} = {value}") for name, value in row.parameters.items()) or "its own"

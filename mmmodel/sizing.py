@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
@@ -19,6 +21,8 @@ from mmmodel.question import Case, Larger, Question, Size
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, System, as_stack
 from mmmodel.transitions import LEAVES, Move, Relation
 from mmmodel.units import counted
+
+Reason = Literal["", "deadlock", "consumed", "never fits"]  # why a stack is not safe
 
 # ---- the three reserves ---------------------------------------------------------------------------------------------
 
@@ -85,9 +89,9 @@ def chunks(stack: Askable, pool: str = RESERVE) -> list[int]:
 def safe_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
     """The largest depth K such that at every depth up to K this reserve, and every larger one, is safe.
 
-    That is the largest K with safe_reserve(K') <= reserve for all K' <= K: where a larger depth can cure a deadlock (a
-    throttle that is taken piece by piece, or passed by a fallback) the depths behind an unsafe one do not count. 0 if one
-    request does not fit, or depth 1 is unsafe; math.inf if every depth is safe. Where that cannot be decided a larger depth
+    That is the largest K with safe_reserve(K') <= reserve for all K' <= K that let a request of every class in: where a larger
+    depth can cure a deadlock (a throttle that is taken piece by piece, or passed by a fallback) the depths behind an unsafe one
+    do not count. 0 if one request does not fit, or the least such depth is unsafe; math.inf if every depth is safe. Where that cannot be decided a larger depth
     may be safe too: `sizes` says so. Raises QuestionError.
     """
     return Question.of(stack, None, reserve, pool).safe_depth.value
@@ -154,9 +158,11 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`safe`; how it was decided (`method`); whether it is certain; and, if a deadlock can be reached, the `path` to one.
+    """`safe`: from every state that can be reached, every request can finish. How it was decided (`method`), and whether it is certain.
 
-    `waiting` lists who waits for what in that deadlock, `cycle` the pools that refuse, `free` what is left of each pool.
+    If not safe, `reason` says what is at the end of the `path`: a deadlock; memory that is consumed, served for ever; or a step
+    that "never fits", which takes more than there is though nobody else holds anything. `waiting` lists who waits for what there,
+    `cycle` the pools that refuse, `free` what is left of each pool. Without a path there is no reason: it is not certain.
     """
 
     safe: bool
@@ -167,6 +173,8 @@ class Verdict:
     free: dict[str, float]
     system: System = field(repr=False)
     question: Question = field(repr=False, compare=False)
+    reason: Reason = ""
+    rung: exact_verdict.Rung = "solved"
 
     @property
     def pool(self) -> str:
@@ -175,27 +183,33 @@ class Verdict:
 
     @property
     def cycle(self) -> tuple[str, ...]:
-        """The pools on which the requests of the deadlock block one another."""
+        """The pools on which the requests of the deadlock block one another (or that have less than one of them takes)."""
         return tuple(dict.fromkeys(pool for group in self.waiting for pool in group.pools))
 
     @cached_property
     def starts(self) -> bool:
-        """Whether a request can ever take its first step."""
+        """Whether the requests of every class can ever take their first step."""
         relation = self.question.relation
-        free = relation.free(relation.empty)
-        return all(relation.fits(relation.positions[at], free) for at in relation.outside)
+        return not relation.stranded(relation.empty)
 
     @cached_property
-    def larger_unsafe(self) -> tuple[int, float] | Larger:
+    def larger_unsafe(self) -> tuple[int, float] | Larger | None:
         """Capacities above the asked one, if that is safe, at which a deadlock can be reached: (low, high), the next ones that are known.
 
-        Larger.NONE: there are none. Larger.NOT_LOOKED_FOR: it was not decided, or the asked one is not safe itself.
+        None where there are none; Larger.NOT_LOOKED_FOR where it was not decided, or the asked one is not safe itself.
         """
         if self.pool not in self.system.pools:
-            return Larger.NONE
+            return None
         if not self.safe:
             return Larger.NOT_LOOKED_FOR
-        return self.question.case.larger(self.system.capacity[self.system.pool(self.pool)] or 0)
+        found = self.question.case.larger(self.system.capacity[self.system.pool(self.pool)] or 0)
+        return None if found is Larger.NONE else found
+
+    @property
+    def larger(self) -> Larger:
+        """Which of the three it is."""
+        found = self.larger_unsafe
+        return Larger.NONE if found is None else Larger.INTERVAL if isinstance(found, tuple) else found
 
     def explain(self) -> str:
         """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""
@@ -206,7 +220,7 @@ class Verdict:
 
 
 def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Verdict:
-    """Whether a deadlock can be reached at this depth and reserve, with the path to one. Raises QuestionError.
+    """Whether some request can come to where it never finishes, at this depth and reserve, with the path there. Raises QuestionError.
 
     Exact: closed form, z3, exhaustive search, in this order; a path is always replayed through the transition relation.
     `certain` is False where a stuck state fits but no path to it was found (several pools given back early, fallbacks).
@@ -217,22 +231,26 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
 def verdict_of(asked: Question) -> Verdict:
     """The verdict on a question that is filled in. Raises QuestionError."""
     system, relation = asked.system, asked.relation
+    free = _named(system, relation.free(relation.empty))
     simple = _by_closed_form(asked)
     if simple is not None:
-        return Verdict(True, simple, True, None, [], _named(system, relation.free(relation.empty)), system, asked)
+        return Verdict(True, simple, True, None, [], free, system, asked, rung="proved")
     decision = exact_verdict.decide(relation)
     if decision.safe:
-        return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, asked)
+        return Verdict(True, decision.method, True, None, [], free, system, asked, rung=decision.rung)
     if decision.moves is None:
-        return Verdict(False, decision.method, False, None, [], {}, system, asked)
+        return Verdict(False, decision.method, False, None, [], {}, system, asked, rung=decision.rung)
     path, state = steps(relation, decision.moves)
+    free, reason = _named(system, relation.free(state)), _reason(relation, state)
     waiting = _who_waits(relation, state)
-    return Verdict(False, decision.method, decision.certain, path, waiting, _named(system, relation.free(state)), system, asked)
+    return Verdict(False, decision.method, decision.certain, path, waiting, free, system, asked, reason, decision.rung)
 
 
 def _by_closed_form(asked: Question) -> str | None:
     """How a closed form shows that a question is safe: of the pool that is sized, or of the only one that can be short."""
     system, relation = asked.system, asked.relation
+    if relation.endless:
+        return None
     scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
     sized = [system.pool(asked.pool)] if asked.pool in system.pools else []
     for at in dict.fromkeys([*sized, *(scarce if len(scarce) == 1 else [])]):
@@ -248,20 +266,24 @@ def _by_closed_form(asked: Question) -> str | None:
 def reachable_deadlock(
     stack: Askable, depth: int | None = None, reserve: int | str | None = None, limit: int = reach.DEFAULT_LIMIT
 ) -> list[PathStep] | None:
-    """By exhaustive search: None, or a shortest list of steps to a deadlock. Raises reach.StateSpaceTooLarge, QuestionError."""
+    """By exhaustive search: None, or a shortest list of steps to where somebody never finishes (with classes that nothing bounds:
+    some list of them). Raises reach.StateSpaceTooLarge, QuestionError."""
     system = as_stack(stack).system(depth=depth, reserve=reserve)
     found = reach.search(system, limit)
     return None if found.moves is None else steps(Relation(system), found.moves)[0]
 
 
 def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[int, ...]]:
-    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made."""
+    """The moves as numbered steps, each replayed, and the state they lead to. Raises ValueError where one cannot be made.
+
+    The requests of a step are numbered one after another: a move of requests that are not is as many steps as it has such runs.
+    """
     state, path = relation.empty, []
     standing: dict[int, list[int]] = {}
     admitted = [0] * len(relation.first)
     names = {"take": "takes", "finish": "is served at", "refuse": "is refused", "enter": "enters"}
     for move in moves:
-        state = relation.apply(state, move)
+        before, state = state, relation.apply(state, move)
         position = relation.positions[move.position]
         if move.action == "enter" or move.position in relation.outside:
             who = list(range(admitted[position.cls] + 1, admitted[position.cls] + move.count + 1))
@@ -269,30 +291,44 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
         else:
             queue = standing.setdefault(move.position, [])
             # the ones that came last go on, so that a group that moves together keeps its numbers
-            who, standing[move.position] = queue[-move.count :], queue[: -move.count]
+            who, standing[move.position] = sorted(queue[-move.count :]), queue[: -move.count]
         holds = dict.fromkeys(relation.system.pools, 0)
         if move.to != LEAVES:
             standing.setdefault(move.to, []).extend(who)
             holds = _named(relation.system, relation.positions[move.to].holds)
         cls = relation.system.classes[position.cls].name
-        free = _named(relation.system, relation.free(state))
-        path.append(PathStep(cls, position.step, names[move.action], move.count, (who[0], who[-1]), holds, free))
+        done = 0
+        for first, last in _runs(who):
+            count = last - first + 1
+            done += count
+            between = tuple(b + (a - b) * done // move.count for a, b in zip(state, before))
+            free = _named(relation.system, relation.free(between))
+            path.append(PathStep(cls, position.step, names[move.action], count, (first, last), holds, free))
     return path, state
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers in an ascending list."""
+    first = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[at - 1] + 1:
+            yield numbers[first], numbers[at - 1]
+            first = at
 
 
 # ---- explaining -----------------------------------------------------------------------------------------------------
 
 
-def _explanation(verdict: Verdict):
+def _explanation(verdict: Verdict) -> Iterator[str]:
     system = verdict.system
     sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
-    depths = ", ".join(f"{cls.population} × {cls.name}" for cls in system.classes if cls.population is not None)
+    counts = zip(system.classes, system.present, system.in_flight)
+    mosts = [(cls.name, by_pools if about is None else about) for cls, about, by_pools in counts]
+    depths = ", ".join(f"{'any number of' if most is None else f'{most} ×'} {name}" for name, most in mosts)
     head = "SAFE" if verdict.safe else "UNSAFE" if verdict.certain else "NOT SHOWN SAFE"
-    yield f"{head}: {system.stack.name} with {sizes}" + (f" (in flight at most {depths})" if depths else "")
+    yield f"{head}: {system.stack.name} with {sizes} (in flight at most {depths})"
     yield f"decided by: {verdict.method}"
     if verdict.safe:
-        if not verdict.starts:
-            yield "No deadlock, but no request can ever take its first step either: nothing is written out at all."
         yield from _larger(verdict)
         return
     if verdict.path is None:
@@ -306,19 +342,21 @@ def _explanation(verdict: Verdict):
             f"{each}{group.count} {_of_class(group.cls)}request{'s' if group.count > 1 else ''} "
             f"holds {holds} and waits for {wants} at step {group.step}; free: {free}"
         )
-    if verdict.cycle:
+    if verdict.reason == "deadlock":
         yield f"cycle: {', '.join(verdict.cycle)} (given back only when one of these requests finishes, and none can)"
-    else:
+    elif verdict.reason == "consumed":
         yield "what is served for ever is never given back: the pool drains"
-    yield "how it comes about:"
+    else:
+        yield f"never fits: {', '.join(verdict.cycle)} cannot give that, though nobody else is about; such a request never finishes"
+    yield "how it comes about:" if verdict.path else "no request of the class can ever take its first step"
     yield from (f"  {line}" for line in summary(verdict.path))
 
 
-def _larger(verdict: Verdict):
+def _larger(verdict: Verdict) -> Iterator[str]:
     larger, pool = verdict.larger_unsafe, verdict.pool
     if pool not in verdict.system.pools:
         return
-    if larger is Larger.NONE:
+    if larger is None:
         yield f"Every larger {pool} is safe too."
     elif larger is Larger.NOT_LOOKED_FOR:
         yield f"Whether a larger {pool} is safe too was not decided: more is not always safer."
@@ -334,17 +372,94 @@ def _of_class(name: str) -> str:
 
 
 def summary(path: list[PathStep]) -> list[str]:
-    """The path in few lines: consecutive steps of the same requests together, loops as `pages ×128`."""
-    lines: list[str] = []
-    for (cls, (first, last)), group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
+    """The path in few lines: steps of the same requests together, loops as `pages ×128`, requests that do the same as one line."""
+    lines: list[_Line] = []
+    for _, group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
+        line = _Line.of(list(group))
+        if lines and line.follows(lines[-1]):
+            line = replace(line, first=lines.pop().first)
+        lines.append(line)
+    told = list(_merged(lines))
+    if len(told) > 40:
+        return [*told[:20], f"… {len(told) - 40} more lines …", *told[-20:]]
+    return told
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What requests `first` to `last` of a class do together before others move."""
+
+    cls: str
+    first: int
+    last: int
+    done: str
+    moves: int
+
+    @classmethod
+    def of(cls, group: list[PathStep]) -> _Line:
         names = [step.step if step.action == "takes" else f"{step.action} {step.step}" for step in group]
         runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
-        done = [name if times == 1 else f"{name} ×{times}" for name, times in runs]
-        who = f"request {first}" if first == last else f"requests {first} to {last}"
-        lines.append(f"{_of_class(cls)}{who}: {', '.join(done)}")
-    if len(lines) > 40:
-        return [*lines[:20], f"… {len(lines) - 40} more lines …", *lines[-20:]]
-    return lines
+        done = ", ".join(name if times == 1 else f"{name} ×{times}" for name, times in runs)
+        return cls(group[0].cls, *group[0].requests, done, len(group))
+
+    @property
+    def who(self) -> str:
+        one = self.first == self.last
+        return (
+            f"{_of_class(self.cls)}request {self.first}" if one else f"{_of_class(self.cls)}requests {self.first} to {self.last}"
+        )
+
+    def follows(self, other: _Line) -> bool:
+        """Whether it is the same single step of the next requests: then one line says both."""
+        same = (self.cls, self.done, self.moves) == (other.cls, other.done, 1)
+        return same and self.first == other.last + 1
+
+    def like(self, other: _Line, shift: int) -> bool:
+        """Whether it is the same line with the requests that are `shift` further."""
+        same = (self.cls, self.done) == (other.cls, other.done)
+        return same and (self.first, self.last) == (other.first + shift, other.last + shift)
+
+
+PERIOD = 6  # lines of a pattern that comes again and again
+
+
+def _merged(lines: list[_Line]) -> Iterator[str]:
+    at = 0
+    while at < len(lines):
+        times, period = max((_repeats(lines, at, period), -period) for period in range(1, PERIOD + 1))
+        period = -period
+        first, last = lines[at : at + period], lines[at + (times - 1) * period : at + times * period]
+        if times == 1:
+            yield f"{lines[at].who}: {lines[at].done}"
+            at += 1
+            continue
+        if period == 1 and first[0].first != last[0].first:
+            low, high = sorted((first[0], last[0]), key=lambda line: line.first)
+            order = "one after another" if high is last[0] else "the last one first"
+            yield f"{replace(low, last=high.last).who}, {order}: {first[0].done}"
+        else:
+            yield from (f"{line.who}: {line.done}" for line in first)
+            yield f"… the same {counted(times - 1, 'time')} more, up to {' and '.join(dict.fromkeys(line.who for line in last))} …"
+        at += times * period
+
+
+def _repeats(lines: list[_Line], at: int, period: int) -> int:
+    """How often the pattern of that many lines comes one after the other, each time with the requests that follow; 1 if not at all.
+
+    A pattern that leaves no gap between its requests, if it has one line; and twice is not yet a pattern, if it has several.
+    """
+    if at + 2 * period > len(lines):
+        return 1
+    block = lines[at : at + period]
+    shifts = [lines[at + period + n].first - line.first for n, line in enumerate(block)]
+    if period == 1 and abs(shifts[0]) != block[0].last - block[0].first + 1:
+        return 1
+    times = 1
+    while at + (times + 1) * period <= len(lines) and all(
+        lines[at + times * period + n].like(line, times * shift) for n, (line, shift) in enumerate(zip(block, shifts))
+    ):
+        times += 1
+    return times if times > 2 or period == 1 else 1
 
 
 def frames(verdict: Verdict, most: int = 8) -> tuple[list[tuple[str, list[tuple[str, int]]]], list[tuple[str, int]], str]:
@@ -386,8 +501,14 @@ def _listing(system: System, amounts: dict[str, float]) -> str:
     return " and ".join(parts) if parts else "nothing"
 
 
+def _reason(relation: Relation, state: tuple[int, ...]) -> Reason:
+    if relation.deadlocked(state):
+        return "deadlock"
+    return "consumed" if relation.consumed(state) else "never fits"
+
+
 def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
-    stuck = relation.deadlocked(state)
+    stuck = relation.deadlocked(state) or relation.stranded(state)
     held = [0] * len(relation.capacity)
     for at, count in enumerate(state):
         if at in stuck or relation.positions[at].never:
@@ -404,7 +525,8 @@ def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
         holds = {pool: amount for pool, amount in _named(relation.system, position.holds).items() if amount}
         wants = {pool: amount for pool, amount in _named(relation.system, position.take).items() if amount}
         name = relation.system.classes[position.cls].name
-        groups.append(Waiting(name, position.step, state[at], holds, wants, tuple(refusing)))
+        present = relation.system.present[position.cls] or 1  # of those outside no state counts any
+        groups.append(Waiting(name, position.step, state[at] or present, holds, wants, tuple(refusing)))
     return groups
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import html
+import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -37,6 +38,7 @@ from pydantic import (
 from mmmodel.units import ByteCount, counted, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds, plural
 
 THROTTLE, RESERVE = "throttle", "reserve"
+FREELY = "taken freely"  # what the ordinary right was granted on a machine, at no cost
 LARGEST = 2**53  # amounts stay exact in every engine, floating point included
 LONGEST = 100_000  # steps of one class after its loops are unrolled
 
@@ -82,10 +84,15 @@ class Strict(BaseModel):
 
 
 class Pool(Strict):
-    """A finite resource. `unit` is what its amounts count; `capacity` may be left to the question for throttle and reserve."""
+    """A finite resource. `unit` is what its amounts count; `capacity` may be left to the question for throttle and reserve.
+
+    `queue`: who waits for it may be overtaken by whoever fits, or all stand in one line of which only the head may take (fifo:
+    an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N).
+    """
 
     unit: str = ""
     capacity: Annotated[int, PlainValidator(_amount)] | None = None
+    queue: Literal["overtaking", "fifo"] = "overtaking"
     title: str = ""
     source: Text = ""
     assumption: Text = ""
@@ -177,6 +184,12 @@ class Lose(Strict):
     lose: Seconds
 
 
+class Restart(Strict):
+    """Where the take does not fit, all that is held is given back, and the request begins anew after a time (try and retry, EAGAIN)."""
+
+    restart: Seconds
+
+
 class Fallback(Strict):
     """Where the take does not fit, these steps are walked in its place; then the class goes on behind the refused step."""
 
@@ -188,21 +201,32 @@ def _serve_kind(value: Any) -> str:
 
 
 def _refused_kind(value: Any) -> str | None:
-    if isinstance(value, Lose | Fallback):
-        return "lost" if isinstance(value, Lose) else "elsewhere"
+    if isinstance(value, Lose | Fallback | Restart):
+        return {Lose: "lost", Restart: "restarted"}.get(type(value), "elsewhere")
     if isinstance(value, dict):
-        return "lost" if "lose" in value else "elsewhere"
+        return "lost" if "lose" in value else "restarted" if "restart" in value else "elsewhere"
     return "waits"
 
 
-UNION_TAGS = ("never", "served", "waits", "lost", "elsewhere")  # no part of a problem's place
+UNION_TAGS = ("never", "served", "waits", "lost", "restarted", "elsewhere")  # no part of a problem's place
 Served = Annotated[Annotated[Serve, Tag("served")] | Annotated[Literal["never"], Tag("never")], Discriminator(_serve_kind)]
 Refused = Annotated[
-    Annotated[Literal["wait"], Tag("waits")] | Annotated[Lose, Tag("lost")] | Annotated[Fallback, Tag("elsewhere")],
+    Annotated[Literal["wait"], Tag("waits")]
+    | Annotated[Lose, Tag("lost")]
+    | Annotated[Restart, Tag("restarted")]
+    | Annotated[Fallback, Tag("elsewhere")],
     Discriminator(_refused_kind),
 ]
 Right = Literal["ordinary", "high", "atomic", "memalloc", "nomemalloc"]
 Context = Literal["submitter", "kthread", "workqueue", "memalloc-daemon", "user-daemon", "softirq"]
+
+
+class Take(Strict):
+    """One of several ways to be satisfied: amounts, each with a floor of its own, and the right with which memory is taken."""
+
+    take: Amounts
+    floor: Amounts = Field(default_factory=dict)
+    right: Right | None = None
 
 
 class Step(Strict):
@@ -210,6 +234,7 @@ class Step(Strict):
 
     name: str = ""
     take: Amounts = Field(default_factory=dict)
+    otherwise: list[Take] = Field(default_factory=list)
     serve: Served | None = None
     give: Amounts = Field(default_factory=dict)
     floor: Amounts = Field(default_factory=dict)
@@ -219,6 +244,25 @@ class Step(Strict):
     context: Context | None = None
     source: Text = ""
     assumption: Text = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alternatives(cls, data: Any) -> Any:
+        """`take: [{reserve: 320 B, right: atomic}, {bio: 1}]`: the first is the step's own take, the others stand in `otherwise`."""
+        if not isinstance(data, dict) or not isinstance(data.get("take"), list):
+            return data
+        ways = [_way(way) for way in data["take"]] or [{"take": {}}]
+        first = {key: value for key, value in ways[0].items() if value}
+        return {**data, "take": {}, **first, "otherwise": [*ways[1:], *data.get("otherwise", ())]}
+
+
+def _way(way: Any) -> Any:
+    if not isinstance(way, dict):
+        return way
+    return {
+        "take": {k: v for k, v in way.items() if k not in ("floor", "right")},
+        **{k: way[k] for k in ("floor", "right") if k in way},
+    }
 
 
 class RequestClass(Strict):
@@ -291,16 +335,64 @@ class Stack(Strict):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     def system(
-        self, depth: int | None = None, reserve: int | None = None, pool: str = RESERVE, unlimited: bool = False
+        self,
+        depth: int | None = None,
+        reserve: int | None = None,
+        pool: str = RESERVE,
+        unlimited: bool = False,
+        memory: Memory | None = None,
     ) -> System:
-        """The numbers of one question filled in: see `System`. `unlimited` makes `pool` infinite, whatever the stack says."""
-        return _system(self, depth, reserve, pool, unlimited)
+        """The numbers of one question filled in: see `System`. `unlimited` makes `pool` infinite, whatever the stack says.
+
+        `memory`: asked about on a machine, with the rights of the steps in place of their floors: see `Memory`.
+        """
+        if memory is None:
+            return _system(self, depth, reserve, pool, unlimited)
+        if reserve is not None or pool != RESERVE or unlimited:
+            raise QuestionError("memory: a question about a machine has no reserve of its own; leave reserve= out")
+        return _on_machine(_system(self, depth, memory.capacity, RESERVE, False, memory), memory)
 
     def __str__(self) -> str:
         return "\n".join(_text_table(self))
 
     def _repr_html_(self) -> str:
         return _html_table(self)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A machine's free memory, entered by right, in bytes: the pool `reserve` where a question is about a machine.
+
+    capacity   the ordinary floor: what lies above it others may hold at any time, and need not give back
+    floors     what a take with the right high, atomic or memalloc must leave free
+    parked     pages that no watermark counts (per-cpu lists, HighAtomic blocks), by name: drawn with the memalloc right, they come back
+               only when some request finishes
+    atomic     bytes that others may take with the ATOMIC right, and keep
+
+    A take with the ordinary right (or NOMEMALLOC, or none named) is granted from what others leave, and then costs the pool nothing, or
+    refused, as an adversary likes.
+    """
+
+    capacity: int
+    floors: Mapping[str, int]
+    parked: Mapping[str, int] = field(default_factory=dict)
+    atomic: int = 0
+    page: int = 4096
+
+    def __post_init__(self) -> None:
+        wrong = {
+            name: value
+            for name, value in {"capacity": self.capacity, "atomic": self.atomic, **self.parked, **self.floors}.items()
+            if value < 0
+        }
+        if wrong or self.page < 1:
+            raise QuestionError(f"memory: {wrong or {'page': self.page}} is negative or no page; write bytes and pages")
+        missing = {"high", "atomic", "memalloc"} - set(self.floors)
+        if missing:
+            raise QuestionError(f"memory: no floor for the right {', '.join(sorted(missing))}")
+
+
+SURE_RIGHTS = ("high", "atomic", "memalloc")
 
 
 @dataclass(frozen=True)
@@ -396,8 +488,18 @@ class Service:
 
 
 @dataclass(frozen=True)
+class SystemWay:
+    """What one way of being satisfied takes, and the floors it leaves; a `whim` is granted or refused as an adversary likes."""
+
+    take: tuple[int, ...]
+    floor: tuple[int, ...]
+    whim: bool = False
+
+
+@dataclass(frozen=True)
 class SystemStep:
-    """One step, its amounts as vectors over the pools. `fallback` is empty unless a refusal leads elsewhere."""
+    """One step, its amounts as vectors over the pools. `fallback` is empty unless a refusal leads elsewhere; `others` are the ways
+    to be satisfied besides the first, in their order; `restart` is the time after which a refused request begins anew."""
 
     name: str
     take: tuple[int, ...]
@@ -407,15 +509,27 @@ class SystemStep:
     never: bool = False
     lose: float | None = None
     fallback: tuple[SystemStep, ...] = ()
+    whim: bool = False
+    others: tuple[SystemWay, ...] = ()
+    restart: float | None = None
+
+    @property
+    def turns(self) -> bool:
+        """Whether what is free decides where a request goes on, not only when."""
+        return bool(self.fallback or self.others or self.whim) or self.restart is not None
 
 
 @dataclass(frozen=True)
 class SystemClass:
-    """`population`: requests of the class present at once (in flight or waiting for their first step); None: no bound."""
+    """`population`: the class's own depth, or the asked one where no pool stands for it; None: only pools bound it, if they do.
+
+    `passive`: what others hold (pages in per-cpu lists, say): it can make requests wait, but is nobody's deadlock by itself.
+    """
 
     name: str
     population: int | None
     steps: tuple[SystemStep, ...]
+    passive: bool = False
 
 
 @dataclass(frozen=True)
@@ -427,25 +541,166 @@ class System:
     capacity: tuple[int | None, ...]
     classes: tuple[SystemClass, ...]
     stack: Stack = field(compare=False, repr=False)
+    fifo: tuple[bool, ...] = ()
+    shadow: tuple[int, int] | None = None  # (pool, pool of what was taken of it at no cost): what is given back goes there first
+
+    @property
+    def plain(self) -> bool:
+        """Whether no pool has a line, no take several ways, and no request begins anew: what older engines take for granted."""
+        return not any(self.fifo) and not any(
+            step.others or step.whim or step.restart is not None for cls in self.classes for step in every_step(cls.steps)
+        )
+
+    def require_plain(self, what: str) -> None:
+        """Raises QuestionError for `what` where the system is not plain."""
+        if not self.plain:
+            raise QuestionError(
+                f"{what}: not computed for stacks with a fifo pool, with several ways to be satisfied, or with restart; "
+                "verdicts and reserves are"
+            )
 
     def pool(self, name: str) -> int:
         """The index of a pool."""
         return self.pools.index(name)
 
+    @cached_property
+    def in_flight(self) -> tuple[int | None, ...]:
+        """The most requests of each class that can be behind the take of their first step at once; None: no bound.
+
+        Its population, and what every gate (`_gate`) lets in. The gates follow from the pools, so that the states that can be
+        reached are the same with this bound and without it: a search may count on it.
+        """
+        return tuple(_least([cls.population, *_gates(cls.steps, self.capacity)]) for cls in self.classes)
+
+    @cached_property
+    def present(self) -> tuple[int | None, ...]:
+        """Requests of each class that are about while the stack is saturated, in flight or waiting for their first step; None: no bound.
+
+        Its population if it has one. Else as many as its gates let in, and at least one: one that leaves is replaced at once by one
+        that waits. What later steps take from too says nothing about how many stand before it, so that a gate counts if no class
+        does that, or else if this class does not. (Of a throttle taken unit by unit that is the number of submitters: the depth.)
+        """
+        later = [
+            [any(_takes(step, pool) for step in _behind(cls.steps)) for cls in self.classes] for pool in range(len(self.pools))
+        ]
+        found = []
+        for k, cls in enumerate(self.classes):
+            gates = _gates(cls.steps, self.capacity)
+            bounds = _least(most for most, users in zip(gates, later) if not any(users))
+            if bounds is None:
+                bounds = _least(most for most, users in zip(gates, later) if not users[k])
+            # where nobody gets in, somebody waits for ever
+            found.append(cls.population if cls.population is not None or bounds is None else max(1, bounds))
+        return tuple(found)
+
+
+# ---- how many requests there can be -----------------------------------------------------------------------------------
+
+
+def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int | None:
+    """The most requests of a class that one pool lets be in flight, None if it bounds nothing.
+
+    Let a request hold at least h >= 1 of the pool wherever it can stand behind its entry (waiting for a later take, or served),
+    on every way through the class; it enters by a take of t that must leave f. When the n-th one enters, n - 1 others hold h
+    each, so (n - 1) h + t + f <= capacity: n is at most 1 + (capacity - t - f) // h, or 0 where t + f is more than there is.
+    Nothing of this speaks of the pool's name or of what it is for. Where some way gives all of it back early, or goes past it by
+    a fallback, h is 0 there, and the pool bounds nothing behind that step.
+    """
+    first = steps[_entry(steps)]
+    if capacity is None or not first.take[pool] or first.fallback or first.others:
+        return None
+    least = [first.take[pool]]
+
+    def walk(way: Sequence[SystemStep], held: int) -> int:
+        """The least that is held behind `way`, where `held` is the least before it."""
+        for step in way:
+            if any(step.take) or step.turns:
+                least.append(held)
+            around = walk(step.fallback, held) if step.fallback else None
+            taken = min(way.take[pool] for way in (step, *step.others))
+            if step.service or step.never:
+                least.append(held + taken)
+            held += taken - step.give[pool]
+            held = held if around is None else min(held, around)
+        return held
+
+    walk(_behind(steps), first.take[pool] - first.give[pool])
+    room = capacity - first.take[pool] - first.floor[pool]
+    return None if not min(least) else 1 + room // min(least) if room >= 0 else 0
+
+
+def _entry(steps: Sequence[SystemStep]) -> int:
+    """The index of the step by which a request enters: the first that takes or is served (the last one if none does)."""
+    return next((n for n, step in enumerate(steps) if any(step.take) or step.turns or step.service or step.never), len(steps) - 1)
+
+
+def _behind(steps: Sequence[SystemStep]) -> Sequence[SystemStep]:
+    """The steps behind the one by which a request enters."""
+    return steps[_entry(steps) + 1 :]
+
+
+def _gates(steps: Sequence[SystemStep], capacity: Sequence[int | None]) -> list[int | None]:
+    """What each pool lets in, over the pools."""
+    return [_gate(steps, pool, most) for pool, most in enumerate(capacity)]
+
+
+def _takes(step: SystemStep, pool: int) -> bool:
+    return any(way.take[pool] for way in (step, *step.others)) or any(_takes(other, pool) for other in step.fallback)
+
+
+def _least(bounds: Iterable[int | None]) -> int | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def admitted(steps: Sequence[SystemStep], unit: SystemStep) -> tuple[SystemStep, ...]:
+    """The steps behind a take that holds a place to the end (`unit`): together with the first step's, or before it.
+
+    Before it where the first step leads elsewhere when refused: who is refused there is in, and has its place.
+    """
+    first = steps[0]
+    if first.turns:
+        return (unit, *steps)
+    both = replace(
+        first,
+        take=tuple(a + b for a, b in zip(first.take, unit.take)),
+        floor=tuple(a + b for a, b in zip(first.floor, unit.floor)),
+    )
+    return (both, *steps[1:])
+
 
 # ---- from a stack to a system ---------------------------------------------------------------------------------------
 
 
-def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, unlimited: bool) -> System:
+def _on_machine(system: System, memory: Memory) -> System:
+    """The classes of what others hold, beside those of the stack."""
+    at, nothing = system.pools.index(RESERVE), (0,) * len(system.pools)
+    one = tuple(memory.page if n == at else 0 for n in range(len(system.pools)))
+
+    def passive(name: str, pages: int, right: str) -> SystemClass:
+        floor = tuple(memory.floors[right] if n == at else 0 for n in range(len(system.pools)))
+        return SystemClass(
+            name,
+            pages,
+            (SystemStep(name, one, nothing, floor), SystemStep("until somebody finishes", nothing, nothing, nothing, whim=True)),
+            passive=True,
+        )
+
+    more = [passive(name, pages, "memalloc") for name, pages in memory.parked.items() if pages]
+    if memory.atomic:
+        more.append(passive("others, ATOMIC", -(-memory.atomic // memory.page), "atomic"))
+    return replace(system, classes=(*system.classes, *more))
+
+
+def _system(
+    stack: Stack, depth: int | None, reserve: int | None, sized: str, unlimited: bool, memory: Memory | None = None
+) -> System:
     pools = dict(stack.pools)
-    implicit = False
+    # without a throttle in the stack the depth bounds all requests in flight together
+    together = depth is not None and THROTTLE not in pools
     if depth is not None:
         depth = _asked("depth", depth, "requests", 1)
-        if THROTTLE not in pools:
-            # no throttle in the stack: the depth bounds all requests in flight together
-            pools[THROTTLE] = Pool(unit="request", capacity=depth)
-            implicit = True
-        pools[THROTTLE] = pools[THROTTLE].model_copy(update={"capacity": depth})
+        if not together or len(stack.requests) > 1:
+            pools[THROTTLE] = pools.get(THROTTLE, Pool(unit="request")).model_copy(update={"capacity": depth})
     if reserve is not None or unlimited:
         if sized not in pools:
             have = ", ".join(stack.pools)
@@ -454,37 +709,47 @@ def _system(stack: Stack, depth: int | None, reserve: int | None, sized: str, un
             )
         capacity = None if unlimited else _asked(sized, reserve, plural(pools[sized].unit), 0)
         pools[sized] = pools[sized].model_copy(update={"capacity": capacity})
+    if memory is not None:
+        pools[FREELY] = Pool(unit="byte", title="memory above the ordinary floor")
     names = tuple(pools)
     for name, pool in pools.items():
-        if pool.capacity is None and not (unlimited and name == sized):
+        if pool.capacity is None and not (unlimited and name == sized) and not (memory and name == FREELY):
             asked = {THROTTLE: "give depth=", sized: f"give {'reserve=' if sized == RESERVE else sized}"}.get(
                 name, "give it in the stack"
             )
             raise QuestionError(f"{name}: the pool has no capacity; {asked}")
-    classes = tuple(_system_class(name, cls_, names, pools, implicit) for name, cls_ in stack.requests.items())
-    if implicit and len(stack.requests) == 1:
-        names, pools, classes = _drop_throttle(names, pools, classes)
-    return System(names, tuple(pools[n].unit for n in names), tuple(pools[n].capacity for n in names), classes, stack)
+    classes = []
+    for name, cls_ in stack.requests.items():
+        steps = tuple(
+            made for n, step in enumerate(cls_.steps) for made in _system_steps(step, (name, str(n)), cls_.servers, names, memory)
+        )
+        population = cls_.depth
+        if together and THROTTLE in pools:
+            none = (0,) * len(names)
+            steps = admitted(steps, SystemStep("admit", tuple(int(pool == THROTTLE) for pool in names), none, none))
+            population = population or depth
+        elif together:  # of one class the depth says the same as a pool
+            population = _least([population, depth])
+        classes.append(SystemClass(name, population, steps))
+    capacities = tuple(pools[n].capacity for n in names)
+    fifo = tuple(pools[n].queue == "fifo" for n in names)
+    shadow = (names.index(RESERVE), names.index(FREELY)) if memory is not None else None
+    return System(names, tuple(pools[n].unit for n in names), capacities, tuple(classes), stack, fifo, shadow)
 
 
-def _system_class(name: str, cls_: RequestClass, pools: tuple[str, ...], have: dict[str, Pool], throttled: bool) -> SystemClass:
-    steps = []
-    for n, step in enumerate(cls_.steps):
-        steps.extend(_system_steps(step, (name, str(n)), cls_.servers, pools))
-    if throttled:
-        at = pools.index(THROTTLE)
-        first = steps[0]
-        steps[0] = replace(first, take=tuple(1 if i == at else amount for i, amount in enumerate(first.take)))
-    population = cls_.depth
-    if THROTTLE in pools:
-        weight, capacity = steps[0].take[pools.index(THROTTLE)], have[THROTTLE].capacity
-        if weight and capacity is not None:
-            bound = capacity // weight
-            population = bound if population is None else min(population, bound)
-    return SystemClass(name, population, tuple(steps))
+def _system_way(take: Amounts, floor: Amounts, right: Right | None, pools: tuple[str, ...], memory: Memory | None) -> SystemWay:
+    """One way in vectors; on a machine the right says what the floor is, or that the take is a whim of those who hold the rest."""
+    if memory is None or not take.get(RESERVE):
+        return SystemWay(_vector(take, pools), _vector(floor, pools))
+    if right in SURE_RIGHTS:
+        return SystemWay(_vector(take, pools), _vector({**floor, RESERVE: memory.floors[right]}, pools))
+    freely = {name: amount for name, amount in take.items() if name != RESERVE} | {FREELY: take[RESERVE]}
+    return SystemWay(_vector(freely, pools), _vector({**floor, RESERVE: 0}, pools), whim=True)
 
 
-def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], pools: tuple[str, ...]) -> list[SystemStep]:
+def _system_steps(
+    step: Step, place: tuple[str, ...], servers: dict[str, int], pools: tuple[str, ...], memory: Memory | None = None
+) -> list[SystemStep]:
     service = None
     if isinstance(step.serve, Serve):
         serve = step.serve
@@ -496,34 +761,37 @@ def _system_steps(step: Step, place: tuple[str, ...], servers: dict[str, int], p
         fallback = tuple(
             made
             for n, other in enumerate(step.refused.steps)
-            for made in _system_steps(other, (*place, f"refused-{n}"), servers, pools)
+            for made in _system_steps(other, (*place, f"refused-{n}"), servers, pools, memory)
         )
+    first, *others = (
+        _system_way(way.take, way.floor, way.right or step.right, pools, memory)
+        for way in (Take(take=step.take, floor=step.floor), *step.otherwise)
+    )
     made = SystemStep(
         step.name,
-        tuple(int(step.take.get(pool, 0)) for pool in pools),
-        tuple(int(step.give.get(pool, 0)) for pool in pools),
-        tuple(int(step.floor.get(pool, 0)) for pool in pools),
+        first.take,
+        _vector(step.give, pools),
+        first.floor,
         service,
         step.serve == "never",
         step.refused.lose if isinstance(step.refused, Lose) else None,
         fallback,
+        whim=first.whim,
+        others=tuple(others),
+        restart=step.refused.restart if isinstance(step.refused, Restart) else None,
     )
     return [made] * step.repeat
 
 
-def _drop_throttle(names: tuple[str, ...], pools: dict[str, Pool], classes: tuple[SystemClass, ...]):
-    """One class whose first step takes one unit: its population says the same as the pool, and one pool less is easier."""
-    at = names.index(THROTTLE)
+def every_step(steps: Iterable[SystemStep]) -> Iterator[SystemStep]:
+    """The steps and those of their fallbacks."""
+    for step in steps:
+        yield step
+        yield from every_step(step.fallback)
 
-    def cut(vector: tuple[int, ...]) -> tuple[int, ...]:
-        return vector[:at] + vector[at + 1 :]
 
-    def cut_step(step: SystemStep) -> SystemStep:
-        fallback = tuple(cut_step(other) for other in step.fallback)
-        return replace(step, take=cut(step.take), give=cut(step.give), floor=cut(step.floor), fallback=fallback)
-
-    made = tuple(SystemClass(c.name, c.population, tuple(cut_step(step) for step in c.steps)) for c in classes)
-    return cut(names), {name: pool for name, pool in pools.items() if name != THROTTLE}, made
+def _vector(amounts: Amounts, pools: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(int(amounts.get(pool, 0)) for pool in pools)
 
 
 def _asked(what: str, value: Any, unit: str, least: int) -> int:
@@ -667,35 +935,48 @@ def _walk(place: str, steps: list[Step]) -> Iterator[tuple[str, Step]]:
 
 
 def _step_problems(stack: Stack, where: str, step: Step) -> Iterator[tuple[str, str]]:
-    for key, amounts in (("take", step.take), ("give", step.give), ("floor", step.floor)):
-        for pool, amount in amounts.items():
-            if pool not in stack.pools:
-                yield (
-                    f"{where}.{key}.{pool}",
-                    f"unknown pool; the stack has {', '.join(stack.pools)}{did_you_mean(pool, stack.pools)}",
-                )
-            elif isinstance(amount, ByteCount) and stack.pools[pool].unit != "byte":
-                yield (
-                    f"{where}.{key}.{pool}",
-                    f"is in bytes, but the pool counts in {stack.pools[pool].unit}; write a bare whole number",
-                )
-            elif amount > LARGEST:
-                yield f"{where}.{key}.{pool}", f"{amount} is too large; at most 2^53"
-    for pool, amount in step.floor.items():
-        if pool in stack.pools and amount and not step.take.get(pool):
-            yield f"{where}.floor.{pool}", "is a floor of a pool that the step does not take from"
-    for pool, amount in step.take.items():
-        capacity = stack.pools[pool].capacity if pool in stack.pools else None
-        needed = amount + step.floor.get(pool, 0)
-        if capacity is not None and amount and needed > capacity:
-            yield (
-                f"{where}.take.{pool}",
-                f"{needed} (with its floor) is larger than the pool's capacity, {capacity}; it could never be taken",
-            )
+    yield from _amount_problems(stack, f"{where}.give", step.give)
+    ways = [(f"{where}.take", f"{where}.floor", step.take, step.floor)]
+    if step.otherwise:  # as the file has them: a list of ways, each with its floor inside
+        listed = [(step.take, step.floor), *((way.take, way.floor) for way in step.otherwise)]
+        ways = [(f"{where}.take[{n}]", f"{where}.take[{n}].floor", *way) for n, way in enumerate(listed)]
+    for taken, floored, take, floor in ways:
+        yield from _way_problems(stack, taken, floored, take, floor)
+        if step.otherwise and not any(take.values()):
+            yield taken, "takes nothing, so that it would always fit"
     if isinstance(step.refused, Fallback) and step.repeat > 1:
         yield f"{where}.repeat", "a step with a fallback cannot be repeated; write the loop's steps one by one"
+    if step.otherwise and step.repeat > 1:
+        yield f"{where}.repeat", "a step with several ways cannot be repeated; write the loop's steps one by one"
     if isinstance(step.refused, Fallback) and not any(step.take.values()):
         yield f"{where}.refused", "a step that takes nothing cannot be refused"
+
+
+def _amount_problems(stack: Stack, where: str, amounts: Amounts) -> Iterator[tuple[str, str]]:
+    for pool, amount in amounts.items():
+        if pool not in stack.pools:
+            have = ", ".join(stack.pools)
+            yield f"{where}.{pool}", f"unknown pool; the stack has {have}{did_you_mean(pool, stack.pools)}"
+        elif isinstance(amount, ByteCount) and stack.pools[pool].unit != "byte":
+            yield f"{where}.{pool}", f"is in bytes, but the pool counts in {stack.pools[pool].unit}; write a bare whole number"
+        elif amount > LARGEST:
+            yield f"{where}.{pool}", f"{amount} is too large; at most 2^53"
+
+
+def _way_problems(stack: Stack, taken: str, floored: str, take: Amounts, floor: Amounts) -> Iterator[tuple[str, str]]:
+    yield from _amount_problems(stack, taken, take)
+    yield from _amount_problems(stack, floored, floor)
+    for pool, amount in floor.items():
+        if pool in stack.pools and amount and not take.get(pool):
+            yield f"{floored}.{pool}", "is a floor of a pool that the step does not take from"
+    for pool, amount in take.items():
+        capacity = stack.pools[pool].capacity if pool in stack.pools else None
+        needed = amount + floor.get(pool, 0)
+        if capacity is not None and amount and needed > capacity:
+            yield (
+                f"{taken}.{pool}",
+                f"{needed} (with its floor) is larger than the pool's capacity, {capacity}; it could never be taken",
+            )
 
 
 def _path_problems(stack: Stack, place: str, cls_: RequestClass) -> Iterator[tuple[str, str]]:
@@ -715,11 +996,11 @@ def _hold(ways: dict[tuple, None], place: str, steps: list[Step], found: dict[tu
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
         after: dict[tuple, None] = {}
-        for way in ways:
+        for way, take in itertools.product(ways, (step.take, *(other.take for other in step.otherwise))):
             held = dict(way)
-            for pool in {*step.take, *step.give}:
-                gain = step.take.get(pool, 0) - step.give.get(pool, 0)
-                least = min(held.get(pool, 0), held.get(pool, 0) + gain * (step.repeat - 1)) + step.take.get(pool, 0)
+            for pool in {*take, *step.give}:
+                gain = take.get(pool, 0) - step.give.get(pool, 0)
+                least = min(held.get(pool, 0), held.get(pool, 0) + gain * (step.repeat - 1)) + take.get(pool, 0)
                 if step.give.get(pool, 0) > least:
                     found[(f"{where}.give.{pool}", pool)] = f"gives back {step.give[pool]}, but only {least} is held there"
                 held[pool] = max(0, held.get(pool, 0) + gain * step.repeat)

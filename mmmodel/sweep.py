@@ -111,8 +111,7 @@ def _verdict(point: Point) -> dict[str, Any]:
     with _solver():
         found = sizing.verdict(point.stack, point.depth, point.reserve)
     word = "safe" if found.safe else "unsafe" if found.certain else "not shown safe"
-    rung = "proved" if found.method.startswith("closed form") else "exhausted" if "search" in found.method else "solved"
-    return {"value": word, "rung": rung, "method": found.method, "cycle": list(found.cycle)}
+    return {"value": word, "rung": found.rung, "method": found.method, "cycle": list(found.cycle)}
 
 
 def _chain(name: str) -> Quantity:

@@ -11,23 +11,40 @@ waits for ever are the same, and there are fewer of them. An unmerged one keeps 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from mmmodel.stack import Service, System, SystemStep
 
 LEAVES = -1
-State = tuple[int, ...]
+State = tuple[Any, ...]  # counts over the positions, then a line for each fifo pool: ((position, how many), ...) from its head
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way in which a wait can end: `take` fits above `floor`, and the request goes on at `then`.
+
+    A `whim` is granted or refused as an adversary likes, whatever is free (memory with the ordinary right on a machine, where others
+    hold or leave what lies above the ordinary floor); only what else it takes must fit.
+    """
+
+    take: tuple[int, ...]
+    floor: tuple[int, ...]
+    then: int
+    whim: bool = False
 
 
 @dataclass(frozen=True)
 class Position:
     """Where a request of class `cls` can stand. `holds`, `take` and `floor` are vectors over the pools.
 
-    Waiting (`waits`): it moves to `then` when `take` fits above `floor`; where it does not fit, to `refused` if it has a
-    `way_round` (LEAVES: its fallback takes nothing and was the last), else it stays.
+    Waiting (`waits`): it moves to `then` when `take` fits above `floor`, else by the first of `others` that fits; where none does, to
+    `refused` if it has a `way_round` (LEAVES: it gives all back and begins anew, or its fallback takes nothing and was the last), else
+    it stays until any of them fits.
     Served: it moves to `then` at any time, except when `never`. `then == LEAVES` means that it is done and gives all back.
     """
 
@@ -43,6 +60,18 @@ class Position:
     lose: float | None = None
     service: Service | None = None
     way_round: bool = False
+    whim: bool = False
+    others: tuple[Way, ...] = ()
+
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
+        """How the wait can end, in the order in which they are tried; empty where the request is served."""
+        return (Way(self.take, self.floor, self.then, self.whim), *self.others) if self.waits else ()
+
+    @cached_property
+    def exits(self) -> tuple[int, ...]:
+        """Where a request can go from here, LEAVES among it."""
+        return (self.then, *(way.then for way in self.others), *([self.refused] if self.way_round else []))
 
 
 @dataclass(frozen=True)
@@ -59,54 +88,37 @@ class Relation:
     """The positions of a System, and the moves between its states.
 
     `first[k]` is the position at which requests of class k stand outside; its count is left at 0 in every state. `dead` are
-    positions at which nobody can ever stand.
+    positions that no exit leads to any more.
     """
 
     def __init__(self, system: System, merged: bool = True):
         self.system, self.merged = system, merged
         self.positions: list[Position] = []
         self.first: list[int] = []
-        self.refusals = any(_has_fallback(step) for cls in system.classes for step in cls.steps)
+        self.refusals = any(step.turns for cls in system.classes for step in cls.steps)
         for k in range(len(system.classes)):
             self.first.append(_Walk(self, k).enter((0,), (0,) * len(system.pools)))
-        self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits)
         self.capacity = system.capacity
-        self.population = tuple(cls.population for cls in system.classes)
-        self.empty: State = (0,) * len(self.positions)
+        self.population = system.in_flight
+        self.passive = frozenset(k for k, cls in enumerate(system.classes) if cls.passive)
+        self.queues = tuple(pool for pool, fifo in enumerate(system.fifo) if fifo)
+        self.lines = [self._lines(position.ways) for position in self.positions]
+        self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits and not self.lines[at])
+        self.empty: State = (0,) * len(self.positions) + ((),) * len(self.queues)
         self.dead: frozenset[int] = frozenset()
         self.known: dict[str, Any] = {}  # what others worked out from the positions alone; relations with other numbers share it
 
     def with_numbers(
         self, capacity: tuple[int | None, ...] | None = None, population: tuple[int | None, ...] | None = None
     ) -> Relation:
-        """The same positions with other capacities, other populations, or both."""
-        other = copy.copy(self)
-        other.capacity = self.capacity if capacity is None else capacity
-        other.population = self.population if population is None else population
-        classes = tuple(replace(cls, population=count) for cls, count in zip(self.system.classes, other.population))
-        other.system = replace(self.system, capacity=other.capacity, classes=classes)
-        return other
-
-    def without_fallbacks(self, granted: frozenset[int]) -> Relation:
-        """The relation of a system in which nobody is refused at the positions `granted`, which keep their places in the list.
-
-        They wait where the take does not fit, and nobody can stand behind their fallbacks any more.
-        """
-        other = copy.copy(self)
-        there = [replace(p, way_round=False, refused=LEAVES) if at in granted else p for at, p in enumerate(self.positions)]
-        alive, queue = set(), list(self.first)
-        while queue:
-            at = queue.pop()
-            if at != LEAVES and at not in alive:
-                alive.add(at)
-                queue += [there[at].then, there[at].refused]
-        none = (0,) * len(self.capacity)
-        other.known = {}
-        other.dead = frozenset(range(len(there))) - alive
-        other.positions = [
-            Position(p.cls, p.step, False, none, none, none) if at in other.dead else p for at, p in enumerate(there)
-        ]
-        other.refusals = any(position.way_round for position in other.positions)
+        """The same positions with other capacities, other populations of the classes, or both."""
+        other = copy(self)
+        other.__dict__.pop("endless", None)
+        classes = self.system.classes
+        if population is not None:
+            classes = tuple(replace(cls, population=count) for cls, count in zip(classes, population))
+        other.system = replace(self.system, capacity=self.capacity if capacity is None else capacity, classes=classes)
+        other.capacity, other.population = other.system.capacity, other.system.in_flight
         return other
 
     def free(self, state: State) -> tuple[int | float, ...]:
@@ -117,9 +129,34 @@ class Relation:
                 used = [u + count * h for u, h in zip(used, position.holds)]
         return tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, used))
 
-    def fits(self, position: Position, free: Iterable[float]) -> bool:
-        """Whether the position's take fits: for every pool taken from, what is free after it is at least the floor."""
-        return all(f - t >= low for t, low, f in zip(position.take, position.floor, free) if t)
+    def fits(self, way: Way, free: Iterable[float]) -> bool:
+        """Whether a take fits: for every pool taken from, what is free after it is at least the floor."""
+        return all(f - t >= low for t, low, f in zip(way.take, way.floor, free) if t)
+
+    def granted(self, at: int, state: State, free: tuple[float, ...]) -> list[Way]:
+        """The ways that may be taken: every whim that is open up to the first other way that is open, and that one."""
+        found = []
+        for way in self.positions[at].ways:
+            if self._open(at, way, state, free):
+                found.append(way)
+                if not way.whim:
+                    break
+        return found
+
+    def blocked(self, at: int, state: State, free: tuple[float, ...]) -> bool:
+        """Whether no way is sure: none is open but by a whim."""
+        return all(way.whim or not self._open(at, way, state, free) for way in self.positions[at].ways)
+
+    def _open(self, at: int, way: Way, state: State, free: tuple[float, ...]) -> bool:
+        """Whether the take fits and the request is at the head of every line that it needs."""
+        return self.fits(way, free) and all(_heads(state[line], at, 1) for line in self._lines((way,)))
+
+    def _lines(self, ways: Iterable[Way]) -> tuple[int, ...]:
+        """Where a state has the lines in which a request stands that waits for one of these ways."""
+        ways = tuple(ways)
+        return tuple(
+            len(self.positions) + number for number, pool in enumerate(self.queues) if any(way.take[pool] for way in ways)
+        )
 
     def moves(self, state: State) -> Iterator[tuple[Move, State]]:
         """Every move of one request, with the state it leads to."""
@@ -135,9 +172,10 @@ class Relation:
             if not position.waits:
                 if state[at] and not position.never:
                     yield self._step(state, Move("finish", at, position.then))
-            elif self.fits(position, free):
-                yield self._step(state, Move("take", at, position.then))
-            elif position.way_round:
+                continue
+            for to in dict.fromkeys(way.then for way in self.granted(at, state, free)):
+                yield self._step(state, Move("take", at, to))
+            if position.way_round and self.blocked(at, state, free):
                 yield self._step(state, Move("refuse", at, position.refused))
 
     def apply(self, state: State, move: Move) -> State:
@@ -148,18 +186,25 @@ class Relation:
         free = self.free(state)
         if move.count > present:
             raise ValueError(f"{move}: only {present} requests stand there")
+        if move.action == "take" and (position.others or position.whim):
+            return self._one_by_one(state, move)
         if move.action == "take":
             together = 1 if move.to == LEAVES else move.count
             gains = self.positions[move.to].holds if move.to != LEAVES else position.holds
             left = [f - (together - 1) * (g - h) for f, g, h in zip(free, gains, position.holds)]
-            if position.then != move.to or not self.fits(position, left):
+            way = position.ways[0]
+            if not all(_heads(state[line], move.position, move.count) for line in self.lines[move.position]):
+                raise ValueError(f"{move}: others stand before them in the line")
+            if position.then != move.to or not self.fits(way, left):
                 raise ValueError(f"{move}: {position.take} does not fit into {tuple(left)} above {position.floor}")
             # an earlier one of the group needs no less room than a later one only where the gain is not negative
-            if any(g < h for g, h in zip(gains, position.holds)) and not self.fits(position, free):
+            if any(g < h for g, h in zip(gains, position.holds)) and not self.fits(way, free):
                 raise ValueError(f"{move}: {position.take} does not fit into {free} above {position.floor}")
         elif move.action == "finish" and (position.waits or position.never or position.then != move.to):
             raise ValueError(f"{move}: no service ends there")
-        elif move.action == "refuse" and (not position.way_round or position.refused != move.to or self.fits(position, free)):
+        elif move.action == "refuse" and (
+            not position.way_round or position.refused != move.to or not self.blocked(move.position, state, free)
+        ):
             raise ValueError(f"{move}: nothing is refused there")
         return self._step(state, move)[1]
 
@@ -169,8 +214,10 @@ class Relation:
         The largest set of waiting requests that hold something, none of which could take its next step even if every
         other request finished (Coffman 1971; Holt 1972). What is served `never` is not given back.
         """
+        if self.queues:
+            return self._deadlocked_in_lines(state)
         kept = [0] * len(self.capacity)
-        stuck = set()
+        stuck: set[int] = set()
         for at, (count, position) in enumerate(zip(state, self.positions)):
             if count and position.never:
                 kept = [k + count * h for k, h in zip(kept, position.holds)]
@@ -180,12 +227,124 @@ class Relation:
             held = list(kept)
             for at in stuck:
                 held = [u + state[at] * h for u, h in zip(held, self.positions[at].holds)]
-            free = [float("inf") if c is None else c - u for c, u in zip(self.capacity, held)]
-            able = {at for at in stuck if self.fits(self.positions[at], free)}
+            free = tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, held))
+            able = {at for at in stuck if not self.blocked(at, state, free)}
+            if not able:
+                # who waits for a whim waits until somebody finishes, and that sets memory free
+                going = any(self._goes(at, state, free) for at, count in enumerate(state) if count and at not in stuck)
+                able = {at for at in stuck if going and any(way.whim for way in self.positions[at].ways)}
             if not able:
                 break
             stuck -= able
-        return frozenset(stuck)
+        return frozenset(stuck) if any(self._somebody(at) for at in stuck) else frozenset()
+
+    def _somebody(self, at: int) -> bool:
+        """Whether a request that is stuck there is somebody's, and holds something."""
+        return self.positions[at].cls not in self.passive and any(self.positions[at].holds)
+
+    def _goes(self, at: int, state: State, free: tuple[float, ...]) -> bool:
+        """Whether a request at the position goes on, once all that are not stuck have finished."""
+        position = self.positions[at]
+        return position.way_round or not self.blocked(at, state, free) if position.waits else not position.never
+
+    def _deadlocked_in_lines(self, state: State) -> frozenset[int]:
+        """The same where some pools have a line: who stands behind a stuck request is stuck, even if it holds nothing.
+
+        Requests are told apart by their place in the lines: the k-th of a position is the k-th in each line that it stands in.
+        """
+        total = len(self.positions)
+        order: list[list[tuple[int, int]]] = []
+        for line in state[total:]:
+            met: dict[int, int] = {}
+            items = []
+            for at, number in line:
+                items += [(at, met.get(at, 0) + k) for k in range(number)]
+                met[at] = met.get(at, 0) + number
+            order.append(items)
+        place = [{item: n for n, item in enumerate(items)} for items in order]
+        stuck: dict[tuple[int, int], None] = {}
+        gone: set[int] = set()
+        for at, (count, position) in enumerate(zip(state, self.positions)):
+            if not count or position.way_round:
+                continue
+            if position.waits and self.lines[at]:
+                stuck |= dict.fromkeys((at, k) for k in range(count))
+            elif position.waits and any(position.holds):
+                stuck[at, -1] = None  # all of them alike: none stands in a line
+            elif position.never:
+                gone.add(at)
+        changed = True
+        while changed and stuck:
+            changed = False
+            free = self._left(state, stuck, gone)
+            counts = Counter(at for at, k in stuck if k >= 0)
+            going = any(
+                self._goes(at, state, free)
+                for at, count in enumerate(state[:total])
+                if count > counts[at] and (at, -1) not in stuck and at not in gone
+            )
+            head = [0] * len(order)  # of each line, the first that is stuck
+            for item in [item for items in order for item in items if item in stuck] + [item for item in stuck if item[1] < 0]:
+                for line, items in enumerate(order):
+                    while head[line] < len(items) and items[head[line]] not in stuck:
+                        head[line] += 1
+                if item in stuck and any(
+                    (going or not way.whim)  # who waits for a whim waits until somebody finishes
+                    and self.fits(way, free)
+                    and all(place[line - total][item] <= head[line - total] for line in self._lines((way,)))
+                    for way in self.positions[item[0]].ways
+                ):
+                    del stuck[item]
+                    changed = True
+        return frozenset(at for at, _ in stuck) if any(self._somebody(at) for at, _ in stuck) else frozenset()
+
+    def _left(self, state: State, stuck: Iterable[tuple[int, int]], gone: Iterable[int]) -> tuple[float, ...]:
+        """What is free of each pool once all but these have finished."""
+        held = [0] * len(self.capacity)
+        for at, number in [*((at, 1 if k >= 0 else state[at]) for at, k in stuck), *((at, state[at]) for at in gone)]:
+            held = [u + number * h for u, h in zip(held, self.positions[at].holds)]
+        return tuple(float("inf") if c is None else c - u for c, u in zip(self.capacity, held))
+
+    @cached_property
+    def endless(self) -> frozenset[int]:
+        """Positions that nobody ever leaves, whoever else is about: served for ever, or waiting for more than there is of a pool.
+
+        Who holds something while it waits for more than all that is left is a deadlock by itself, and no matter for this set.
+        """
+        return frozenset(at for at, position in enumerate(self.positions) if position.never or self._never_fits(position))
+
+    def _never_fits(self, position: Position) -> bool:
+        if not position.waits or position.way_round or any(position.holds):
+            return False
+        return not any(way.whim or self.fits(way, self.free(self.empty)) for way in position.ways)
+
+    def stranded(self, state: State) -> frozenset[int]:
+        """The waiting positions at which somebody stands who can never go on: holding nothing, wanting more than there is.
+
+        At a first step that never fits somebody always stands: the requests of the class that wait outside.
+        """
+        return frozenset(at for at in self.endless if self.positions[at].waits and (state[at] or at in self.outside))
+
+    def alone(self, cls: int) -> tuple[list[Move], int]:
+        """The moves of one request of the class with nobody else about, and where they end: LEAVES, or a position it never leaves."""
+        at, moves = self.first[cls], []
+        if at != LEAVES and at not in self.outside:
+            moves.append(Move("enter", at, at))
+        while at != LEAVES:
+            position = self.positions[at]
+            free = tuple(float("inf") if c is None else c - h for c, h in zip(self.capacity, position.holds))
+            way = next((way for way in position.ways if self.fits(way, free)), None)
+            if not position.waits and not position.never:
+                action, to = "finish", position.then
+            elif way is not None:
+                action, to = "take", way.then
+            elif position.way_round:
+                action, to = "refuse", position.refused
+            else:
+                break
+            moves.append(Move(action, at, to))
+            at = to
+        return moves, at
 
     def consumed(self, state: State) -> bool:
         """Whether some request is served for ever: what it holds is lost."""
@@ -199,7 +358,7 @@ class Relation:
         """
         if self.consumed(state):
             return False
-        if all(self.monotone(pool) for pool in range(len(self.capacity))) and not self.refusals:
+        if all(self.monotone(pool) for pool in range(len(self.capacity))) and not self.refusals and not self.queues:
             return not self._greedy(state)
         seen, stack = {state}, [state]
         while stack:
@@ -216,15 +375,38 @@ class Relation:
     def monotone(self, pool: int) -> bool:
         """Whether the pool is given back only at the end, and taken from without a floor."""
         for position in self.positions:
-            after = [self.positions[at] for at in (position.then, position.refused) if at != LEAVES]
-            if position.floor[pool] or any(other.holds[pool] < position.holds[pool] for other in after):
+            after = [self.positions[at] for at in position.exits if at != LEAVES]
+            if any(other.holds[pool] < position.holds[pool] for other in after):
                 return False
-            # a take that is given back at once needs room that the next position does not show
-            if position.waits and position.then != LEAVES:
-                gain = self.positions[position.then].holds[pool] - position.holds[pool]
-                if gain < position.take[pool]:
+            for way in position.ways:
+                if way.floor[pool]:
+                    return False
+                # a take that is given back at once needs room that the next position does not show
+                if way.then != LEAVES and self.positions[way.then].holds[pool] - position.holds[pool] < way.take[pool]:
                     return False
         return True
+
+    def closing(self, left: Mapping[int, int]) -> Relation:
+        """The same relation with only the first `left[at]` exits of each of these positions, which keep their numbers."""
+        other = copy(self)
+        other.__dict__.pop("endless", None)
+        other.known = {}
+        other.positions = list(self.positions)
+        for at, number in left.items():
+            position = self.positions[at]
+            other.positions[at] = replace(position, others=position.others[: number - 1], way_round=False, refused=LEAVES)
+        alive, queue = set(), list(self.first)
+        while queue:
+            at = queue.pop()
+            if at != LEAVES and at not in alive:
+                alive.add(at)
+                queue += other.positions[at].exits
+        other.dead = frozenset(range(len(self.positions))) - alive
+        none = (0,) * len(self.capacity)
+        for at in other.dead:
+            other.positions[at] = Position(self.positions[at].cls, self.positions[at].step, False, none, none, none)
+        other.refusals = any(len(position.exits) > 1 or position.whim for position in other.positions)
+        return other
 
     def replay(self, moves: Iterable[Move], state: State | None = None) -> State:
         """The state after `moves` from `state` (None: empty). Raises ValueError at the first that cannot be made."""
@@ -253,12 +435,21 @@ class Relation:
             if position.never:
                 return False
             if position.waits:
-                if not self.fits(position, free):
+                if not self.fits(position.ways[0], free):
                     return False
                 after = self.positions[position.then].holds if position.then != LEAVES else position.holds
                 free = tuple(f - (a - h) for f, a, h in zip(free, after, position.holds))
             at = position.then
         return True
+
+    def _one_by_one(self, state: State, move: Move) -> State:
+        one = Move(move.action, move.position, move.to)
+        for _ in range(move.count):
+            free = self.free(state)
+            if move.to not in {way.then for way in self.granted(move.position, state, free)}:
+                raise ValueError(f"{move}: not granted where {free} is free")
+            state = self._step(state, one)[1]
+        return state
 
     def _room(self, state: State, cls: int) -> int:
         population = self.population[cls]
@@ -272,8 +463,12 @@ class Relation:
         after = list(state)
         if move.action != "enter" and move.position not in self.outside:
             after[move.position] -= move.count
+            for line in self.lines[move.position]:
+                after[line] = _without(after[line], move.position, move.count)
         if move.to != LEAVES:
             after[move.to] += move.count
+            for line in self.lines[move.to]:
+                after[line] = _joined(after[line], move.to, move.count)
         return move, tuple(after)
 
 
@@ -294,7 +489,7 @@ class _Walk:
                 break
             step = self._step(place)
             trail.append((place, holds, step))
-            holds = tuple(h + t - g for h, t, g in zip(holds, step.take, step.give))
+            holds = self._kept(holds, step.take, step.give)
             place = self._next(place)
         for place, holds, step in reversed(trail):
             self.known[place, holds] = self._lay(place, holds, step)
@@ -302,20 +497,36 @@ class _Walk:
 
     def _lay(self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep) -> int:
         positions = self.relation.positions
-        none = (0,) * len(holds)
-        during = tuple(h + t for h, t in zip(holds, step.take))
-        then = self._known(self._next(place), tuple(d - g for d, g in zip(during, step.give)))
+        then = self._arrives(place, holds, step, step.take)
+        if not any(step.take) and not step.whim and not step.others:
+            return then
+        others = tuple(Way(way.take, way.floor, self._arrives(place, holds, step, way.take), way.whim) for way in step.others)
+        refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
+        position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
+        way_round = bool(step.fallback) or step.restart is not None
+        positions.append(replace(position, way_round=way_round, whim=step.whim, others=others))
+        return len(positions) - 1
+
+    def _arrives(self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep, take: tuple[int, ...]) -> int:
+        """Where a request is after it has taken: at the step's service, or behind it."""
+        positions, none = self.relation.positions, (0,) * len(holds)
+        during = tuple(h + t for h, t in zip(holds, take))
+        then = self._known(self._next(place), self._kept(holds, take, step.give))
         if step.never or (step.service and not self._mergeable(then, during)):
             positions.append(
                 Position(self.cls, step.name, False, during, none, none, then, LEAVES, step.never, None, step.service)
             )
             then = len(positions) - 1
-        if not any(step.take):
-            return then
-        refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
-        position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
-        positions.append(replace(position, way_round=bool(step.fallback)))
-        return len(positions) - 1
+        return then
+
+    def _kept(self, holds: tuple[int, ...], take: tuple[int, ...], give: tuple[int, ...]) -> tuple[int, ...]:
+        """What is held after a step. On a machine what was granted freely is given back first: the pool gets no more than it must."""
+        if self.relation.system.shadow is not None:
+            pool, freely = self.relation.system.shadow
+            first = min(give[pool], holds[freely] + take[freely])
+            given = dict(enumerate(give)) | {pool: give[pool] - first, freely: first}
+            give = tuple(given[n] for n in range(len(give)))
+        return tuple(h + t - g for h, t, g in zip(holds, take, give))
 
     def _known(self, place: tuple[int, ...] | None, holds: tuple[int, ...]) -> int:
         return LEAVES if place is None else self.enter(place, holds)
@@ -345,5 +556,25 @@ class _Walk:
         return None
 
 
-def _has_fallback(step: SystemStep) -> bool:
-    return bool(step.fallback)
+Line = tuple[tuple[int, int], ...]
+
+
+def _heads(line: Line, at: int, count: int) -> bool:
+    """Whether the first `count` of a line are requests of this position."""
+    return bool(line) and line[0][0] == at and line[0][1] >= count
+
+
+def _joined(line: Line, at: int, count: int) -> Line:
+    """The line after `count` requests have come to its end."""
+    return (*line[:-1], (at, line[-1][1] + count)) if line and line[-1][0] == at else (*line, (at, count))
+
+
+def _without(line: Line, at: int, count: int) -> Line:
+    """The line after its first `count` requests of a position have left it."""
+    left: Line = ()
+    for here, number in line:
+        out = min(count, number) if here == at else 0
+        count -= out
+        if number > out:
+            left = _joined(left, here, number - out)
+    return left

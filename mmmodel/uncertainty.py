@@ -71,7 +71,7 @@ def verdict_over_box(
     own_sizes: bool = False,
     patience: float = PATIENCE,
 ) -> BoxVerdict:
-    """Whether any numbers in the box let a deadlock be reached: worst case, by the solver, not by sampling.
+    """Whether at any numbers in the box some request can come to where it never finishes: worst case, by the solver, not by sampling.
 
     `box`: address (as in a study; also "depth" and "reserve") -> (low, high), both included. `own_sizes`: each request may have
     sizes of its own. `patience`: seconds for the solver with one size. Raises StudyError, QuestionError, StackError.
@@ -84,6 +84,8 @@ def verdict_over_box(
     if any(step.never for cls in made.low.classes for step in cls.steps):
         there = {address: low for address, (low, _) in made.bounds.items()}
         return _at(made, there, "a class that consumes")
+    if (numbers := states.beyond()) is not None:
+        return _at(made, numbers, "a request that waits for more than there is (z3), decided exactly at the numbers found")
     if states.solver.check() == z3.unsat:
         return BoxVerdict(True, True, "no stuck state, even with sizes of its own for each request (z3)", ignored=made.ignored)
     if own_sizes:
@@ -140,7 +142,11 @@ def safe_reserve_over_box(stack: Askable, box: Box, depth: int | None = None) ->
     made = _Box(as_stack(stack), box, depth, None, sized=True)
     if any(step.never for cls in made.low.classes for step in cls.steps):
         return BoxReserve(math.inf, True, {})
-    most = _States(made).most_holding()
+    states = _States(made)
+    if (numbers := states.beyond()) is not None:
+        there, deep, _ = made.point(numbers)
+        return BoxReserve(math.inf, math.isinf(sizing.safe_reserve(there, deep)), numbers)
+    most = states.most_holding()
     corner = {address: high for address, (_, high) in made.bounds.items()}
     there, deep, _ = made.point(corner)
     exact = sizing.safe_reserve(there, deep)
@@ -200,7 +206,9 @@ class _Box:
     def _system(self, numbers: dict[str, int]) -> System:
         # capacities may be too small for the amounts at some points; that is for the solver to see
         stack, depth, reserve = self.point({**numbers, **{a: b[1] for a, b in self.bounds.items() if a.endswith(".capacity")}})
-        return stack.system(depth=depth, reserve=None if self.sized else reserve, unlimited=self.sized)
+        system = stack.system(depth=depth, reserve=None if self.sized else reserve, unlimited=self.sized)
+        system.require_plain("a verdict over a box")
+        return system
 
 
 def _interval(address: str, kind: str, low: Any, high: Any) -> tuple[int, int]:
@@ -253,13 +261,25 @@ class _States:
         self.z3, self.box = z3, box
         self.solver = z3.SolverFor("QF_LIA")
         system = box.low
-        self.places = [place for cls in range(len(system.classes)) for place in _places(box, cls)]
+        places = [place for cls in range(len(system.classes)) for place in _places(box, cls)]
+        self.places = [place for place in places if any(place.holds)]  # where a request can be part of a deadlock
+        self.bare = [place for place in places if not any(place.holds)]
         self.count = [z3.Int(f"n{n}") for n in range(len(self.places))]
         self.number = {address: z3.Int(f"c:{address}") for address in box.bounds}
         self.reserve = z3.Int("R")
         self.times: dict[tuple[int, str], Any] = {}  # (pool, number) -> M
         self.held: dict[tuple[int, str], Any] = {}  # (pool, number) -> Σ over the requests of their size
         self._build()
+
+    def beyond(self) -> dict[str, int] | None:
+        """Numbers at which a request that holds nothing may wait for more than there is of a pool that is not sized; None if none are."""
+        solver = self.z3.SolverFor("QF_LIA")
+        solver.add(*self._within())
+        pools = self.box.low.pools
+        limits = [None if name == RESERVE and self.box.sized else self._capacity(pool) for pool, name in enumerate(pools)]
+        over = [self._value(n) > c for place in self.bare for n, c in zip(place.need, limits) if n and c is not None]
+        solver.add(self.z3.Or(*over) if over else self.z3.BoolVal(False))
+        return self._numbers(solver.model()) if solver.check() == self.z3.sat else None
 
     def one_size(self, patience: float) -> dict[str, int] | str | None:
         """Numbers with a stuck state; "safe" if there are none; None if z3 gave up in `patience` seconds."""
@@ -306,8 +326,7 @@ class _States:
         z3, solver, system = self.z3, self.solver, self.box.low
         for count in self.count:
             solver.add(count >= 0)
-        for address, (low, high) in self.box.bounds.items():
-            solver.add(self.number[address] >= low, self.number[address] <= high)
+        solver.add(*self._within())
         solver.add(z3.Sum(self.count) >= 1 if self.count else z3.BoolVal(False))
         self._limits()
         capacity = [self._capacity(pool) for pool in range(len(system.pools))]
@@ -324,6 +343,14 @@ class _States:
                     if need and capacity[pool] is not None
                 ]
                 ways(z3.Or(count == 0, *full))
+
+    def _within(self) -> list[Any]:
+        """Every number between its ends."""
+        return [
+            side
+            for address, (low, high) in self.box.bounds.items()
+            for side in (self.number[address] >= low, self.number[address] <= high)
+        ]
 
     def _limits(self) -> None:
         """Each class's own depth, and the asked depth where the stack has no throttle and one class."""
@@ -381,7 +408,7 @@ class _States:
 
 
 def _places(box: _Box, cls: int) -> list[_Place]:
-    """The waiting places of a class where a request holds something, walked step by step; a fallback's own steps too."""
+    """The waiting places of a class, walked step by step; a fallback's own steps too."""
     found: list[_Place] = []
     none = tuple(_Form(0) for _ in box.low.pools)
     rows = [system.classes[cls].steps for system in box.more.values()]
@@ -397,7 +424,7 @@ def _places(box: _Box, cls: int) -> list[_Place]:
                 round_ = walk(step.fallback, [o.fallback for o in others], ways)
             elif any(take):
                 need = tuple(t + f if t else _Form(0) for t, f in zip(take, floor))
-                found.extend(_Place(cls, holds, need) for holds in ways if any(holds))
+                found.extend(_Place(cls, holds, need) for holds in ways)
             after = [tuple(h + t + -g for h, t, g in zip(holds, take, give)) for holds in ways]
             ways = list(dict.fromkeys([*after, *round_]))
         return ways

@@ -17,8 +17,7 @@ class Place:
     cls: str
     step: str
     served: bool
-    take: tuple
-    floor: tuple
+    ways: tuple  # (take, floor) of each, in their order
     give: tuple
     never: bool
     at_once: bool
@@ -27,18 +26,25 @@ class Place:
 
 
 class Brute:
-    """The states of `data` (a stack as plain data). A state is a sorted tuple of (place, holdings), one entry a request."""
+    """The states of `data` (a stack as plain data). A state is a sorted tuple of (place, holdings), one entry a request.
 
-    def __init__(self, data, reserve=None, depth=None):
+    Requests that wait for a pool with `queue: fifo` stand behind all others, in the order in which they came.
+
+    A class without a depth has `most` requests (None: any number). A depth asked of a stack without a throttle bounds all in flight.
+    """
+
+    def __init__(self, data, reserve=None, depth=None, most=None):
         self.pools = list(data["pools"])
         asked = {"reserve": reserve, "throttle": depth}
         own = {name: (pool or {}).get("capacity") for name, pool in data["pools"].items()}
         self.capacity = tuple(asked[n] if asked.get(n) is not None else own[n] for n in self.pools)
+        self.fifo = [i for i, name in enumerate(self.pools) if (data["pools"][name] or {}).get("queue") == "fifo"]
         self.places = []
         self.first, self.most = {}, {}
         for name, cls in data["requests"].items():
             self.first[name] = self._lay(name, cls["steps"], GONE)
-            self.most[name] = cls.get("depth")
+            self.most[name] = cls.get("depth", most)
+        self.together = None if "throttle" in data["pools"] else depth
         self.zero = (0,) * len(self.pools)
 
     def _vector(self, amounts):
@@ -50,7 +56,12 @@ class Brute:
         for step in reversed(unrolled):
             refused = step.get("refused", "wait")
             way = self._lay(cls, refused["steps"], then) if isinstance(refused, dict) and "steps" in refused else None
-            vectors = [self._vector(step.get(key)) for key in ("take", "floor", "give")]
+            if isinstance(refused, dict) and "restart" in refused:
+                way = GONE  # all is given back; the request is outside again
+            listed = (
+                step["take"] if isinstance(step.get("take"), list) else [{**(step.get("take") or {}), "floor": step.get("floor")}]
+            )
+            vectors = tuple((self._vector(one), self._vector(one.get("floor"))) for one in listed), self._vector(step.get("give"))
             never = step.get("serve") == "never"
             at_once = "serve" not in step
             self.places.append(Place(cls, step["name"], True, *vectors, never, at_once, then, None))
@@ -61,14 +72,25 @@ class Brute:
     def free(self, requests):
         return tuple(c - sum(held[i] for _, held in requests) for i, c in enumerate(self.capacity))
 
-    def fits(self, at, free):
-        place = self.places[at]
-        return all(t == 0 or f - t >= floor for t, f, floor in zip(place.take, free, place.floor))
+    def way(self, at, free, before=()):
+        """What the first way that fits takes, and that needs no line in which one of `before` stands; None if there is none."""
+        for take, floors in self.places[at].ways:
+            ahead = any(take[i] and i in self.lines(other) for i in self.fifo for other, _ in before)
+            if not ahead and all(t == 0 or f - t >= floor for t, f, floor in zip(take, free, floors)):
+                return take
+        return None
 
-    def took(self, at, held):
+    def fits(self, at, free, before=()):
+        return self.way(at, free, before) is not None
+
+    def lines(self, at):
+        """The pools in whose lines a request stands that is at this place."""
+        return [] if self.places[at].served else [i for i in self.fifo if any(take[i] for take, _ in self.places[at].ways)]
+
+    def took(self, at, held, take):
         """The request after its take: in service, or behind the step if that is done at once; None if it has left."""
         place = self.places[at]
-        held = tuple(h + t for h, t in zip(held, place.take))
+        held = tuple(h + t for h, t in zip(held, take))
         return self.finished(place.then, held) if place.at_once else (place.then, held)
 
     def finished(self, at, held):
@@ -80,9 +102,12 @@ class Brute:
 
     def arrived(self, at, held):
         """The request when it comes to wait at `at`: who takes nothing does not wait. None if it has left."""
-        if any(self.places[at].take):
+        if self.waits(at):
             return at, held
-        return self.took(at, held)
+        return self.took(at, held, self.zero)
+
+    def waits(self, at):
+        return any(any(take) for take, _ in self.places[at].ways)
 
     def refused(self, at, held):
         """The request on its way round a step that refused it."""
@@ -92,48 +117,80 @@ class Brute:
         """Every state that one move of one request leads to."""
         free = self.free(state)
         for i, (at, held) in enumerate(state):
-            if i and state[i - 1] == state[i]:
+            if i and state[i - 1] == state[i] and not self.lines(at):
                 continue
             rest = state[:i] + state[i + 1 :]
             place = self.places[at]
             if place.served:
                 if not place.never:
                     yield self._with(rest, self.finished(at, held))
-            elif self.fits(at, free):
-                yield self._with(rest, self.took(at, held))
+            elif self.fits(at, free, state[:i]):
+                yield self._with(rest, self.took(at, held, self.way(at, free, state[:i])))
             elif place.refused is not None:
                 yield self._with(rest, self.refused(at, held))
         inside = Counter(self.places[at].cls for at, _ in state)
         for cls, at in self.first.items():
             if self.most[cls] is not None and inside[cls] >= self.most[cls]:
                 continue
-            if self.fits(at, free):
-                yield self._with(state, self.took(at, self.zero))
+            if self.together is not None and len(state) >= self.together:
+                continue
+            if self.lines(at):  # it comes to the end of the line
+                yield self._with(state, (at, self.zero))
+            elif self.fits(at, free):
+                yield self._with(state, self.took(at, self.zero, self.way(at, free)))
             elif self.places[at].refused is not None:
                 yield self._with(state, self.refused(at, self.zero))
 
     def _with(self, rest, request):
-        return rest if request is None else tuple(sorted((*rest, request)))
+        if request is None:
+            return rest
+        lined = [r for r in (*rest, request) if self.lines(r[0])]
+        return tuple(sorted(r for r in (*rest, request) if not self.lines(r[0]))) + tuple(lined)
 
     def deadlock(self, state):
-        """The largest set of waiting requests that hold something, none of which could go on if all others finished."""
-        stuck = [r for r in state if any(r[1]) and not self.places[r[0]].served and self.places[r[0]].refused is None]
+        """The largest set of waiting requests that hold something (or stand in a line with such), none of which could go on if all
+        others finished."""
+        waiting = [r for r in state if not self.places[r[0]].served and self.places[r[0]].refused is None]
+        stuck = [r for r in waiting if any(r[1]) or self.lines(r[0])]
         lost = [r for r in state if self.places[r[0]].served and self.places[r[0]].never]
         while True:
             free = self.free(stuck + lost)
-            left = [r for r in stuck if not self.fits(r[0], free)]
+            left = [r for i, r in enumerate(stuck) if not self.fits(r[0], free, stuck[:i])]
             if len(left) == len(stuck):
-                return left
+                return left if any(any(held) for _, held in left) else []
             stuck = left
 
     def consumes(self, state):
         return any(self.places[at].served and self.places[at].never for at, _ in state)
 
+    def strands(self, state):
+        """Whether somebody, in flight or outside, waits for more than is free when all others have given back what they hold."""
+        outside = [self.comes_to(at) for at in self.first.values()]
+        for at, held in (*state, *filter(None, outside)):
+            place = self.places[at]
+            alone = tuple(c - h for c, h in zip(self.capacity, held))
+            if not place.served and place.refused is None and not self.fits(at, alone):
+                return True
+        return False
+
+    def comes_to(self, at):
+        """Where a request from outside waits first, behind services that need nothing; None if it leaves."""
+        request = self.arrived(at, self.zero)
+        while request and self.places[request[0]].served and not self.places[request[0]].never:
+            if any(request[1]):
+                return request
+            request = self.finished(*request)
+        return request
+
+    def never_ends(self, state):
+        """Whether somebody can never finish, whatever the others do."""
+        return bool(self.consumes(state) or self.deadlock(state) or self.strands(state))
+
     def unsafe(self, limit=100_000):
-        """Whether a deadlock, or a request that is served for ever, can be reached. None if there are too many states."""
+        """Whether a state can be reached in which somebody can never finish. None if there are too many states."""
         seen, order = {()}, [()]
         for state in order:
-            if self.consumes(state) or self.deadlock(state):
+            if self.never_ends(state):
                 return True
             for after in self.after(state):
                 if after not in seen:
@@ -183,7 +240,7 @@ class Brute:
             if step.action == "is served at" and place.served and not place.never:
                 done = self.finished(here, holds)
             elif step.action == "takes" and not place.served and self.fits(here, self.free(state)):
-                done = self.took(here, holds)
+                done = self.took(here, holds, self.way(here, self.free(state)))
             elif step.action == "is refused" and place.refused is not None and not self.fits(here, self.free(state)):
                 done = self.refused(here, holds)
             else:
@@ -193,7 +250,7 @@ class Brute:
 
     def _leaves(self, at):
         """Does a request in service at `at` leave without waiting again?"""
-        while at != GONE and not self.places[at].never and (self.places[at].served or not any(self.places[at].take)):
+        while at != GONE and not self.places[at].never and (self.places[at].served or not self.waits(at)):
             at = self.places[at].then
         return at == GONE
 

@@ -50,6 +50,38 @@ def instance(seed):
     return data, depth, reserve, frozenset(traits)
 
 
+def richer(seed):
+    """`instance(seed)` with some takes that can be satisfied in several ways, and some that give all back and begin anew."""
+    data, depth, reserve, traits = instance(seed)
+    rng = random.Random(f"richer {seed}")
+    traits = set(traits)
+    pools = [name for name in data["pools"] if name != "throttle"] + ["spare"]
+    data["pools"]["spare"] = {"capacity": rng.randint(1, 3)}
+    for cls in data["requests"].values():
+        gives = any(step.get("give") for step in _every(cls["steps"]))
+        for step in _every(cls["steps"]):
+            if not step.get("take") or step.get("repeat", 1) > 1:
+                continue
+            if not gives and rng.random() < 0.4:
+                ways = [{**step.pop("take"), **({"floor": step.pop("floor")} if "floor" in step else {})}]
+                for _ in range(rng.choice((1, 1, 2))):
+                    pool = rng.choice(pools)
+                    ways.append({pool: rng.randint(1, data["pools"][pool].get("capacity", reserve) if pool != "lock" else 1)})
+                step["take"] = ways
+                traits.add("either")
+            if step.get("refused", "wait") == "wait" and rng.random() < 0.15:
+                step["refused"] = {"restart": 0.1}
+                traits.add("restart")
+    return data, depth, reserve, frozenset(traits)
+
+
+def _every(steps):
+    for step in steps:
+        yield step
+        if isinstance(step.get("refused"), dict) and "steps" in step["refused"]:
+            yield from _every(step["refused"]["steps"])
+
+
 def plain(seed, served=False):
     """(data, chunks by class with depths): one reserve, nothing given back early, no floors: where closed forms are exact."""
     rng = random.Random(seed)
@@ -75,6 +107,118 @@ def throttled(seed):
         for n, (chunks, weight) in enumerate(classes)
     }
     return {"pools": {"throttle": {}, "reserve": {}}, "requests": requests}, classes, rng.randint(2, 4)
+
+
+def gated(seed):
+    """(data, depth, reserve, traits): small stacks about what bounds the requests: a throttle that is held, given back, passed by, or none."""
+    rng = random.Random(seed)
+    traits = {
+        name
+        for name, chance in {
+            "early": 0.4, "partial": 0.15, "bypass": 0.35, "unit by unit": 0.15, "weights": 0.3, "together": 0.2, "own depth": 0.6,
+            "several": 0.4, "exempt": 0.15, "later fallback": 0.3, "freed": 0.4, "beyond": 0.15, "floors": 0.15, "lose": 0.1,
+            "never": 0.02, "lock": 0.4, "scarce": 0.1,
+        }.items()
+        if rng.random() < chance
+    }  # fmt: skip
+    pools = {} if "together" in traits else {"throttle": {"unit": "request"}}
+    pools |= {"lock": {"capacity": rng.randint(1, 2)}} if "lock" in traits else {}
+    most = 3 if "several" not in traits else 2
+    requests = {}
+    for n in range(2 if "several" in traits else 1):
+        steps = _gated_steps(rng, traits, f"c{n}", exempt="together" in traits or ("exempt" in traits and n))
+        own = {"depth": rng.randint(1, most + 1)} if rng.random() < 0.75 * ("own depth" in traits) else {}
+        requests[f"c{n}"] = own | {"steps": steps}
+    depth = rng.randint(1, most)
+    if "scarce" not in traits:
+        depth = max(depth, *(_most_held(cls["steps"], "throttle") for cls in requests.values()), 1)
+    needs = max(_most_held(cls["steps"], "reserve") for cls in requests.values())
+    low = needs - 1 if "scarce" in traits or "beyond" in traits else needs
+    reserve = 4 if "beyond" in traits and rng.random() < 0.5 else max(1, low + rng.randint(0, 3))
+    return {"pools": pools | {"reserve": {"unit": "byte"}}, "requests": requests}, depth, reserve, frozenset(traits)
+
+
+def _gated_steps(rng, traits, stem, exempt):
+    """The steps of one class; what is given back is held on every way."""
+
+    def reserve(top=2):
+        return {"reserve": rng.randint(1, top)}
+
+    def maybe_served(step):
+        if rng.random() < 0.5:
+            step["serve"] = {"mean": rng.choice((0.5, 1, 2)), "servers": 1} if rng.random() < 0.5 else {"mean": 1}
+        return step
+
+    # where the one take stands that may be more than there is
+    beyond = rng.choice(("entry", "entry", "around", 1, 2)) if "beyond" in traits else None
+    weight = 2 if "weights" in traits and rng.random() < 0.6 else 1
+    gate = {} if exempt else {"throttle": weight}
+    first = maybe_served({"name": f"{stem}s0", "take": dict(gate)})
+    if exempt or rng.random() < 0.3:
+        first["take"] |= {"lock": 1} if "lock" in traits and rng.random() < 0.5 else reserve()
+    held = dict(first["take"])
+    steps = [first]
+    if "unit by unit" in traits and not exempt:
+        first["take"] = held = {"throttle": 1}
+        first["repeat"] = weight = 2
+        held = {"throttle": 2}
+    elif "bypass" in traits and rng.random() < 0.8:
+        other = {"lock": 1} if "lock" in traits and rng.random() < 0.4 else reserve()
+        other |= gate if rng.random() < 0.2 else {}
+        other = {"reserve": 5} if beyond == "entry" else other
+        first["refused"] = {"steps": [maybe_served({"name": f"{stem}r0", "take": other})]}
+        held = {pool: min(held.get(pool, 0), other.get(pool, 0)) for pool in held}
+    for n in range(1, rng.randint(2, 3) + 1):
+        take = {"lock": 1} if "lock" in traits and not held.get("lock") and rng.random() < 0.35 else reserve()
+        take = {"reserve": 5} if beyond == n else take
+        step = maybe_served({"name": f"{stem}s{n}", "take": take})
+        before = dict(held)
+        held = {pool: held.get(pool, 0) + take.get(pool, 0) for pool in {*held, *take}}
+        give = {}
+        if "early" in traits and held.get("throttle") and rng.random() < 0.6:
+            give["throttle"] = rng.randint(1, held["throttle"]) if "partial" in traits else held["throttle"]
+        if "freed" in traits and rng.random() < (0.8 if "beyond" in traits else 0.5):
+            give |= {pool: held[pool] for pool in ("reserve", "lock") if held.get(pool)}
+        if "floors" in traits and take.get("reserve") and rng.random() < 0.4:
+            step["floor"] = {"reserve": rng.randint(1, 2)}
+        if "lose" in traits and rng.random() < 0.4:
+            step["refused"] = {"lose": 0.5}
+        elif "later fallback" in traits and rng.random() < 0.6:
+            inner = {"name": f"{stem}r{n}", "take": {"lock": 1} if "lock" in traits and rng.random() < 0.5 else reserve(1)}
+            if before.get("throttle") and rng.random() < 0.5:
+                inner["give"] = {"throttle": before["throttle"]}
+            if beyond == "around":
+                inner["take"] = {"reserve": 5}
+            step["refused"] = {"steps": [maybe_served(inner)]}
+            around = {
+                p: before.get(p, 0) + inner["take"].get(p, 0) - inner.get("give", {}).get(p, 0) for p in {*held, *inner["take"]}
+            }
+            give = {}
+            held = {pool: min(amount, around.get(pool, 0)) for pool, amount in held.items()}
+        if give:
+            step["give"] = give
+            held = {pool: amount - give.get(pool, 0) for pool, amount in held.items()}
+        if "never" in traits and rng.random() < 0.3:
+            step["serve"] = "never"
+        steps.append(step)
+    return steps
+
+
+def _most_held(steps, pool):
+    """The most that one request can need of the pool at once, floors included, over all ways through the class."""
+    most, ways = 0, {0}
+    for step in (one for one in steps for _ in range(one.get("repeat", 1))):
+        after = set()
+        for held in ways:
+            taken = held + step["take"].get(pool, 0)
+            most = max(most, taken + (step.get("floor", {}).get(pool, 0) if step["take"].get(pool) else 0))
+            after.add(taken - step.get("give", {}).get(pool, 0))
+            if isinstance(step.get("refused"), dict) and "steps" in step["refused"]:
+                (other,) = step["refused"]["steps"]
+                most = max(most, held + other["take"].get(pool, 0))
+                after.add(held + other["take"].get(pool, 0) - other.get("give", {}).get(pool, 0))
+        ways = after
+    return most
 
 
 def _steps(rng, traits, pools, count, ways, needs, stem):

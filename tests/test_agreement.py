@@ -44,7 +44,7 @@ def judge(seed):
     for moves in (found.moves, decision.moves, twin.moves) if truth else ():
         path, _ = sizing.steps(Relation(system), moves)
         ends = brute.replay(path)
-        assert any(brute.deadlock(end) or brute.consumes(end) for end in ends), "the path does not end in a deadlock"
+        assert any(map(brute.never_ends, ends)), "the path does not end where somebody never finishes"
         seen["paths"] += 1
     return seen
 

@@ -369,7 +369,7 @@ def test_a_broken_run_is_a_message_on_the_command_line(notebook, tmp_path, monke
     [
         ("sise=2", "parameter: 'sise' is not one of small: size; the nearest is size"),
         ("size", "parameter: 'size' is not NAME=VALUE"),
-        ("size=many", "parameter: 'many' is not a number (int)"),
+        ("size=many", "parameter: size: 'many' is not a number (int)"),
         ("=2", "parameter: '' is not one of small"),
     ],
 )

@@ -133,7 +133,7 @@ def test_check_fails_where_nothing_can_start(capsys, tmp_path):
     stack.write_text("pools: {reserve: {}}\nrequests: {w: {depth: 2, steps: [{take: {reserve: 4}}]}}\n")
     code, data = answer(capsys, "size", str(stack), "--reserve", "3", "--check")
     assert code == cli.UNSAFE
-    assert data["verdict"]["safe"]
+    assert not data["verdict"]["safe"]
     assert not data["verdict"]["starts"]
 
 

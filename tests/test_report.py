@@ -66,6 +66,5 @@ def test_evidence_names_a_wrong_size():
 
 
 def test_one_of_a_unit_is_singular():
-    assert plot._counted("pages", 1) == "page"
-    assert plot._counted("pages", 2) == "pages"
-    assert plot._counted("KiB", 1) == "KiB"
+    assert [plot.amount(n, "page") for n in (0, 1, 2, 1500)] == ["0 pages", "1 page", "2 pages", "1,500 pages"]
+    assert [plot.amount(n, "byte") for n in (1, 4992, 2**22)] == ["1 B", "4.875 KiB", "4 MiB"]

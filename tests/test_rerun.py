@@ -1,6 +1,13 @@
 """Rerunning notebooks: a dated folder with an index, only what changed, a failure that is seen and does not stop the rest."""
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
 
 import nbformat
 import pytest
@@ -122,3 +129,39 @@ def test_a_parameter_that_no_notebook_has(tmp_path):
     with pytest.raises(QuestionError, match="'many' is not a number"):
         rerun.rerun(["depth=many"], tmp_path / "out", [good])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_refusal_is_no_failure_and_no_answer(tmp_path, capsys):
+    code = "from mmmodel.primer import budget\nbudget.allow('the map', 1e6, parameter='depth')"
+    dear, good = tiny(tmp_path, "dear", code), tiny(tmp_path, "good", "1")
+    command = ["rerun", str(dear), str(good), "-p", "depth=7", "-o", str(tmp_path / "out"), "--json"]
+    assert cli.main(command) == cli.BAD_INPUT, "one question has no answer"
+    shown = capsys.readouterr()
+    rows = json.loads(shown.out)["rows"]
+    assert [row["state"] for row in rows] == ["refused", "ran"]
+    for part in ("depth: the map would take about 12 d", "MMMODEL_BUDGET to 23 d"):
+        assert part in rows[0]["error"]
+    assert [line.split(",")[0] for line in shown.err.splitlines()] == ["[1/2] dear ... refused", "[2/2] good ... ran"]
+    (index,) = (tmp_path / "out").rglob("index.html")
+    assert "2 notebooks: none failed, 1 refused because a cell would have cost too much" in index.read_text()
+    assert "depth: the map would take about 12 d" in index.read_text()
+
+
+def test_a_terminal_sees_cells_and_time(tmp_path):
+    """A cell of two seconds: its bar is drawn again while it is at work."""
+    slow = tiny(tmp_path, "slow", "import time\ntime.sleep(2.5)")
+    here, there = pty.openpty()
+    termios.tcsetwinsize(there, (24, 100))
+    command = [sys.executable, "-m", "mmmodel", "rerun", str(slow), "-o", str(tmp_path / "out"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=there) as ran:
+        os.close(there)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a pty
+            while part := os.read(here, 4096):
+                said += part
+        answer = json.loads(ran.stdout.read())
+    os.close(here)
+    assert answer["ok"]
+    bars = re.findall(r"\[1/1\] slow: (\d) of 2 cells, (\d\d:\d\d)", said.decode())
+    assert len({time for done, time in bars if done == "1"}) >= 2, said
+    assert b"[1/1] slow ... ran" in said

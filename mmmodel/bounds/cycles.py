@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, reals
+from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, family, reals
 from mmmodel.bounds.reserve import dirty_limit_ok
 
 KUNDU = (
@@ -84,14 +84,16 @@ def ring() -> Entry:
             *(x <= b for x, b in zip(count, room)),
         ]
         premises += [sp.Eq(sum(count), k), k >= 1, k < coefficient * sum(room)]
-        return Claim(f"somebody moves if K < ΣB, ring of {n}", tuple(premises), sp.Not(blocked(count, room)))
+        return Claim("somebody moves if K < ΣB, ring of {}", premises, sp.Not(blocked(count, room)))
 
     def tight(n: int, below: int = 0) -> Claim:
-        room = reals("B", n)
-        count = [room[0] - below, *room[1:]]
-        return Claim(f"at K = ΣB a full ring is stuck, ring of {n}", tuple(b >= 1 for b in room), blocked(count, room))
-
-    claims = [sufficient(n).against(sufficient(n, 2)) for n in range(2, 8)] + [tight(n).against(tight(n, 1)) for n in range(2, 8)]
+        count, room = reals("x", n), reals("B", n)
+        premises = [*(b >= 1 for b in room), *(x >= 0 for x in count), *(x <= b for x, b in zip(count, room))]
+        return Claim(
+            "K = ΣB requests fill the ring and are stuck, ring of {}",
+            [*premises, sp.Eq(sum(count), sum(room) - below)],
+            blocked(count, room),
+        )
 
     def numeric(K: int, B_1: int, B_2: int, B_3: int) -> bool:
         rooms = {"a": B_1, "b": B_2, "c": B_3}
@@ -105,22 +107,19 @@ def ring() -> Entry:
             Quantity(K, "requests", "requests that circulate", 1, 40),
             *(Quantity(b, "requests", "room at a node, service included", 1, 12) for b in B),
         ),
-        (),
         KUNDU,
         numeric,
         Tight(
-            "At K = ΣB on some cycle, that cycle full and every head blocked is stuck.",
+            "With K = ΣB requests on one cycle it is full, every head is blocked, and nobody moves.",
             {"K": 9, "B_1": 2, "B_2": 3, "B_3": 4},
             "tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
         ),
-        claims=tuple(claims),
+        claims=family(sufficient, *range(2, 8), coefficient=2) + family(tight, *range(2, 8), below=1),
         value=sum(B) > K,
         latex=r"\text{safe} \iff \sum_{j \in C} B_j > K \text{ for every directed cycle } C",
         shown_for="a ring of three; the proof for rings of 2 to 7",
-        argument="In a deadlock every blocked node waits for a full blocked node; following the arcs closes a cycle "
-        "that is full, "
-        "hence holds ΣB ≤ K requests. Conversely a cycle with room for at most K can be filled, and all its heads "
-        "choose to go round.",
+        argument="In a deadlock every blocked node waits for a full blocked node; following the arcs closes a cycle that is full, and "
+        "so holds ΣB ≤ K requests. Conversely, a cycle with room for at most K can be filled, and all its heads choose to go round.",
         lemmas_only=True,
         exhausted="tests/bounds/test_cycles.py::test_networks_with_blocking_against_every_state",
     )
@@ -131,22 +130,17 @@ def dirty_limit() -> Entry:
 
     T, d, K, m = sp.symbols("T d K m", integer=True, nonnegative=True)
     share = sp.Rational(1, 4)
-    steps = Derivation(T + share * T - T).equals("what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", share * T)
+    alone = sp.Symbol("x", nonnegative=True)
+    steps = Derivation(T).solve(
+        "what PF_LESS_THROTTLE adds to the threshold is for the daemon alone", sp.Eq(T + alone, T + share * T), alone
+    )
     condition = d * K + m <= sp.floor(steps.result)
 
-    def claim(coefficient: int = 1) -> Claim:
+    def below(coefficient: int = 1) -> Claim:
         limit, per, depth, margin, others, own = sp.symbols("T d K m O o", real=True)
-        premises = (
-            limit > 0,
-            per >= 0,
-            depth >= 1,
-            margin >= 0,
-            others >= 0,
-            others <= limit,
-            own <= per * depth + margin,
-        )
-        enough = per * depth + margin <= coefficient * share * limit
-        return Claim("the daemon stays below its own threshold", (*premises, enough), others + own <= limit + share * limit)
+        premises = [limit > 0, per >= 0, depth >= 1, margin >= 0, others >= 0, others <= limit, own <= per * depth + margin]
+        premises.append(per * depth + margin <= coefficient * share * limit)
+        return Claim("the daemon stays below its own threshold", premises, others + own <= limit + share * limit)
 
     def tight(over: int = 1) -> Claim:
         limit, need, others = sp.symbols("T n O", real=True)
@@ -163,19 +157,17 @@ def dirty_limit() -> Entry:
             Quantity(K, "requests", "depth", 1, 60),
             Quantity(m, "pages", "margin (rate-limit slack)", 0, 200),
         ),
-        (),
         "mm/page-writeback.c of 2007 (dirty += dirty/4 under PF_LESS_THROTTLE), quoted by M. Snitzer, 18 September "
         "2007; this project: proof below",
         lambda T, d, K, m: dirty_limit_ok(T, T, d, K, m),
         Tight(
-            "Others at T and one page more than a quarter: the daemon waits for itself. A margin taken on another "
-            "base than the "
-            "quarter did hang (a53eaff8c119).",
+            "With the others at T and one page more than a quarter, the daemon waits for itself. A margin computed from another base "
+            "than the quarter did hang (a53eaff8c119).",
             {"T": 400, "d": 2, "K": 50, "m": 0},
             "tests/bounds/test_cycles.py::test_dirty_limit_against_every_state",
         ),
-        claims=(claim().against(claim(2)), tight().against(tight(-1))),
-        identities=tuple(steps.steps),
+        claims=family(below, coefficient=2) + family(tight, over=-1),
+        identities=steps.steps,
         value=condition,
         exhausted="tests/bounds/test_cycles.py::test_dirty_limit_against_every_state",
     )

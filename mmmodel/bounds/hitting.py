@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight, reals
+from mmmodel.bounds.registry import Claim, Derivation, Domain, Entry, Quantity, Relation, Step, Tight, family, reals
 from mmmodel.bounds.smallchain import SmallChain
 
 if TYPE_CHECKING:
@@ -161,21 +161,27 @@ def exact_sum() -> Entry:
             system.append(births[i] * (t[i] - up) + down - 1)
         return sp.solve(system, t, dict=True)[0][t[0]]
 
-    steps = tuple(Step(f"the backward equations, solved, n = {m}", by_equations(m), by_sum(m)) for m in range(1, n + 1))
+    steps = tuple(Step(f"the backward equations, solved, n = {m}", by_equations(m), by_sum(m)) for m in range(2, n + 1))
+    up, down, before, weight, total = sp.symbols("lambda_i mu_i lambda_{i-1} pi_{i-1} S_{i-1}", positive=True)
+    here = weight * before / down  # π_i
+    recursion = Step(
+        "g_i = (1/(λ_i π_i)) Σ_{j≤i} π_j solves g_i = 1/λ_i + (μ_i/λ_i) g_{i−1}, any i; S_i = S_{i−1} + π_i is the sum",
+        (total + here) / (up * here),
+        1 / up + down / up * total / (before * weight),
+    )
     return Entry(
         "HIT-1",
         "Mean first-passage time of a birth–death reserve, an exact sum",
         sp.Eq(sp.Symbol("T_n"), by_sum(n)),
-        tuple(Quantity(rate, "1/s", "rate", 1, 9, "rational") for rate in (*births, *deaths)),
-        (),
+        _rates(births, deaths),
         KEILSON,
         lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage([lambda_0, lambda_1, lambda_2], [mu_1, mu_2]),
         Tight("An equality.", {"lambda_0": 5, "lambda_1": 5, "lambda_2": 5, "mu_1": 1, "mu_2": 2}),
-        steps,
-        identities=steps,
+        derivation=steps,
+        identities=(recursion,),
         latex=r"T_n = \sum_{i<n} \frac{1}{\lambda_i \pi_i} \sum_{j \le i} \pi_j, \qquad \pi_j = \prod_{k=1}^{j} "
         r"\frac{\lambda_{k-1}}{\mu_k}",
-        shown_for="n = 3; solved symbolically for n = 1 to 3",
+        shown_for="n = 3; solved symbolically for n = 2 and 3, the recursion for any",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_against_the_linear_system",
     )
 
@@ -188,47 +194,42 @@ def two_sides() -> Entry:
     for birth, death in zip(births[1:], deaths):
         g = 1 / birth + death / birth * g
 
-    def claim(n: int, coefficient: int = 1) -> Claim:
-        gaps, birth, death = reals("g", n), reals("l", n), reals("m", n)
-        premises = [*(x > 0 for x in birth), *(x >= 0 for x in death), sp.Eq(gaps[0] * birth[0], 1)]
-        premises += [birth[i + 1] <= birth[i] for i in range(n - 1)]
-        premises += [death[i + 1] >= death[i] for i in range(1, n - 1)]
-        premises += [sp.Eq(gaps[i] * birth[i], 1 + death[i] * gaps[i - 1]) for i in range(1, n)]
-        total = sum(gaps)
-        return Claim(f"n = {n}", tuple(premises), sp.And(gaps[-1] <= total, total <= coefficient * n * gaps[-1]))
+    def first(coefficient: int = 1) -> Claim:
+        a, b, b0, b1, d1 = sp.symbols("g0 g1 l0 l1 m1", real=True)
+        premises = (a > 0, b0 > 0, b1 > 0, b1 <= b0, d1 >= 0, sp.Eq(a * b0, 1), sp.Eq(b * b1, 1 + d1 * a))
+        return Claim("g_1 ≥ g_0", premises, b >= coefficient * a)
+
+    def between(n: int, coefficient: Any = 1) -> Claim:
+        g = reals("g", n)
+        premises = [g[0] > 0, *(later >= earlier for earlier, later in itertools.pairwise(g))]
+        return Claim("the sum of n that never fall, n = {}", premises, sp.And(g[-1] <= sum(g), sum(g) <= coefficient * n * g[-1]))
 
     def step(coefficient: int = 1) -> Claim:
         a, b, c, b1, b2, d1, d2 = sp.symbols("g0 g1 g2 l1 l2 m1 m2", real=True)
-        premises = (
-            a > 0,
-            b >= a,
-            b1 > 0,
-            b2 > 0,
-            b2 <= b1,
-            d1 >= 0,
-            d2 >= d1,
-            sp.Eq(b * b1, 1 + d1 * a),
-            sp.Eq(c * b2, 1 + d2 * b),
-        )
+        premises = [a > 0, b >= a, b1 > 0, b2 > 0, b2 <= b1, d1 >= 0, d2 >= d1]
+        premises += [sp.Eq(b * b1, 1 + d1 * a), sp.Eq(c * b2, 1 + d2 * b)]
         return Claim("g_{i} ≥ g_{i−1} implies g_{i+1} ≥ g_i", premises, c >= coefficient * b)
 
     return Entry(
         "HIT-2",
-        "First passage between its last step and n times it",
+        "First passage: between its last step and n times that step",
         sp.Le(sp.Symbol("T_n"), 3 * g),
-        tuple(Quantity(rate, "1/s", "rate", 1, 9, "rational") for rate in (*births, *deaths)),
-        (births[1] <= births[0], births[2] <= births[1], deaths[0] <= deaths[1]),
+        _rates(births, deaths),
         HERE,
         lambda lambda_0, lambda_1, lambda_2, mu_1, mu_2: first_passage_bounds([lambda_0, lambda_1, lambda_2], [mu_1, mu_2])[1],
         Tight(
             "The upper side at n = 1; the lower side as the event becomes rare: T_n/g_{n−1} → 1.",
             test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
         ),
-        claims=(step().against(step(2)), *(claim(n).against(claim(n, sp.Rational(1, 3))) for n in (1, 2))),
+        assumptions=(births[1] <= births[0], births[2] <= births[1], deaths[0] <= deaths[1]),
+        claims=(
+            *family(first, coefficient=2),
+            *family(step, coefficient=2),
+            *family(between, *range(3, 8), coefficient=sp.Rational(1, 2)),
+        ),
         latex=r"g_{n-1} \le T_n \le n\, g_{n-1} \quad (\lambda_i \text{ not growing}, \mu_i \text{ not falling})",
         shown_for="n = 3 (upper side)",
-        argument="The g_i never fall: g_1 ≥ 1/λ_1 ≥ g_0, and the step is proved; a sum of n terms lies between its "
-        "last and n times it.",
+        argument="The g_i never fall, by induction (first two claims), so that their sum lies between the last of them and n times it.",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
     )
 
@@ -253,21 +254,20 @@ def constant_rates() -> Entry:
     )
     recursion = Step("g_i solves the recursion g_i = 1/λ + x g_{i−1}", inner - 1 - x * inner.subs(i, i - 1), sp.Integer(0))
     telescope = Step("T_{n+1} − T_n = g_n", closed.subs(n, n + 1) - closed, (x ** (n + 1) - 1) / ((x - 1) * lam))
-    start = Step("T_1 = 1/λ", closed.subs(n, 1), 1 / lam)
+    start = Step("T_1 = 1/λ", sp.Subs(closed, n, 1), 1 / lam)
     return Entry(
         "HIT-3",
         "First passage with constant rates, closed form",
         sp.Eq(sp.Symbol("T_n"), closed),
         (
             Quantity(n, "places", "places in the reserve", 1, 20),
-            Quantity(lam, "1/s", "rate of taking", 1, 9, "rational"),
-            Quantity(x, "1", "μ/λ", 2, 9, "rational"),
+            Quantity(lam, "1/s", "rate of taking", 1, 9, Domain.RATIONAL),
+            Quantity(x, "1", "μ/λ", 2, 9, Domain.RATIONAL),
         ),
-        (),
         HERE,
         lambda n, x, **other: constant_rates_passage(other["lambda"], other["lambda"] * x, n),
         Tight("An equality.", {"n": 10, "lambda": 1, "x": 2}),
-        steps,
+        derivation=steps,
         identities=(start, telescope, recursion),
         latex=r"T_n = \frac{1}{\lambda (x - 1)} \left( \frac{x (x^n - 1)}{x - 1} - n \right), \qquad x = "
         r"\mu/\lambda \ne 1",
@@ -284,11 +284,11 @@ def many_servers() -> Entry:
     a = lam / mu
     high = n / lam * sp.Sum(((n - 1) / a) ** k, (k, 0, n - 1))
 
-    def claim(places: int, coefficient: int = 1) -> Claim:
+    def at_most(places: int, coefficient: Any = 1) -> Claim:
         y = sp.Symbol("y", real=True)  # 1/a; λ = 1
         gap = [sum(sp.ff(i, j) * y**j for j in range(i + 1)) for i in range(places)]
         bound = sum(((places - 1) * y) ** j for j in range(places))
-        return Claim(f"n = {places}", (y > 0,), sum(gap) <= coefficient * places * bound)
+        return Claim("n = {}", (y > 0,), sum(gap) <= coefficient * places * bound)
 
     recursion = [
         Step(
@@ -296,7 +296,7 @@ def many_servers() -> Entry:
             1 + i / a * sum(sp.ff(i - 1, j) / a**j for j in range(i)),
             sum(sp.ff(i, j) / a**j for j in range(i + 1)),
         )
-        for i in range(1, 7)
+        for i in range(2, 7)
     ]
     return Entry(
         "HIT-4",
@@ -304,22 +304,21 @@ def many_servers() -> Entry:
         sp.Le(sp.Symbol("T_n"), high),
         (
             Quantity(n, "places", "places in the reserve", 2, 20),
-            Quantity(lam, "1/s", "rate of taking", 1, 9, "rational"),
-            Quantity(mu, "1/s", "rate at which each place is given back", 1, 9, "rational"),
+            Quantity(lam, "1/s", "rate of taking", 1, 9, Domain.RATIONAL),
+            Quantity(mu, "1/s", "rate at which each place is given back", 1, 9, Domain.RATIONAL),
         ),
-        (),
         HERE + ": T_n = (1/λ) Σ_{i<n} 1/B(i, a), with OCC-5, OCC-6 and HIT-2",
         lambda n, mu, **other: many_servers_passage_bounds(other["lambda"], mu, n)[1],
         Tight(
             "Equal at n = 1.",
             test="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
-            gap="the upper side by up to n·(n/a)^n·a^n/n! ≈ n eⁿ/√(2πn); the recursion of HIT-1 is exact and cheap",
+            gap="the upper side by a factor below n·mᵐ/m! ≈ n eᵐ/√(2πm), m = n − 1; the recursion of HIT-1 is exact and cheap",
         ),
-        claims=tuple(claim(m).against(claim(m, sp.Rational(1, 2) / m)) for m in range(1, 6)),
-        identities=tuple(recursion),
+        claims=family(at_most, *range(2, 6), coefficient=sp.Rational(1, 2)),
+        identities=recursion,
         latex=r"\frac{1}{\lambda}\Big(1 + \tfrac{m}{a} + \tfrac{m(m-1)}{a^2} + \tfrac{m!}{a^m}\Big) \le T_n \le "
         r"\frac{n}{\lambda} \sum_{k \le m} \Big(\frac{m}{a}\Big)^k, \quad m = n - 1 \ge 3",
-        shown_for="the upper side; z3 for n = 1 to 5",
+        shown_for="the upper side, with equality at n = 1; z3 for n = 2 to 5",
         exhausted="tests/bounds/test_hitting.py::test_first_passage_between_its_bounds",
     )
 
@@ -327,32 +326,28 @@ def many_servers() -> Entry:
 def growth_constant() -> Entry:
     import sympy as sp
 
-    n = sp.Symbol("n", integer=True, positive=True)
-    x, lam, t = sp.symbols("x lambda t", positive=True)
+    n, lam, above = sp.symbols("n lambda delta", positive=True)
+    x = 1 + above
     closed = (x * (x**n - 1) / (x - 1) - n) / ((x - 1) * lam)
-    ratio = [
-        Step(
-            f"T_n λ (x − 1)²/x^(n+1) → 1, at x = {value}",
-            sp.Limit((closed * lam * (x - 1) ** 2 / x ** (n + 1)).subs(x, value), n, sp.oo),
-            sp.Integer(1),
-        )
-        for value in (2, 3, sp.Rational(3, 2))
-    ]
-    d = Derivation(sp.Limit((t * sp.log(x) + sp.log(x / (lam * (x - 1) ** 2))) / t, t, sp.oo)).equals(
-        "T_n ~ x^(n+1)/(λ (x − 1)²): its logarithm per place", sp.log(x)
+    d = Derivation(sp.Limit(sp.log(closed) / n, n, sp.oo)).equals("HIT-3 at x = 1 + δ: its logarithm per place", sp.log(x))
+    ratio = Step(
+        "T_n grows as x^(n+1)/(λ (x − 1)²): their ratio",
+        sp.Limit(sp.expand(closed * lam * (x - 1) ** 2 / x ** (n + 1)), n, sp.oo),
+        sp.Integer(1),
     )
+    excess = sp.Symbol("delta", real=True)  # not "positive": the assumption is to be seen
     return Entry(
         "HIT-5",
-        "Each further place multiplies the time to exhaustion by μ/λ (constant rates)",
-        sp.Eq(sp.Symbol("growth"), d.result),
-        (Quantity(x, "1", "μ/λ", 2, 9, "rational"),),
-        (),
+        "With constant rates, each further place multiplies the time to exhaustion by μ/λ",
+        sp.Eq(sp.Symbol("growth"), sp.log(1 + excess)),
+        (Quantity(excess, "1", "μ/λ − 1, by how much giving back outpaces taking", -1, 9, Domain.RATIONAL),),
         HERE + ", from HIT-3",
-        lambda x: growth_per_place(1.0, float(x)),
+        lambda delta: growth_per_place(1.0, float(1 + delta)),
         Tight("A limit.", test="tests/bounds/test_hitting.py::test_growth_rates"),
-        tuple(d.steps),
-        identities=tuple(ratio),
-        lemmas_only=True,
+        assumptions=(excess > 0,),
+        derivation=d.steps,
+        identities=(ratio,),
+        latex=r"\lim_{n \to \infty} \tfrac{1}{n} \ln T_n = \ln(1 + \delta) = \ln \tfrac{\mu}{\lambda}, \qquad \mu > \lambda",
         exhausted="tests/bounds/test_hitting.py::test_growth_rates",
     )
 
@@ -360,25 +355,29 @@ def growth_constant() -> Entry:
 def growth_scaled() -> Entry:
     import sympy as sp
 
-    alpha, n = sp.Symbol("alpha", real=True), sp.Symbol("n", positive=True)
-    stirling = n * sp.log(n) - n + sp.log(2 * sp.pi * n) / 2
-    # ln g_n ≈ ln(n!/a^n · e^a) with a = αn, up to terms that vanish per place
-    d = Derivation(
-        sp.Limit(sp.expand_log(sp.expand((stirling - n * (sp.log(alpha) + sp.log(n)) + alpha * n) / n)), n, sp.oo)
-    ).equals("ln T_n is ln(n! e^a/a^n) but for terms that vanish per place; Stirling, a = αn", alpha - 1 - sp.log(alpha))
-    zero = Step("no growth at α = 1", (alpha - 1 - sp.log(alpha)).subs(alpha, 1), sp.Integer(0))
-    slope = Step("and it falls with α: slope 1 − 1/α", sp.diff(alpha - 1 - sp.log(alpha), alpha), 1 - 1 / alpha)
+    n, share = sp.symbols("n alpha", positive=True)
+    load = share * n
+    d = Derivation(sp.Limit((sp.loggamma(n) + load - (n - 1) * sp.log(load)) / n, n, sp.oo)).equals(
+        "ln T_n is ln((n − 1)! e^a/a^(n − 1)) but for terms that vanish per place (argument), a = αn", share - 1 - sp.log(share)
+    )
+    alpha = sp.Symbol("alpha", real=True)  # not "positive": the assumption is to be seen
+    growth = alpha - 1 - sp.log(alpha)
+    zero = Step("no growth at α = 1", sp.Subs(growth, alpha, 1), sp.Integer(0))
+    slope = Step("and it falls with α: slope 1 − 1/α", sp.Derivative(growth, alpha), 1 - 1 / alpha)
     return Entry(
         "HIT-6",
         "Time to exhaustion when load and reserve grow together",
-        sp.Eq(sp.Symbol("growth"), d.result),
-        (Quantity(alpha, "1", "load per place", 0, 1, "rational"),),
-        (alpha > 0, alpha < 1),
+        sp.Eq(sp.Symbol("growth"), growth),
+        (Quantity(alpha, "1", "load per place", 0, 2, Domain.RATIONAL),),
         HERE + "; the rate function of a Poisson number (H. Cramér)",
         lambda alpha: growth_when_load_scales(float(alpha)),
         Tight("A limit.", test="tests/bounds/test_hitting.py::test_growth_rates"),
-        tuple(d.steps),
+        assumptions=(alpha > 0, alpha <= 1),
+        derivation=d.steps,
         identities=(zero, slope),
+        argument="T_n lies between g_{n−1} and n times it (HIT-2), and λ g_{n−1} = (n − 1)!/a^(n−1) Σ_{k<n} aᵏ/k! (OCC-5). That sum "
+        "is e^a times the probability that a Poisson number of mean a ≤ n stays below n, which is bounded away from 0.",
+        latex=r"\lim_{n \to \infty} \tfrac{1}{n} \ln T_n = \alpha - 1 - \ln \alpha",
         lemmas_only=True,
         exhausted="tests/bounds/test_hitting.py::test_growth_rates",
     )
@@ -390,7 +389,7 @@ def two_by_two() -> Entry:
         "Mean time to deadlock of the two-request two-step stack (chunks 1, 1, reserve 2, one server each)",
         (1, 1),
         2,
-        "An equality; 2 at all rates 1. Nobody ever reaches the second step, so its rate does not matter.",
+        "An equality; 2 where all rates are 1. Nobody ever reaches the second step, so its rate does not matter.",
     )
 
 
@@ -400,7 +399,7 @@ def three_steps() -> Entry:
         "Mean time to deadlock of two requests of three steps (chunks 1, 1, 1, reserve 4, one server each)",
         (1, 1, 1),
         4,
-        "An equality; 11/2 at all rates 1.",
+        "An equality; 11/2 where all rates are 1.",
     )
 
 
@@ -415,24 +414,49 @@ def _deadlock_entry(identifier: str, title: str, chunks: tuple[int, ...], reserv
     times = sp.symbols(f"t_0:{len(alive)}")
     system = [sum(rate * times[column] for column, rate in row.items()) - 1 for row in rows]
     solved = sp.solve(system, times, dict=True)[0]
-    step = Step(
-        f"the backward equations of the {len(alive)} states without deadlock, solved for the mean time from empty",
-        sum(sp.Rational(share.numerator, share.denominator) * solved[times[i]] for i, share in start.items()),
+    wanted = sp.Symbol("T_dead", positive=True)
+    mean = sum(sp.Rational(share.numerator, share.denominator) * times[i] for i, share in start.items())
+    below, above = (_determinant([*system, wanted - mean], (*times, wanted), replaced) for replaced in (False, True))
+    cramer = Step(
+        f"Cramer's rule for the backward equations of the {len(alive)} states without deadlock, started empty",
+        sp.Eq(below * wanted, above),
         value,
+        Relation.SOLVES,
+        unknown=wanted,
     )
+    means = tuple(solved), tuple(solved.values())
+    equations = [
+        Step(f"the backward equation of state {i} holds", sp.Subs(left + 1, *means), sp.Integer(1))
+        for i, left in enumerate(system, 1)
+    ]
     return Entry(
         identifier,
         title,
         sp.Eq(sp.Symbol("T_dead"), value),
-        tuple(Quantity(rate, "1/s", f"rate of step {i + 1}", 1, 9, "rational") for i, rate in enumerate(rates)),
-        (),
+        tuple(Quantity(rate, "1/s", f"rate of step {i + 1}", 1, 9, Domain.RATIONAL) for i, rate in enumerate(rates)),
         "this project: SymPy on the absorbing chain; such networks: Palmer, Harper and Knight, EJOR 266, 2018, 609",
         lambda **given: deadlock_time(chunks, [given[rate.name] for rate in rates], servers, 2, reserve),
         Tight(how, {rate.name: 1 for rate in rates}, "tests/bounds/test_hitting.py::test_symbolic_time_against_fractions"),
-        (step,),
-        identities=(step,),
+        derivation=(cramer,),
+        identities=equations,
         exhausted="tests/bounds/test_hitting.py::test_symbolic_time_against_fractions",
     )
+
+
+def _rates(births: Sequence[Any], deaths: Sequence[Any]) -> tuple[Quantity, ...]:
+    taking = [(rate, f"rate of taking with {i} in use") for i, rate in enumerate(births)]
+    giving = [(rate, f"rate of giving back with {i} in use") for i, rate in enumerate(deaths, 1)]
+    return tuple(Quantity(rate, "1/s", meaning, 1, 9, Domain.RATIONAL) for rate, meaning in taking + giving)
+
+
+def _determinant(system: Sequence[Any], unknowns: Sequence[Any], replaced: bool) -> Any:
+    """Of the linear system (each expression is 0); `replaced`: with the last unknown's column replaced by the right-hand side."""
+    import sympy as sp
+
+    matrix, right = sp.linear_eq_to_matrix(system, unknowns)
+    if replaced:
+        matrix[:, -1] = right
+    return sp.expand(matrix.det(method="berkowitz"))
 
 
 def _over(top: Any, bottom: Any) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight
+from mmmodel.bounds.registry import Claim, Derivation, Domain, Entry, Quantity, Step, Tight, family, reals
 
 HERE = "this project: proof below"
 
@@ -176,13 +176,13 @@ def two_points() -> Entry:
         sp.Le(sp.Symbol("P"), sp.exp(exponent)),
         (
             Quantity(K, "requests", "depth", 1, 60),
-            Quantity(p, "1", "probability that a request holds its h", 0, 1, "rational"),
-            Quantity(a, "1", "R/(K h), the part of the wait-free reserve", 0, 1, "rational"),
+            Quantity(p, "1", "probability that a request holds its h", 0, 1, Domain.RATIONAL),
+            Quantity(a, "1", "R/(K h), the part of the wait-free reserve", 0, 1, Domain.RATIONAL),
         ),
-        (p > 0, p < a, a < 1),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda K, p, a: two_point_tail(K, p, a),
         Tight("Not tight.", gap="a factor of at most √(8 K a(1 − a)) where K·a is whole (tests/bounds/test_occupancy.py)"),
+        assumptions=(p > 0, p < a, a < 1),
         identities=(*steps, convex),
         lemmas_only=True,
         exhausted="tests/bounds/test_occupancy.py::test_two_point_tail_on_both_sides",
@@ -199,28 +199,27 @@ def hoeffding() -> Entry:
         sp.Eq(2 * x**2 / (K * F**2), L),
         x,
     )
-    start = d.result
-    steps = (*d.steps, Step("on top of the mean", K * mu + start, K * mu + F * sp.sqrt(K * L / 2)))
+    R = sp.Symbol("R", positive=True)
+    d.solve("x is what R leaves above the mean", sp.Eq(R - K * mu, d.result), R)
     u = sp.Symbol("u", positive=True)
     variance = u * (1 - u)
     return Entry(
         "OCC-2",
         "Hoeffding's reserve: only the largest holding and the mean need be known",
-        sp.Ge(sp.Symbol("R"), steps[-1].after),
+        sp.Ge(sp.Symbol("R"), d.result),
         (
             Quantity(K, "requests", "depth", 1, 200),
             Quantity(mu, "bytes", "mean holding", 1, 500),
             Quantity(F, "bytes", "largest holding", 500, 5000),
             Quantity(L, "1", "ln(1/ε)", 1, 40),
         ),
-        (),
         "W. Hoeffding, Journal of the American Statistical Association 58(301), 1963, Theorem 2",
         lambda K, mu, F, L: hoeffding_reserve(K, mu, F, L / math.log(10)),
         Tight(
             "Not tight.",
             gap="ignores the variance: of order 1/√(4·variance/F²) in the distance from the mean; OCC-3 is never larger",
         ),
-        steps,
+        derivation=d.steps,
         identities=(
             Step(
                 "the variance of a holding in [0, 1] is at most 1/4, the constant of the bound",
@@ -246,18 +245,18 @@ def chernoff() -> Entry:
         sp.Le(sp.Symbol("P"), sp.exp(K * ((1 - a) * sp.log(q / (1 - a)) + a * sp.log(p / a)))),
         (
             Quantity(K, "requests", "depth", 1, 30),
-            Quantity(p, "1", "probability that a request holds its h", 0, 1, "rational"),
-            Quantity(a, "1", "R/(K h)", 0, 1, "rational"),
+            Quantity(p, "1", "probability that a request holds its h", 0, 1, Domain.RATIONAL),
+            Quantity(a, "1", "R/(K h)", 0, 1, Domain.RATIONAL),
         ),
-        (p > 0, p < a, a < 1),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952",
         lambda K, p, a: chernoff_tail({0: 1 - float(p), 1: float(p)}, K, float(K * a)),
         Tight("Not tight.", gap="polynomial in K; the exponent is exact (Cramér)"),
+        assumptions=(p > 0, p < a, a < 1),
         identities=(
-            Step("the slope in s is the tilted mean", sp.diff(one, x), p * sp.exp(x) / (p * sp.exp(x) + q)),
+            Step("the slope in s is the tilted mean", sp.Derivative(one, x), p * sp.exp(x) / (p * sp.exp(x) + q)),
             Step(
                 "the curvature is the tilted variance, so that bisection finds the only root",
-                sp.diff(one, x, 2),
+                sp.Derivative(one, (x, 2)),
                 p * q * sp.exp(x) / (p * sp.exp(x) + q) ** 2,
             ),
         ),
@@ -278,14 +277,14 @@ def bandwidth() -> Entry:
         "Effective bandwidth of a holding: what one request counts for, between mean and largest",
         sp.Eq(sp.Symbol("alpha"), value),
         (
-            Quantity(p, "1", "probability that a request holds its h", 0, 1, "rational"),
+            Quantity(p, "1", "probability that a request holds its h", 0, 1, Domain.RATIONAL),
             Quantity(h, "bytes", "holding", 1, 20),
-            Quantity(s, "1/byte", "steepness asked for", 1, 9, "rational"),
+            Quantity(s, "1/byte", "steepness asked for", 1, 9, Domain.RATIONAL),
         ),
-        (p > 0, p < 1),
         "F. P. Kelly, Notes on effective bandwidths, 1996; J. Y. Hui, IEEE JSAC 6(9), 1988",
         lambda p, h, s: effective_bandwidth({0: 1 - float(p), h: float(p)}, float(s)),
         Tight("Not tight.", gap="as OCC-3: the linear test keeps the exponent exact at the s chosen"),
+        assumptions=(p >= 0, p <= 1),
         identities=(
             Step("at s → 0 it is the mean", sp.Limit(value, s, 0), p * h),
             Step(
@@ -310,21 +309,23 @@ def erlang_low() -> Entry:
     k = sp.Symbol("k", integer=True, nonnegative=True)
     bound = 1 / sp.Sum((n / a) ** k, (k, 0, n))
 
-    def claim(servers: int, coefficient: int = 1) -> Claim:
+    def at_most(servers: int, coefficient: int = 1) -> Claim:
         y = sp.Symbol("y", real=True)  # 1/a
         inverse = sum(sp.ff(servers, i) * y**i for i in range(servers + 1))
-        return Claim(
-            f"1/B = Σ n!/(n − k)! a^(−k) is at most Σ (n/a)^k, n = {servers}",
-            (y > 0,),
-            inverse <= sum(coefficient * (servers * y) ** i for i in range(servers + 1)),
-        )
+        bound = sum(coefficient * (servers * y) ** i for i in range(servers + 1))
+        return Claim("1/B = Σ n!/(n − k)! a^(−k) is at most Σ (n/a)^k, n = {}", (y > 0,), inverse <= bound)
+
+    def term(coefficient: Any = 1) -> Claim:
+        places, k, falling, power = sp.symbols("n k f p", real=True)
+        premises = (k >= 0, k <= places, falling > 0, falling <= power)
+        name = "n!/(n − k)! ≤ nᵏ, from k to k + 1: times n − k on the left, times n on the right"
+        return Claim(name, premises, falling * (places - k) <= coefficient * power * places)
 
     return Entry(
         "OCC-5",
         "Erlang B from below",
         sp.Ge(sp.Symbol("B"), bound),
         _erlang_quantities(n, a),
-        (),
         HERE,
         lambda n, a: erlang_b_bounds(n, a)[0],
         Tight(
@@ -332,9 +333,9 @@ def erlang_low() -> Entry:
             {"n": 1, "a": 3},
             "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
         ),
-        claims=tuple(claim(m).against(claim(m, sp.Rational(1, 2))) for m in range(1, 7)),
+        claims=family(at_most, *range(3, 7), coefficient=sp.Rational(1, 2)) + family(term, coefficient=sp.Rational(1, 2)),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
-        shown_for="all n; the proof for n = 1 to 6, term by term n!/(n − k)! ≤ nᵏ for any",
+        shown_for="all n; the proof for n = 3 to 6, and term by term for any",
         exhausted="tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
     )
 
@@ -345,27 +346,23 @@ def erlang_high() -> Entry:
     n = sp.Symbol("n", integer=True, positive=True)
     a = sp.Symbol("a", positive=True)
 
-    def claim(servers: int, coefficient: int = 1) -> Claim:
+    def at_least(servers: int, coefficient: int = 1) -> Claim:
         y = sp.Symbol("y", real=True)
         inverse = sum(sp.ff(servers, i) * y**i for i in range(servers + 1))
-        return Claim(
-            f"1/B is at least its first three terms, n = {servers}",
-            (y > 0,),
-            inverse >= coefficient * (1 + servers * y + servers * (servers - 1) * y**2),
-        )
+        bound = coefficient * (1 + servers * y + servers * (servers - 1) * y**2)
+        return Claim("1/B is at least its first three terms, n = {}", (y > 0,), inverse >= bound)
 
     return Entry(
         "OCC-6",
         "Erlang B from above",
         sp.Le(sp.Symbol("B"), 1 / (1 + n / a + n * (n - 1) / a**2)),
         _erlang_quantities(n, a),
-        (),
         HERE,
         lambda n, a: erlang_b_bounds(n, a)[1],
         Tight("Equal at n = 1 and n = 2.", {"n": 2, "a": 3}, "tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides"),
-        claims=tuple(claim(m).against(claim(m, 2)) for m in range(1, 7)),
+        claims=family(at_least, *range(3, 7), coefficient=2),
         identities=tuple(_erlang_inverse(m) for m in range(1, 7)),
-        shown_for="all n; the proof for n = 1 to 6, the terms left out are positive for any",
+        shown_for="all n, with equality up to 2; the proof for n = 3 to 6, the terms left out are positive for any",
         exhausted="tests/bounds/test_occupancy.py::test_erlang_b_on_both_sides",
     )
 
@@ -383,17 +380,24 @@ def ladder() -> Entry:
     equations = [rates[i] * states[i] - (i + 1) * states[i + 1] for i in range(3)] + [sum(states) - 1]
     solved = sp.solve(equations, states, dict=True)[0][states[3]]
     step = Step("the balance equations of three places, solved", solved, weights[3] / total)
+
+    def balanced(coefficient: int = 1) -> Claim:
+        p, rate = reals("p", 4), reals("r", 3)
+        premises = [*(x > 0 for x in (*p, *rate)), sp.Eq(sum(p), 1)]
+        premises += [sp.Eq(rate[i] * p[i], coefficient * (i + 1) * p[i + 1]) for i in range(3)]
+        whole = 6 + 6 * rate[0] + 3 * rate[0] * rate[1] + rate[0] * rate[1] * rate[2]
+        return Claim("from the balance equations, whatever the rates", premises, sp.Eq(p[3] * whole, rate[0] * rate[1] * rate[2]))
+
     return Entry(
         "OCC-7",
         "The watermark ladder as trunk reservation: when even memalloc is refused",
         sp.Eq(sp.Symbol("P_fail"), step.after),
         _ladder_quantities(m, t, o),
-        (),
         "this project: birth and death; watermarks of mm/page_alloc.c, Linux 6.12",
         lambda a_m, a_t, a_o: ladder_failure(3, 2, 1, a_o, a_t, a_m),
         Tight("An equality, with one mean holding time for all.", {"a_m": 1, "a_t": 2, "a_o": 3}),
-        (step,),
-        identities=(step,),
+        derivation=(step,),
+        claims=family(balanced, coefficient=2),
         latex=r"P_{fail} = p(R), \quad p(n) \propto \prod_{i<n} \frac{\Lambda(i)}{i+1}, \quad \Lambda(i) = a_{mem} "
         r"+ a_{atomic}[R - i > \tfrac38 min] + a_{ord}[R - i > min]",
         shown_for="three places, floors 2 and 1",
@@ -408,25 +412,19 @@ def ladder_between() -> Entry:
     load = m + t + o
     bound = (load**3 / 6) / (1 + load + load**2 / 2 + load**3 / 6)
 
-    def claim(places: int, coefficient: int = 1) -> Claim:
+    def parts(rates: Sequence) -> tuple:
+        """p(R) = Π Λ / Σ_n Π_{i<n} Λ · Π_{i≥n} (i + 1), above and below the line."""
+        places = len(rates)
+        terms = [sp.Mul(*rates[:n]) * sp.Mul(*range(n + 1, places + 1)) for n in range(places + 1)]
+        return terms[-1], sum(terms)
+
+    def between(places: int, coefficient: int = 1) -> Claim:
         low, high = sp.symbols("a_m a", real=True)
-        rate = [sp.Symbol(f"r{i}", real=True) for i in range(places)]
-        premises = (low > 0, *(low <= x for x in rate), *(x <= high for x in rate))
-
-        def parts(rates):  # p(R) = Π Λ / Σ_n Π_{i<n} Λ · Π_{i≥n} (i + 1)
-            terms = []
-            for n in range(places + 1):
-                terms.append(sp.Mul(*rates[:n]) * sp.Mul(*range(n + 1, places + 1)))
-            return terms[-1], sum(terms)
-
-        (top, bottom), (top_low, bottom_low), (top_high, bottom_high) = (
-            parts(rate),
-            parts([low] * places),
-            parts([high] * places),
-        )
+        rate = reals("r", places)
+        (top, bottom), (top_low, bottom_low), (top_high, bottom_high) = map(parts, (rate, [low] * places, [high] * places))
         return Claim(
-            f"{places} places, any rates between",
-            premises,
+            "{} places, any rates between",
+            (low > 0, *(low <= x for x in rate), *(x <= high for x in rate)),
             sp.And(top_low * bottom <= coefficient * top * bottom_low, top * bottom_high <= coefficient * top_high * bottom),
         )
 
@@ -435,7 +433,6 @@ def ladder_between() -> Entry:
         "Whatever the floors, memalloc is refused at most as often as without them",
         sp.Le(sp.Symbol("P_fail"), bound),
         _ladder_quantities(m, t, o),
-        (),
         HERE,
         lambda a_m, a_t, a_o: ladder_failure_bounds(3, a_o, a_t, a_m)[1],
         Tight(
@@ -443,9 +440,9 @@ def ladder_between() -> Entry:
             {"a_m": 1, "a_t": 2, "a_o": 3},
             "tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations",
         ),
-        claims=tuple(claim(n).against(claim(n, sp.Rational(1, 2))) for n in range(1, 4)),
+        claims=family(between, 2, 3, coefficient=sp.Rational(1, 2)),
         latex=r"B(R, a_{mem}) \le P_{fail} \le B(R, a_{mem} + a_{atomic} + a_{ord})",
-        shown_for="three places; the proof for 1 to 3",
+        shown_for="three places; the proof for two and three",
         argument="1/P_fail = Σ_n Π_{i ≥ n} (i + 1)/Λ(i) falls with every Λ(i), and a_mem ≤ Λ(i) ≤ a.",
         exhausted="tests/bounds/test_occupancy.py::test_ladder_against_its_balance_equations",
     )
@@ -469,13 +466,13 @@ def _erlang_inverse(servers: int) -> Step:
 def _erlang_quantities(n, a) -> tuple[Quantity, ...]:
     return (
         Quantity(n, "places", "places in the reserve", 1, 30),
-        Quantity(a, "erlang", "offered load", 1, 40, "rational"),
+        Quantity(a, "erlang", "offered load", 1, 40, Domain.RATIONAL),
     )
 
 
 def _ladder_quantities(m, t, o) -> tuple[Quantity, ...]:
     return tuple(
-        Quantity(symbol, "erlang", f"load of {right} allocations", 1, 9, "rational")
+        Quantity(symbol, "erlang", f"load of {right} allocations", 1, 9, Domain.RATIONAL)
         for symbol, right in ((m, "memalloc"), (t, "atomic"), (o, "ordinary"))
     )
 

@@ -11,12 +11,13 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Step, Tight
+from mmmodel.bounds.registry import Claim, Derivation, Domain, Entry, Quantity, Step, Tight, family
 
 CALCULUS = (
     "J.-Y. Le Boudec and P. Thiran, Network Calculus, 2001, Theorem 1.4.1; R. L. Cruz, IEEE Trans. Information Theory 37(1), 1991"
 )
 HERE = "this project: proof below"
+SLOTTED = "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue"
 
 
 def backlog(burst: Any, rate: Any, latency: Any) -> Any:
@@ -65,7 +66,7 @@ def token_bucket() -> Entry:
         "arrivals less service, at any s: growing until T, not growing after it as r ≤ C", b + r * T, premises
     )
 
-    def claim(coefficient: int = 1) -> Claim:
+    def always(coefficient: int = 1) -> Claim:
         burst, rate, latency, capacity, time = late
         supply = capacity * sp.Max(0, time - latency)
         return Claim("at every time", premises, burst + rate * time - supply <= burst + coefficient * rate * latency)
@@ -74,29 +75,28 @@ def token_bucket() -> Entry:
         "RX-1",
         "Backlog before classification",
         sp.Le(sp.Symbol("backlog"), d.result),
-        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification")),
-        (),
+        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification"), _rate(C, "classification rate")),
         CALCULUS,
-        lambda b, r, T: backlog(b, r, T),
-        Tight(
-            "Attained at s = T by a greedy source.",
-            {"b": 3000, "r": 500, "T": Fraction(1, 10)},
-            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
-        ),
-        tuple(d.steps),
-        (claim().against(claim(sp.Rational(1, 2))),),
-        exhausted="tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        lambda b, r, T, C: backlog(b, r, T),
+        Tight("Attained at s = T by a greedy source.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "C": 600}, SLOTTED),
+        assumptions=(r <= C,),
+        derivation=d.steps,
+        claims=family(always, coefficient=sp.Rational(1, 2)),
+        exhausted=SLOTTED,
     )
 
 
 def with_the_ring() -> Entry:
     import sympy as sp
 
-    b, r, T, ring = sp.symbols("b r T G", positive=True)
+    b, r, T, C, ring = sp.symbols("b r T C G", positive=True)
 
-    def claim(coefficient: int = 1) -> Claim:
-        used, bound, size = sp.symbols("u A G", real=True)
-        return Claim("both hold", (used >= 0, used <= bound, used <= size), used <= coefficient * sp.Min(size, bound))
+    def both(coefficient: int = 1) -> Claim:
+        (burst, rate, latency, capacity, time), premises = _calculus()
+        used, size = sp.symbols("u G", real=True)
+        waiting = burst + rate * time - capacity * sp.Max(0, time - latency)
+        bound = coefficient * sp.Min(size, burst + rate * latency)
+        return Claim("what waits is in posted buffers", (*premises, used >= 0, used <= waiting, used <= size), used <= bound)
 
     return Entry(
         "RX-2",
@@ -106,28 +106,24 @@ def with_the_ring() -> Entry:
             _bytes(b, "burst"),
             _rate(r, "arrival rate"),
             _seconds(T, "latency of classification"),
+            _rate(C, "classification rate"),
             _bytes(ring, "bytes of the posted buffers"),
         ),
-        (),
         CALCULUS + "; a driver holds no more than its posted buffers",
-        lambda b, r, T, G: receive_reserve(b, r, T, G),
-        Tight(
-            "Each side is attained.",
-            {"b": 3000, "r": 500, "T": Fraction(1, 10), "G": 3050},
-            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
-        ),
-        claims=(claim().against(claim(sp.Rational(1, 2))),),
+        lambda b, r, T, C, G: receive_reserve(b, r, T, G),
+        Tight("Each side is attained.", {"b": 3000, "r": 500, "T": Fraction(1, 10), "C": 600, "G": 3050}, SLOTTED),
+        assumptions=(r <= C,),
+        claims=family(both, coefficient=sp.Rational(1, 2)),
     )
 
 
 def delay() -> Entry:
     import sympy as sp
 
-    b, C, T, s = sp.symbols("b C T s", positive=True)
+    b, r, C, T, s = sp.symbols("b r C T s", positive=True)
     d = Derivation(C * (s - T)).solve("when the burst has been served", sp.Eq(C * (s - T), b), s)
-    d.equals("latency and service", T + b / C)
 
-    def claim(coefficient: int = 1) -> Claim:
+    def served_by_then(coefficient: int = 1) -> Claim:
         (burst, rate, latency, capacity, time), premises = _calculus()
         wait = sp.Symbol("w", real=True)
         served = capacity * (time + wait - latency) < burst + rate * time  # still not served after w
@@ -141,18 +137,14 @@ def delay() -> Entry:
         "RX-3",
         "Longest time until a packet is classified",
         sp.Le(sp.Symbol("delay"), d.result),
-        (_bytes(b, "burst"), _rate(C, "classification rate"), _seconds(T, "latency of classification")),
-        (),
+        (_bytes(b, "burst"), _rate(r, "arrival rate"), _seconds(T, "latency of classification"), _rate(C, "classification rate")),
         CALCULUS,
-        lambda b, C, T: classification_delay(b, C, T),
-        Tight(
-            "Attained by the last byte of the burst.",
-            {"b": 3000, "C": 500, "T": Fraction(1, 10)},
-            "tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
-        ),
-        tuple(d.steps),
-        (claim().against(claim(sp.Rational(1, 2))),),
-        exhausted="tests/bounds/test_receive.py::test_backlog_and_delay_against_a_slotted_queue",
+        lambda b, r, C, T: classification_delay(b, C, T),
+        Tight("Attained by the last byte of the burst.", {"b": 3000, "r": 500, "C": 500, "T": Fraction(1, 10)}, SLOTTED),
+        assumptions=(r <= C,),
+        derivation=d.steps,
+        claims=family(served_by_then, coefficient=sp.Rational(1, 2)),
+        exhausted=SLOTTED,
     )
 
 
@@ -173,7 +165,7 @@ def many_servers() -> Entry:
             moments,
             sp.exp(a * (x - 1)),
         ),
-        Step("the exponent is stationary there", sp.diff(exponent, s).subs(s, best), sp.Integer(0)),
+        Step("the exponent is stationary there", sp.Subs(sp.Derivative(exponent, s), s, best), sp.Integer(0)),
         *d.steps,
     )
     return Entry(
@@ -181,13 +173,13 @@ def many_servers() -> Entry:
         "Packets held before classification, M/G/∞: Chernoff tail",
         sp.Le(sp.Symbol("P"), bound),
         (
-            Quantity(a, "packets", "arrival rate times mean holding time", 1, 40, "rational"),
-            Quantity(n, "packets", "number asked for", 2, 120),
+            Quantity(a, "packets", "arrival rate times mean holding time", 1, 40, Domain.RATIONAL),
+            Quantity(n, "packets", "number of packets that is asked about", 2, 120),
         ),
-        (a < n,),
         "H. Chernoff, Annals of Mathematical Statistics 23, 1952; derivation below",
         lambda a, n: poisson_tail(float(a), n),
         Tight("Not tight.", gap="a factor of at most √(2πn) e^(1/(12n)) (Stirling), since P(N ≥ n) ≥ P(N = n)"),
+        assumptions=(a < n,),
         identities=identities,
         lemmas_only=True,
         exhausted="tests/bounds/test_receive.py::test_poisson_tail_above_the_exact_one",
@@ -200,20 +192,25 @@ def consumed() -> Entry:
     n, i = sp.symbols("n i", positive=True, integer=True)
     rate = sp.Symbol("lambda", positive=True)
     d = Derivation(sp.Sum(1 / rate, (i, 1, n))).equals("nothing is given back: each packet takes one of the n for good", n / rate)
+
+    def one_more(coefficient: int = 1) -> Claim:
+        arrivals, taken, time, later = sp.symbols("lambda k t u", real=True)
+        premises = (arrivals > 0, taken >= 1, sp.Eq(time * arrivals, taken), sp.Eq((later - time) * arrivals, 1))
+        return Claim("from k packets to k + 1", premises, sp.Eq(later * arrivals, coefficient * (taken + 1)))
+
     return Entry(
         "RX-5",
         "Memory that is consumed is lost with probability one",
         sp.Eq(sp.Symbol("T_lost"), d.result),
         (
             Quantity(n, "packets", "packets that the reserve holds", 1, 5000),
-            Quantity(rate, "1/s", "arrivals that nobody drops", 1, 900, "rational"),
+            Quantity(rate, "1/s", "arrivals that nobody drops", 1, 900, Domain.RATIONAL),
         ),
-        (),
         "P. Zijlstra, 10 September 2007, <1189454145.21778.48.camel@twins> (use against consume); " + HERE,
         lambda n, **other: time_to_consume(n, other["lambda"]),
         Tight("An equality.", {"n": 100, "lambda": 5}),
-        tuple(d.steps),
-        identities=tuple(d.steps),
+        derivation=d.steps,
+        claims=family(one_more, coefficient=2),
     )
 
 
@@ -233,7 +230,7 @@ def _rate(symbol, meaning: str) -> Quantity:
 
 
 def _seconds(symbol, meaning: str) -> Quantity:
-    return Quantity(symbol, "s", meaning, 0, 3, "rational")
+    return Quantity(symbol, "s", meaning, 0, 3, Domain.RATIONAL)
 
 
 def _from_zero(name: str, value: Any) -> Any:

@@ -20,9 +20,9 @@ from __future__ import annotations
 import html
 import importlib
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -41,9 +41,44 @@ SUBJECTS = {  # what the IDs of a module's entries begin with, and the module
     "HIT": "hitting",
 }
 PROOF_TIMEOUT_MS = 20_000
-NUMBER = re.compile(r"\d+")
 LONG = 800  # characters of a derivation that a card shows unfolded
-RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
+
+
+class Rung(StrEnum):
+    """How far an entry has climbed; see the top of the module."""
+
+    DERIVED = "derived"
+    PROVED = "proved"
+    LEMMAS = "lemmas"
+    EXHAUSTED = "exhausted"
+    TIGHT = "tight"
+
+
+class Answer(StrEnum):
+    """What came of a proof. VACUOUS: the premises contradict each other."""
+
+    PROVED = "proved"
+    REFUTED = "refuted"
+    UNKNOWN = "unknown"
+    VACUOUS = "vacuous"
+
+
+class Relation(StrEnum):
+    """How the two sides of a step hang together; see `Step`."""
+
+    EQUAL = "="
+    AT_MOST = "<="
+    AT_LEAST = ">="
+    SOLVES = "solves"
+    WHOLE = "whole"
+    WORST = "worst"
+
+
+class Domain(StrEnum):
+    """The numbers that tests draw for a quantity."""
+
+    INTEGER = "integer"
+    RATIONAL = "rational"
 
 
 # --- the parts of an entry -------------------------------------------------------------------------------------------
@@ -51,15 +86,14 @@ RUNGS = ("derived", "proved", "lemmas", "exhausted", "tight")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A symbol of a statement: its unit, its meaning, and the range that tests sample (`domain`: integer or
-    rational)."""
+    """A symbol of a statement: its unit, its meaning, and the range and kind of numbers that tests draw for it."""
 
     symbol: sympy.Symbol
     unit: str
     meaning: str
     low: int
     high: int
-    domain: str = "integer"
+    domain: Domain = Domain.INTEGER
 
     @property
     def name(self) -> str:
@@ -70,51 +104,68 @@ class Quantity:
 class Step:
     """One step of a derivation: `before` `relation` `after`.
 
-    "="       SymPy reduces the difference to 0 (`before` may be an unevaluated sum, limit or derivative)
-    "<=" ">=" z3 proves it under `premises`
-    "solves"  `before`, an equation, becomes true when `unknown` is replaced by `after`
-    "whole"   `after` is `before` rounded down or up
-    "worst"   `after` is the maximum of `before` over the substitutions in `unknown`"""
+    EQUAL              SymPy reduces the difference to 0 (`before` may be an unevaluated sum, limit or derivative)
+    AT_MOST, AT_LEAST  z3 proves it under `premises`
+    SOLVES             `before`, an equation, becomes true when `unknown` is replaced by `after`
+    WHOLE              `after` is `before` rounded down or up
+    WORST              `after` is the maximum of `before` over the substitutions in `unknown`"""
 
     why: str
     before: Any
     after: Any
-    relation: str = "="
+    relation: Relation = Relation.EQUAL
     premises: tuple = ()
     unknown: Any = None
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether both sides are one expression as they stand, so that there is nothing to check."""
+        return self.before == (True if self.relation is Relation.SOLVES else self.after)
 
     def check(self) -> bool:
         import sympy
 
-        if self.relation == "=":
-            return _is_zero(self.before.doit() - self.after)
-        if self.relation == "whole":
-            return self.after in (sympy.floor(self.before), sympy.ceiling(self.before))
-        if self.relation == "worst":
-            return self.after == _worst(self.before, self.unknown)
-        if self.relation == "solves":
-            equation = self.before.subs(self.unknown, self.after)
-            return equation == sympy.true or _is_zero(equation.lhs - equation.rhs)
-        relation = sympy.Le if self.relation == "<=" else sympy.Ge
+        match self.relation:
+            case Relation.EQUAL:
+                return _is_zero(self.before.doit() - self.after)
+            case Relation.WHOLE:
+                return self.after in (sympy.floor(self.before), sympy.ceiling(self.before))
+            case Relation.WORST:
+                return self.after == _worst(self.before, self.unknown)
+            case Relation.SOLVES:
+                equation = self.before.subs(self.unknown, self.after)
+                return equation == sympy.true or _is_zero(equation.lhs - equation.rhs)
+        relation = sympy.Le if self.relation is Relation.AT_MOST else sympy.Ge
         claim = Claim(self.why, tuple(_over_reals(p) for p in self.premises), _over_reals(relation(self.before, self.after)))
-        return claim.prove() == "proved"
+        return claim.prove() is Answer.PROVED
 
 
 @dataclass(frozen=True)
 class Claim:
-    """premises ⇒ conclusion, for z3; `mutant` is the same with one coefficient changed, and must be refuted."""
+    """premises ⇒ conclusion, for z3; `mutant` is the same with one coefficient changed, and must be refuted.
 
-    name: str
-    premises: tuple
+    One of a family that counts up (m = 1, 2, …) has its number in `size` and `{}` for it in `told`."""
+
+    told: str
+    premises: Sequence
     conclusion: Any
     mutant: Claim | None = None
+    size: int | None = None
 
-    def against(self, mutant: Claim) -> Claim:
-        """The same claim, with the mutant that shows that it is not vacuous."""
-        return replace(self, mutant=mutant)
+    @property
+    def name(self) -> str:
+        return self.told if self.size is None else self.told.format(self.size)
 
-    def prove(self) -> str:
-        """proved, refuted, unknown, or vacuous (the premises contradict each other)."""
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the conclusion, or a part of it, is true as it stands or one of the premises."""
+        import sympy
+
+        conclusion, *premises = map(_canonical, (self.conclusion, *self.premises))
+        parts = conclusion.args if isinstance(conclusion, sympy.And) else (conclusion,)
+        return any(part == sympy.true or part in premises for part in parts)
+
+    def prove(self) -> Answer:
         import z3
 
         # In a context of its own: in a shared one the search depends on all that was asked before, and can run away.
@@ -124,9 +175,22 @@ class Claim:
         solver.add(*(to_z3(premise).translate(context) for premise in self.premises))
         feasible = solver.check()
         if feasible != z3.sat:
-            return "vacuous" if feasible == z3.unsat else "unknown"
+            return Answer.VACUOUS if feasible == z3.unsat else Answer.UNKNOWN
         solver.add(z3.Not(to_z3(self.conclusion)).translate(context))
-        return {"unsat": "proved", "sat": "refuted"}.get(str(solver.check()), "unknown")
+        found = solver.check()
+        return Answer.PROVED if found == z3.unsat else Answer.REFUTED if found == z3.sat else Answer.UNKNOWN
+
+
+def family(build: Callable[..., Claim], *cases: Any, **changed: Any) -> tuple[Claim, ...]:
+    """The claim that `build` makes of each case, a number or a tuple of arguments (without cases: of none), each with its mutant.
+
+    The mutant is the same with the keywords `changed`; the first argument is the claim's `size`."""
+    made = []
+    for case in cases or [()]:
+        arguments = case if isinstance(case, tuple) else (case,)
+        size = arguments[0] if arguments else None
+        made.append(replace(build(*arguments), mutant=replace(build(*arguments, **changed), size=size), size=size))
+    return tuple(made)
 
 
 class Derivation:
@@ -140,24 +204,24 @@ class Derivation:
         return self._add(Step(why, self.result, after))
 
     def at_most(self, why: str, after: Any, premises: Iterable = ()) -> Derivation:
-        return self._add(Step(why, self.result, after, "<=", tuple(premises)))
+        return self._add(Step(why, self.result, after, Relation.AT_MOST, tuple(premises)))
 
     def at_least(self, why: str, after: Any, premises: Iterable = ()) -> Derivation:
-        return self._add(Step(why, self.result, after, ">=", tuple(premises)))
+        return self._add(Step(why, self.result, after, Relation.AT_LEAST, tuple(premises)))
 
     def solve(self, why: str, equation: Any, unknown: Any) -> Derivation:
         """Go on with the only root of `equation` in `unknown`."""
         import sympy
 
         (root,) = sympy.solve(equation, unknown)
-        return self._add(Step(why, equation, root, "solves", unknown=unknown))
+        return self._add(Step(why, equation, root, Relation.SOLVES, unknown=unknown))
 
     def whole(self, why: str, after: Any) -> Derivation:
-        return self._add(Step(why, self.result, after, "whole"))
+        return self._add(Step(why, self.result, after, Relation.WHOLE))
 
     def worst(self, why: str, cases: list[dict]) -> Derivation:
         """Go on with the maximum over the cases."""
-        return self._add(Step(why, self.result, _worst(self.result, cases), "worst", unknown=tuple(cases)))
+        return self._add(Step(why, self.result, _worst(self.result, cases), Relation.WORST, unknown=tuple(cases)))
 
     def _add(self, step: Step) -> Derivation:
         self.steps.append(step)
@@ -182,19 +246,20 @@ class Tight:
 @dataclass(frozen=True, repr=False)
 class Entry:
     """A bound that can be trusted without reading code. `value` is what `numeric` computes (default: the right-hand
-    side)."""
+    side); `given` are assumptions that no formula states."""
 
     id: str
     title: str
     statement: Any
-    quantities: tuple[Quantity, ...]
-    assumptions: tuple
+    quantities: Sequence[Quantity]
     source: str
     numeric: Callable[..., Any]
     tight: Tight
-    derivation: tuple[Step, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    identities: tuple[Step, ...] = ()
+    assumptions: Sequence = ()
+    given: str = ""
+    derivation: Sequence[Step] = ()
+    claims: Sequence[Claim] = ()
+    identities: Sequence[Step] = ()
     argument: str = ""
     value: Any = None
     latex: str = ""
@@ -211,33 +276,34 @@ class Entry:
         """Run every derivation step again; true if all hold and the last one ends at `value`."""
         if not self.derivation or not all(step.check() for step in self.derivation):
             return False
-        end = self.derivation[-1].after
-        return end == self.value or _is_zero(end - self.value)
+        end, value = self.derivation[-1].after, self.value
+        # a derivation may know of a symbol what the statement lists as an assumption
+        return end == value or _over_reals(end) == _over_reals(value) or _is_zero(end - value)
 
-    def prove(self) -> str:
-        """proved, refuted or unknown; a vacuous claim counts as refuted. Without claims and identities: unknown."""
+    def prove(self) -> Answer:
+        """PROVED, REFUTED or UNKNOWN; a vacuous claim counts as refuted. Without claims and identities: UNKNOWN."""
         answers = [claim.prove() for claim in self.claims]
-        answers += ["proved" if step.check() else "refuted" for step in self.identities]
-        if not answers or "unknown" in answers:
-            return "unknown"
-        return "proved" if all(answer == "proved" for answer in answers) else "refuted"
+        answers += [Answer.PROVED if step.check() else Answer.REFUTED for step in self.identities]
+        if not answers or Answer.UNKNOWN in answers:
+            return Answer.UNKNOWN
+        return Answer.PROVED if set(answers) == {Answer.PROVED} else Answer.REFUTED
 
     def mutations(self) -> list[Claim]:
         """The claims with one coefficient changed; each must be refuted, or the proof was vacuous."""
         return [claim.mutant for claim in self.claims if claim.mutant is not None]
 
     @property
-    def rungs(self) -> tuple[str, ...]:
+    def rungs(self) -> tuple[Rung, ...]:
         """What is claimed for the entry; tests/bounds runs every one of them."""
         checked = (self.claims or self.identities) and not self.conjecture
         marks = {
-            "derived": self.derivation,
-            "proved": checked and not self.lemmas_only,
-            "lemmas": checked and self.lemmas_only,
-            "exhausted": self.exhausted,
-            "tight": self.tight.witness or self.tight.test,
+            Rung.DERIVED: self.derivation,
+            Rung.PROVED: checked and not self.lemmas_only,
+            Rung.LEMMAS: checked and self.lemmas_only,
+            Rung.EXHAUSTED: self.exhausted,
+            Rung.TIGHT: self.tight.witness or self.tight.test,
         }
-        return tuple(name for name, mark in marks.items() if mark)
+        return tuple(rung for rung, mark in marks.items() if mark)
 
     @property
     def status(self) -> str:
@@ -295,6 +361,29 @@ class Entry:
         return f"{self.id} {self.title} [{self.status}: {', '.join(self.rungs)}]\n    {self.statement}\n    {self.source}"
 
 
+def counterexample(
+    identifier: str, title: str, small: Quantity, large: Quantity, values: tuple[Any, Any], source: str, test: str
+) -> Entry:
+    """An entry that small < large where common sense says otherwise; `values` are both, exact, recomputed from the parameters."""
+    import sympy
+
+    exact = [sympy.Rational(value.numerator, value.denominator) for value in values]
+    premises = (sympy.Eq(small.symbol, exact[0]), sympy.Eq(large.symbol, exact[1]))
+    statement = small.symbol < large.symbol
+    return Entry(
+        identifier,
+        title,
+        statement,
+        (small, large),
+        source,
+        lambda **given: given[small.name] < given[large.name],
+        Tight("A counterexample.", dict(zip((small.name, large.name), values)), test),
+        claims=(Claim("the exact values", premises, statement, Claim("reversed", premises, large.symbol < small.symbol)),),
+        value=statement,
+        exhausted=test,
+    )
+
+
 # --- the registry ----------------------------------------------------------------------------------------------------
 
 
@@ -341,7 +430,7 @@ def get(identifier: str) -> Entry:
 class Table:
     """All entries as records, with a text and an HTML form."""
 
-    COLUMNS = ("id", "title", "status", *RUNGS, "scope", "source")
+    COLUMNS = ("id", "title", "status", *Rung, "scope", "source")
 
     def __init__(self, chosen: Iterable[Entry]):
         self.records = [_record(entry) for entry in chosen]
@@ -353,9 +442,9 @@ class Table:
         return iter(self.records)
 
     def __repr__(self) -> str:
-        lines = [f"{'id':8}" + "".join(f"{name:11}" for name in RUNGS) + f"{'status':12}title"]
+        lines = [f"{'id':8}" + "".join(f"{name:11}" for name in Rung) + f"{'status':12}title"]
         for record in self.records:
-            marks = "".join(f"{'yes' if record[name] else '-':11}" for name in RUNGS)
+            marks = "".join(f"{'yes' if record[name] else '-':11}" for name in Rung)
             lines.append(f"{record['id']:8}{marks}{record['status']:12}{record['title']}")
         return "\n".join(lines)
 
@@ -540,6 +629,23 @@ def _worst(expression: Any, cases: Iterable[dict]) -> Any:
     return sympy.Max(*(expression.subs(case, simultaneous=True) for case in cases), evaluate=False)
 
 
+def _canonical(expression: Any) -> Any:
+    """The same with every relation as (primitive expression) ≥, > or = 0, so that two ways of writing it are one expression."""
+    import sympy
+    from sympy.core.relational import Relational
+
+    def one_form(relation: Any) -> Any:
+        if relation.rel_op in ("<=", "<"):
+            relation = relation.reversed
+        _, primitive = sympy.expand(relation.lhs - relation.rhs).as_content_primitive()
+        if relation.rel_op in ("==", "!=") and primitive.could_extract_minus_sign():
+            primitive = -primitive
+        return relation.func(primitive, 0)
+
+    expression = sympy.sympify(expression)
+    return expression.xreplace({relation: one_form(relation) for relation in expression.atoms(Relational)})
+
+
 def _over_reals(expression: Any) -> Any:
     """The same over the reals, where z3 decides products."""
     import sympy
@@ -575,14 +681,14 @@ def _plainly_not_zero(expression: Any) -> bool:
 
 def _draw(quantity: Quantity, generator: Any) -> Any:
     low, high = quantity.low, quantity.high
-    if quantity.domain == "integer":
+    if quantity.domain is Domain.INTEGER:
         return generator.choice((low, high, *(generator.randint(low, high) for _ in range(4))))
     denominator = generator.choice((1, 2, 3, 7, 10))
     return Fraction(generator.randint(low * denominator, high * denominator), denominator)
 
 
 def _record(entry: Entry) -> dict[str, Any]:
-    marks = {name: name in entry.rungs for name in RUNGS}
+    marks = {name: name in entry.rungs for name in Rung}
     text = {"scope": entry.shown_for, "source": entry.source}
     return {"id": entry.id, "title": entry.title, "status": entry.status, **marks, **text}
 
@@ -593,11 +699,11 @@ def _cell(value: Any) -> str:
 
 BADGE = "display:inline-block;padding:0 .5em;margin-right:.4em;border-radius:.6em;font-size:85%;color:#fff;background:"
 COLOURS = {
-    "derived": "#31688e",
-    "proved": "#1f7a4d",
-    "lemmas": "#3f7255",
-    "exhausted": "#7a5195",
-    "tight": "#8a6d00",
+    Rung.DERIVED: "#31688e",
+    Rung.PROVED: "#1f7a4d",
+    Rung.LEMMAS: "#3f7255",
+    Rung.EXHAUSTED: "#7a5195",
+    Rung.TIGHT: "#8a6d00",
     "conjecture": "#b03a2e",
 }
 
@@ -612,13 +718,13 @@ def _card(entry: Entry) -> str:
     if entry.shown_for:
         parts.append(f"<p>Checked as written for {html.escape(entry.shown_for)}.</p>")
     parts.append("<b>Where</b><ul>" + "".join(_quantity_line(quantity) for quantity in entry.quantities) + "</ul>")
-    if entry.assumptions:
-        conditions = ", ".join(f"${html.escape(sympy.latex(condition))}$" for condition in entry.assumptions)
-        parts.append(f"<b>Assumptions</b> {conditions}<br>")
+    conditions = ", ".join(f"${html.escape(sympy.latex(condition))}$" for condition in entry.assumptions)
+    if assumed := "; ".join(filter(None, (conditions, html.escape(entry.given)))):
+        parts.append(f"<b>Assumptions</b> {assumed}<br>")
     if entry.derivation:
         parts.append(_steps("Derivation", entry.derivation))
     if entry.claims:
-        names = "; ".join(map(html.escape, _gathered([claim.name for claim in entry.claims])))
+        names = "; ".join(map(html.escape, _gathered(entry.claims)))
         parts.append(f"<b>Proof</b> z3, the negation is unsatisfiable: {names}<br>")
     if further := [step for step in entry.identities if step not in entry.derivation]:
         parts.append(_steps("Identities", further))
@@ -629,23 +735,13 @@ def _card(entry: Entry) -> str:
     return f'<div style="border-left:3px solid #31688e;padding-left:.8em">{"".join(parts)}</div>'
 
 
-def _gathered(names: Sequence[str]) -> list[str]:
-    """Neighbours that differ in one number that counts up, as one: "m = 1", "m = 2", "m = 3" become "m = 1 to 3"."""
-    gathered = []
-    for _, group in itertools.groupby(names, key=lambda name: NUMBER.split(name)):
-        alike = list(group)
-        rows = [[int(number) for number in NUMBER.findall(name)] for name in alike]
-        moving = [n for n, column in enumerate(zip(*rows)) if len(set(column)) > 1]
-        first, last = rows[0], rows[-1]
-        counts_up = len(moving) == 1 and [row[moving[0]] for row in rows] == list(range(first[moving[0]], last[moving[0]] + 1))
-        if not counts_up:
-            gathered += alike
-            continue
-        words = [str(number) for number in first]
-        words[moving[0]] += f" to {last[moving[0]]}"
-        texts = NUMBER.split(alike[0])
-        gathered.append("".join(text + word for text, word in itertools.zip_longest(texts, words, fillvalue="")))
-    return gathered
+def _gathered(claims: Sequence[Claim]) -> list[str]:
+    """The claims' names, neighbours of one family together: "m = 1", "m = 2", "m = 3" become "m = 1 to 3"."""
+    names = []
+    for _, group in itertools.groupby(enumerate(claims), key=lambda at: (at[1].told, at[0] - (at[1].size or 0))):
+        (_, first), *rest = group
+        names.append(first.told.format(f"{first.size} to {rest[-1][1].size}") if rest and first.size is not None else first.name)
+    return names
 
 
 def _badge(name: str) -> str:
@@ -664,19 +760,21 @@ def _steps(title: str, steps: Sequence[Step]) -> str:
     lines = "".join(_step_line(step) for step in steps)
     if len(lines) <= LONG:
         return f"<b>{title}</b><ol>{lines}</ol>"
-    return f"<details><summary><b>{title}</b> ({len(steps)} step{'s' if len(steps) > 1 else ''})</summary><ol>{lines}</ol></details>"
+    return (
+        f"<details><summary><b>{title}</b> ({len(steps)} step{'s' if len(steps) > 1 else ''})</summary><ol>{lines}</ol></details>"
+    )
 
 
 def _step_line(step: Step) -> str:
     import sympy
 
     signs = {
-        "=": "=",
-        "<=": r"\le",
-        ">=": r"\ge",
-        "solves": r"\;\Rightarrow\;" + sympy.latex(step.unknown) + "=",
-        "whole": r"\;\longrightarrow\;",
-        "worst": r"\;\longrightarrow\;",
+        Relation.EQUAL: "=",
+        Relation.AT_MOST: r"\le",
+        Relation.AT_LEAST: r"\ge",
+        Relation.SOLVES: r"\;\Rightarrow\;" + sympy.latex(step.unknown) + "=",
+        Relation.WHOLE: r"\;\longrightarrow\;",
+        Relation.WORST: r"\;\longrightarrow\;",
     }
     formula = f"{sympy.latex(step.before)} {signs[step.relation]} {sympy.latex(step.after)}"
     return f"<li>{html.escape(step.why)}: ${html.escape(formula)}$</li>"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from mmmodel.bounds.registry import Claim, Entry, Quantity, Tight, reals
+from mmmodel.bounds.registry import Claim, Domain, Entry, Quantity, Tight, counterexample, family, reals
 
 
 def greedy_split(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reserve: int) -> list[int]:
@@ -82,7 +82,7 @@ def greedy_is_best() -> Entry:
         premises += [first[-1] >= 0, second[-1] >= 0]
         merged = _greedy_total(first, second, n)
         splits = [sum(first[:k]) + sum(second[: n - k]) for k in range(n + 1)]
-        return Claim(f"{n} units on two devices", tuple(premises), sp.And(*(merged >= coefficient * total for total in splits)))
+        return Claim("{} units on two devices", premises, sp.And(*(merged >= coefficient * total for total in splits)))
 
     def numeric(d_1: Any, d_2: Any, e_1: Any, e_2: Any) -> Any:
         curves = [0, d_1, d_1 + d_2], [0, e_1, e_1 + e_2]
@@ -93,15 +93,14 @@ def greedy_is_best() -> Entry:
         "Greedy by marginal throughput is optimal for concave curves and equal footprints",
         sp.Eq(sp.Symbol("X_greedy"), best),
         tuple(
-            Quantity(symbol, "requests/s", meaning, 0, 9, "rational")
+            Quantity(symbol, "requests/s", meaning, 0, 9, Domain.RATIONAL)
             for symbol, meaning in (
                 (d1, "first gain, device 1"),
-                (d2, "second"),
+                (d2, "second gain, device 1"),
                 (e1, "first gain, device 2"),
-                (e2, "second"),
+                (e2, "second gain, device 2"),
             )
         ),
-        (d2 <= d1, e2 <= e1),
         "B. Fox, Discrete optimization via marginal analysis, Management Science 13(3), 1966; this project: proof below",
         numeric,
         Tight(
@@ -109,7 +108,8 @@ def greedy_is_best() -> Entry:
             {"d_1": 3, "d_2": 1, "e_1": 2, "e_2": 2},
             "tests/bounds/test_split.py::test_greedy_against_every_split",
         ),
-        claims=(exchange().against(exchange(2)), *(units(n).against(units(n, 2)) for n in range(1, 5))),
+        assumptions=(d2 <= d1, e2 <= e1),
+        claims=family(exchange, coefficient=2) + family(units, *range(1, 5), coefficient=2),
         latex=r"X_{greedy} = \max_{\sum k_d = K} \sum_d X_d(k_d) \quad \text{if every } X_d \text{ is concave}",
         shown_for="two devices, two units; the proof for 1 to 4 units, and the exchange step for any",
         argument="Any split is turned into greedy's by moving one unit at a time towards a device to which greedy gave more.",
@@ -140,32 +140,20 @@ def not_with_unequal_footprints() -> Entry:
     )
 
 
-def _counterexample(identifier: str, title: str, curves: tuple, footprints: tuple, reserve: int, source: str = "") -> Entry:
+def _counterexample(identifier: str, title: str, curves: tuple, footprints: tuple, reserve: int) -> Entry:
     import sympy as sp
 
     low = sum(c[k] for c, k in zip(curves, greedy_split(curves, footprints, reserve)))
     high = sum(c[k] for c, k in zip(curves, best_split(curves, footprints, reserve)))
     greedy, best = sp.symbols("X_greedy X_best", real=True)
-    claim = Claim("the exact values", (sp.Eq(greedy, low), sp.Eq(best, high)), greedy < best)
-    return Entry(
+    return counterexample(
         identifier,
         title,
-        sp.Lt(greedy, best),
-        (
-            Quantity(greedy, "requests/s", f"{low}, by greedy_split", 0, 0, "rational"),
-            Quantity(best, "requests/s", f"{high}, by best_split", 0, 0, "rational"),
-        ),
-        (),
-        source or "this project: recomputed from the curves given in the title",
-        lambda X_greedy, X_best: X_greedy < X_best,
-        Tight(
-            "A counterexample.",
-            {"X_greedy": low, "X_best": high},
-            "tests/bounds/test_split.py::test_where_greedy_fails",
-        ),
-        claims=(claim.against(Claim("reversed", claim.premises, best < greedy)),),
-        value=sp.Lt(greedy, best),
-        exhausted="tests/bounds/test_split.py::test_where_greedy_fails",
+        Quantity(greedy, "requests/s", f"{low}, by greedy_split", 0, 0, Domain.RATIONAL),
+        Quantity(best, "requests/s", f"{high}, by best_split", 0, 0, Domain.RATIONAL),
+        (low, high),
+        "this project: recomputed from the curves given in the title",
+        "tests/bounds/test_split.py::test_where_greedy_fails",
     )
 
 

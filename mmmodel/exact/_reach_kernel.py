@@ -1,4 +1,7 @@
-"""The compiled loop of `reach` and the arrays that it walks. It imports numba, so `reach` imports it only for a search."""
+"""The compiled loop of `reach` and the arrays that it walks. It imports numba, so `reach` imports it only for a search.
+
+slack   by how much the capacity of the sized pool can go down and up until some comparison turns out otherwise; UNLIMITED: never
+"""
 
 import numpy as np
 
@@ -15,8 +18,9 @@ OUTSIDE, WAITS, WAITS_WITH_WAY_ROUND, SERVED, NEVER = 0, 1, 2, 3, 4
 class Table:
     """The relation as arrays, and a state as a few 64-bit words with a field for each position."""
 
-    def __init__(self, relation: Relation, bounds: list[int]):
+    def __init__(self, relation: Relation, bounds: list[int], idle: frozenset[int], sources: frozenset[int]):
         self.relation = relation
+        self.uncounted = relation.outside | idle
         count = len(relation.positions)
         fields, word, shift = [], 0, 0
         for most in bounds:
@@ -29,44 +33,52 @@ class Table:
         self.word = np.array([f[0] for f in fields], np.int64)
         self.shift = np.array([min(f[1], 63) for f in fields], np.uint64)
         self.mask = np.array([f[2] for f in fields], np.uint64)
-        rows: list[tuple[int, int, int]] = []  # (action, from, to)
+        rows: list[tuple[int, int, int, int]] = []  # (action, from, to, how many ways come before)
         for at, position in enumerate(relation.positions):
             if at == relation.first[position.cls] and at not in relation.outside:
-                rows.append((ENTER, at, at))
+                rows.append((ENTER, at, at, 0))
+            if at in idle and at not in sources:
+                continue
             if position.waits:
-                rows.append((TAKE, at, position.then))
+                rows += [(TAKE, at, way.then, number) for number, way in enumerate(position.ways)]
                 if position.way_round:
-                    rows.append((REFUSE, at, position.refused))
+                    rows.append((REFUSE, at, position.refused, len(position.ways)))
             elif not position.never:
-                rows.append((FINISH, at, position.then))
-        self.rows = np.array(rows, np.int64).reshape(-1, 3)
+                rows.append((FINISH, at, position.then, 0))
+        self.rows = np.array(rows, np.int64).reshape(-1, 4)
         self.delta = np.zeros((len(rows), self.words), np.uint64)
         with np.errstate(over="ignore"):
-            for n, (action, source, target) in enumerate(rows):
-                if source not in relation.outside and action != ENTER:
+            for n, (action, source, target, _) in enumerate(rows):
+                if source not in self.uncounted and action != ENTER:
                     self.delta[n, self.word[source]] -= np.uint64(1) << self.shift[source]
-                if target != LEAVES:
+                if target != LEAVES and target not in idle:
                     self.delta[n, self.word[target]] += np.uint64(1) << self.shift[target]
         pools = len(relation.capacity)
         positions = relation.positions
         self.holds = np.array([p.holds for p in positions], np.int64).reshape(count, pools)
-        self.take = np.array([p.take for p in positions], np.int64).reshape(count, pools)
+        # ways of position p: rows starts[p] to starts[p + 1] of `need`; a whim is never sure to fit, and is marked
+        ways = [way for p in positions for way in p.ways]
+        self.starts = np.cumsum([0, *(len(p.ways) for p in positions)])
         self.need = np.array(
-            [[t + f if t else -UNLIMITED for t, f in zip(p.take, p.floor)] for p in positions], np.int64
-        ).reshape(count, pools)
+            [[t + f if t else -UNLIMITED for t, f in zip(way.take, way.floor)] for way in ways], np.int64
+        ).reshape(len(ways), pools)
+        self.whim = np.array([way.whim for way in ways], np.bool_)
+        self.passive = np.array([p.cls in relation.passive for p in positions], np.bool_)
         self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
         self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
         self.cls = np.array([p.cls for p in positions], np.int64)
-        # 0 outside, 1 waits, 2 waits with a way round, 3 served, 4 served for ever
+        # 0 not counted (outside, idle), 1 waits, 2 waits with a way round, 3 served, 4 there for ever
         self.kind = np.array([self._kind(at) for at in range(count)], np.int64)
 
     def _kind(self, at: int) -> int:
         position = self.relation.positions[at]
-        if at in self.relation.outside:
+        if at in self.uncounted:
             return 0
+        if at in self.relation.endless:
+            return 4
         if position.waits:
             return 2 if position.way_round else 1
-        return 4 if position.never else 3
+        return 3
 
     def arguments(self) -> tuple:
         return (
@@ -77,16 +89,19 @@ class Table:
             self.rows,
             self.delta,
             self.holds,
+            self.starts,
             self.need,
+            self.whim,
             self.capacity,
             self.population,
             self.cls,
             self.kind,
+            self.passive,
             self.relation.refusals,
         )
 
     def move(self, label: int) -> Move:
-        action, source, target = (int(x) for x in self.rows[label])
+        action, source, target, _ = (int(x) for x in self.rows[label])
         return Move(ACTIONS[action], source, target)
 
 
@@ -113,7 +128,40 @@ def _rehash(states, count, size):
 
 
 @jit
-def _deadlocked(counts, holds, need, capacity, kind, stuck, sized, slack):
+def _fits(need, way, free, sized, slack):
+    if sized >= 0 and need[way, sized] > -UNLIMITED:
+        room = free[sized] - need[way, sized]
+        if room >= 0:
+            slack[0] = min(slack[0], room)
+        else:
+            slack[1] = min(slack[1], -room - 1)
+    return (need[way] <= free).all()
+
+
+@jit
+def _blocked(starts, need, whim, at, number, free, sized, slack):
+    """Whether none of the first `number` ways of a position is sure to fit."""
+    open_ways = 0
+    for way in range(starts[at], starts[at] + number):
+        if not whim[way] and _fits(need, way, free, sized, slack):
+            open_ways += 1
+    return open_ways == 0
+
+
+@jit
+def _goes_on(counts, starts, need, whim, kind, stuck, free, sized, slack):
+    """Whether a request that is not stuck goes on, once all that are not stuck have finished."""
+    for at in range(kind.size):
+        if counts[at] > 0 and not stuck[at]:
+            if kind[at] == SERVED or kind[at] == WAITS_WITH_WAY_ROUND:
+                return True
+            if kind[at] == WAITS and not _blocked(starts, need, whim, at, starts[at + 1] - starts[at], free, sized, slack):
+                return True
+    return False
+
+
+@jit
+def _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, free, sized, slack):
     """Whether a greatest set of waiting requests that hold something is blocked by what it and `never` hold."""
     positions, pools = holds.shape
     some = False
@@ -127,41 +175,55 @@ def _deadlocked(counts, holds, need, capacity, kind, stuck, sized, slack):
     while some:
         changed = False
         some = False
+        for pool in range(pools):
+            free[pool] = capacity[pool]
+            for other in range(positions):
+                if stuck[other] or kind[other] == NEVER:
+                    free[pool] -= counts[other] * holds[other, pool]
         for at in range(positions):
             if not stuck[at]:
                 continue
-            blocked = False
-            for pool in range(pools):
-                free = capacity[pool]
-                for other in range(positions):
-                    if stuck[other] or kind[other] == NEVER:
-                        free -= counts[other] * holds[other, pool]
-                if need[at, pool] > free:
-                    blocked = True
-                if pool == sized and need[at, pool] > -UNLIMITED:
-                    _compare(free - need[at, pool], slack)
-            if blocked:
+            if _blocked(starts, need, whim, at, starts[at + 1] - starts[at], free, sized, slack):
                 some = True
             else:
                 stuck[at] = False
                 changed = True
+        if not changed and some and _goes_on(counts, starts, need, whim, kind, stuck, free, sized, slack):
+            some = False
+            for at in range(positions):  # who waits for a whim waits until somebody finishes
+                if stuck[at] and whim[starts[at] : starts[at + 1]].any():
+                    stuck[at] = False
+                    changed = True
+                elif stuck[at]:
+                    some = True
         if not changed:
-            return some
+            return (stuck & ~passive).any()  # what others hold is nobody's deadlock by itself
     return False
 
 
 @jit
-def _compare(room, slack):
-    """Keep how far the sized pool's capacity can go down and up until a comparison that leaves `room` turns out otherwise."""
-    if room >= 0:
-        slack[0] = min(slack[0], room)
-    else:
-        slack[1] = min(slack[1], -room - 1)
-
-
-@jit
-def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, population, cls, kind, refusals, sized, limit):
-    """(status, states seen, the one found, parent of each, label of the move to each, lower, higher): see `reach.Search`."""
+def breadth_first(
+    words,
+    word,
+    shift,
+    mask,
+    rows,
+    delta,
+    holds,
+    starts,
+    need,
+    whim,
+    capacity,
+    population,
+    cls,
+    kind,
+    passive,
+    refusals,
+    sized,
+    limit,
+):
+    """(status, states seen, the one found, parent of each, label of the move to each, first state of each row that can be made or -1,
+    slack)."""
     positions, pools = holds.shape
     room = 1 << 12
     states = np.zeros((room, words), np.uint64)
@@ -174,6 +236,8 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
     inside = np.zeros(population.size, np.int64)
     free = np.zeros(pools, np.int64)
     stuck = np.zeros(positions, np.bool_)
+    left = np.zeros(pools, np.int64)
+    met = np.full(rows.shape[0], -1, np.int64)
     slack = np.full(2, UNLIMITED, np.int64)
     at = 0
     while at < count:
@@ -184,7 +248,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             counts[p] = c
             if c > 0:
                 if kind[p] == NEVER:
-                    return CONSUMED, count, at, parents, labels, slack[0], slack[1]
+                    return CONSUMED, count, at, parents, labels, met, slack
                 inside[cls[p]] += c
                 for pool in range(pools):
                     free[pool] -= c * holds[p, pool]
@@ -204,20 +268,17 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             elif counts[p] == 0:
                 continue
             if action in (TAKE, REFUSE):
-                fits = True
-                for pool in range(pools):
-                    if pool == sized and need[p, pool] > -UNLIMITED:
-                        _compare(free[pool] - need[p, pool], slack)
-                    if need[p, pool] > free[pool]:
-                        fits = False
-                        break
-                if fits != (action == TAKE):
+                if not _blocked(starts, need, whim, p, rows[r, 3], free, sized, slack):
+                    continue
+                if action == TAKE and not _fits(need, starts[p] + rows[r, 3], free, sized, slack):
                     continue
             if kind[p] != OUTSIDE and action != ENTER:
                 moved_inside = True
+            if met[r] < 0:
+                met[r] = at
             if count == room:
                 if count >= limit:
-                    return TOO_MANY, count, at, parents, labels, 0, 0
+                    return TOO_MANY, count, at, parents, labels, met, slack
                 grown = np.zeros((2 * room, words), np.uint64)
                 grown[:room] = states
                 states = grown
@@ -245,7 +306,7 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
             if known:
                 continue
             if count >= limit:
-                return TOO_MANY, count, at, parents, labels, 0, 0
+                return TOO_MANY, count, at, parents, labels, met, slack
             slots[slot] = count
             parents[count] = at
             labels[count] = r
@@ -254,7 +315,11 @@ def breadth_first(words, word, shift, mask, rows, delta, holds, need, capacity, 
                 slots = _rehash(states, count, 2 * slots.size)
                 slot_mask = np.uint64(slots.size - 1)
         # without refusals a shortest path ends where nothing inside can move (others only take room away)
-        if holding and (not moved_inside or refusals) and _deadlocked(counts, holds, need, capacity, kind, stuck, sized, slack):
-            return DEADLOCK, count, at, parents, labels, slack[0], slack[1]
+        if (
+            holding
+            and (not moved_inside or refusals)
+            and _deadlocked(counts, holds, starts, need, whim, capacity, kind, passive, stuck, left, sized, slack)
+        ):
+            return DEADLOCK, count, at, parents, labels, met, slack
         at += 1
-    return NOT_FOUND, count, 0, parents, labels, slack[0], slack[1]
+    return NOT_FOUND, count, 0, parents, labels, met, slack

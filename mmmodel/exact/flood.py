@@ -10,28 +10,30 @@ It finds those that a burst causes: all are admitted before the first of them is
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 from mmmodel.transitions import LEAVES, Move, Relation, State
 
-ADMITTED = 10**6  # requests of a class without a population
+ADMITTED = (4, 64, 1024, 10**6)  # requests of a class without a bound: as few as do it, for a path that can be read
 LONGEST = 1000  # moves; a flood that is longer passes through a lock one by one, and is left
 
 
 def flood(relation: Relation) -> list[Move] | None:
     """Moves from empty to a deadlock, or None where neither order of the stages leads to one."""
-    stages = _stages(relation)
-    first = sorted(stages, key=stages.__getitem__)
-    for order in (first, first[::-1]):
-        moves, state = _flooded(relation, order)
+    stage = stages(relation)
+    first = sorted(stage, key=stage.__getitem__)
+    endless = None in relation.population
+    for admitted, order in product(ADMITTED if endless else ADMITTED[:1], (first, first[::-1])):
+        moves, state = _flooded(relation, order, admitted)
         if relation.deadlocked(state):
             return moves
     return None
 
 
-def _flooded(relation: Relation, order: list[int]) -> tuple[list[Move], State]:
+def _flooded(relation: Relation, order: list[int], admitted: int) -> tuple[list[Move], State]:
     """The moves of one flood: always the first position of `order` that can move, as many at once as can."""
     state, moves = relation.empty, []
-    left = [ADMITTED if most is None else most for most in relation.population]
+    left = [admitted if most is None else most for most in relation.population]
     going = True
     while going and len(moves) < LONGEST:
         going = False
@@ -55,7 +57,7 @@ def _most(relation: Relation, state: State, at: int, left: list[int]) -> Move | 
     if outside and at not in relation.outside:
         ways = [("enter", at)]
     elif position.waits:
-        ways = [("take", position.then)] + ([("refuse", position.refused)] if position.way_round else [])
+        ways = [("take", way.then) for way in position.ways] + ([("refuse", position.refused)] if position.way_round else [])
     else:
         ways = [] if position.never else [("finish", position.then)]
     for action, to in ways:
@@ -89,14 +91,15 @@ def _enters(relation: Relation, move: Move) -> bool:
     return move.action == "enter" or move.position in relation.outside
 
 
-def _stages(relation: Relation) -> dict[int, int]:
-    stages: dict[int, int] = {}
+def stages(relation: Relation) -> dict[int, int]:
+    """How many steps each position is away from its class's first, by the longest way."""
+    found: dict[int, int] = {}
     reached = [(at, 0) for at in relation.first if at != LEAVES]
     while reached:
         at, stage = reached.pop()
-        if at == LEAVES or stages.get(at, -1) >= stage:
+        if at == LEAVES or found.get(at, -1) >= stage:
             continue
-        stages[at] = stage
+        found[at] = stage
         position = relation.positions[at]
-        reached += [(position.then, stage + 1)] + ([(position.refused, stage + 1)] if position.way_round else [])
-    return stages
+        reached += [(to, stage + 1) for to in position.exits]
+    return found

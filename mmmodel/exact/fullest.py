@@ -13,145 +13,74 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from mmmodel.exact.stuck import Chains, contended
-from mmmodel.transitions import Position, Relation
+from mmmodel.transitions import Relation
 
 WORK = 2_000_000  # entries of tableaus: about two seconds
 Column = tuple[int, tuple[int, ...]]  # (gain, use of each row)
 
 
-class Places:
-    """Where requests of a relation can stand, as columns: `most` asks how much of a pool they hold together at the most.
+def most_in_use(relation: Relation, pool: int) -> tuple[float, bool]:
+    """The most that requests can ever ask for of an unlimited pool, and whether that many can, as far as this program knows.
 
-    `momentary`: a request that has just taken counts too, if only for a moment, as a step done at once holds its take.
+    A request that has just taken counts, if only for a moment, as a step done at once holds its take too; a last taker needs its
+    floor on top of what it takes. inf where nothing bounds them.
     """
-
-    def __init__(self, relation: Relation, momentary: bool = False):
-        self.relation = relation
-        chains = Chains.of(relation)
-        self.at = frozenset(at for at in range(len(relation.positions)) if at in chains)
-        positions = [relation.positions[at] for at in self.at]
-        self.holdings = {(p.cls, p.holds) for p in positions}
-        if momentary:
-            self.holdings |= {(p.cls, _with_take(p)) for p in positions if p.waits}
-        self._rows: dict[tuple[int, tuple[int, ...]], list[list[Column]]] = {}
-
-    def most(self, relation: Relation, pool: int, limited: Sequence[int], taker: int | None = None) -> tuple[float, bool]:
-        """The most in use of `pool` while the pools `limited` have the capacities of `relation` (the same one, other numbers).
-
-        And whether that is exact, or an upper bound. `taker`: one request stands at that position, or is about to enter there,
-        and what it holds is counted too. -inf where nobody can stand there, inf where nothing bounds them.
-        """
-        limits = [math.inf if count is None else count for count in relation.population]
-        capacities = [relation.capacity[other] for other in limited]
-        limits += [math.inf if capacity is None else capacity for capacity in capacities]
-        held = 0
-        if taker is not None:
-            position = relation.positions[taker]
-            limits[position.cls] -= 1
-            if taker not in relation.outside:
-                held = position.holds[pool]
-                for row, other in enumerate(limited, len(relation.population)):
-                    limits[row] -= position.holds[other]
-        if min(limits, default=0) < 0:
-            return -math.inf, True
-        value, exact = most(self._columns(pool, tuple(limited)), limits)
-        return held + value, exact
-
-    def _columns(self, pool: int, limited: tuple[int, ...]) -> list[Column]:
-        if (pool, limited) not in self._rows:
-            count = len(self.relation.population)
-            by_class = []
-            for cls in range(count):
-                ones = tuple(int(k == cls) for k in range(count))
-                here = [(holds[pool], ones + tuple(holds[other] for other in limited)) for k, holds in self.holdings if k == cls]
-                by_class.append(undominated(here))
-            self._rows[pool, limited] = by_class
-        return [column for columns in self._rows[pool, limited] for column in columns]
+    limited = tuple(other for other in range(len(relation.capacity)) if other != pool and contended(relation, other))
+    best, exact = _most(relation, pool, limited)
+    for here, extra in _hardest(relation, pool, limited):
+        held, sure = _most(relation, pool, limited, here)
+        best, exact = max(best, held + extra), exact and sure
+    return best, exact and not relation.refusals and all(relation.monotone(other) for other in limited)
 
 
-def hardest(relation: Relation, pool: int, limited: Sequence[int]) -> list[int]:
-    """The positions at which a last taker may need most of `pool`: its take above a floor, on top of what the others hold."""
-    takers: dict[tuple[int, Column], int] = {}
-    columns: dict[int, list[Column]] = {}
-    for at, p in enumerate(relation.positions):
-        if p.waits and p.take[pool] and p.floor[pool]:
-            column = (p.holds[pool] + p.take[pool] + p.floor[pool], tuple(p.holds[other] for other in limited))
-            takers[p.cls, column] = at
-            columns.setdefault(p.cls, []).append(column)
-    return [takers[cls, column] for cls, here in columns.items() for column in undominated(here)]
+def _most(relation: Relation, pool: int, limited: tuple[int, ...], taker: int | None = None) -> tuple[float, bool]:
+    """The most in use; with `taker` one of the requests stands at that position, or is about to enter there."""
+    limits = [math.inf if count is None else count for count in relation.population]
+    limits += [math.inf if (capacity := relation.capacity[other]) is None else capacity for other in limited]
+    held = 0
+    if taker is not None:
+        position = relation.positions[taker]
+        limits[position.cls] -= 1
+        if taker not in relation.outside:
+            held = position.holds[pool]
+            for row, other in enumerate(limited, len(relation.population)):
+                limits[row] -= position.holds[other]
+    if min(limits, default=0) < 0:
+        return -math.inf, True
+    value, exact = most(_columns(relation, pool, limited), limits)
+    return held + value, exact
 
 
-def _with_take(position: Position) -> tuple[int, ...]:
-    return tuple(h + t for h, t in zip(position.holds, position.take))
+def _columns(relation: Relation, pool: int, limited: tuple[int, ...]) -> list[Column]:
+    """What one request at each place holds of the pool, and its rows: its class, and what it holds of the limited pools."""
+    key = f"columns {pool} {limited}"
+    if key not in relation.known:
+        chains, columns = Chains.of(relation), {cls: set() for cls in range(len(relation.population))}
+        for at, p in enumerate(relation.positions):
+            for take in [(0,) * len(p.holds), *(way.take for way in p.ways)] if at in chains else []:
+                ones = tuple(int(cls == p.cls) for cls in columns)
+                columns[p.cls].add((p.holds[pool] + take[pool], ones + tuple(p.holds[other] + take[other] for other in limited)))
+        relation.known[key] = [column for here in columns.values() for column in undominated(here)]
+    return relation.known[key]
 
 
-Granted = tuple[int, int]  # a pool that is unlimited in the relation, and the capacity that it has at least
-
-
-def refused_fallbacks(
-    relation: Relation, doubtful: frozenset[int] = frozenset(), granted: Granted | None = None
-) -> frozenset[int]:
-    """The positions whose fallback may be entered, `doubtful` ones among them; all others grant the take to whoever stands there.
-
-    All fallbacks together are taken away, and given back where what the others can then hold leaves too little, until
-    nothing changes: the first entry of those left away would come from a state of the system without them.
-    """
-    ways = {at for at, position in enumerate(relation.positions) if position.way_round}
-    entered = ways & doubtful
-    while True:
-        there = relation.without_fallbacks(frozenset(ways - entered))
-        needed = _needed(there, ways - entered)
-        more = {at for at in ways - entered for pool, most in needed(at) if most > _capacity(there, pool, granted)}
-        if not more:
-            return frozenset(entered)
-        entered |= more
-
-
-def without_idle_fallbacks(relation: Relation, doubtful: frozenset[int] = frozenset()) -> Relation:
-    """The relation without the fallbacks that are never entered, as far as they are not `doubtful`."""
-    if not relation.refusals:
-        return relation
-    ways = {at for at, position in enumerate(relation.positions) if position.way_round}
-    idle = frozenset(ways - refused_fallbacks(relation, doubtful))
-    return relation.without_fallbacks(idle) if idle else relation
-
-
-def without_fallbacks_from(relation: Relation, pool: int, capacity: int) -> tuple[Relation, int] | None:
-    """The relation without the fallbacks that are never entered from this capacity of an unlimited pool on, and the least
-    capacity from which on that holds of them; None if there are none such."""
-    ways = {at for at, position in enumerate(relation.positions) if position.way_round}
-    idle = frozenset(ways - refused_fallbacks(relation, granted=(pool, capacity)))
-    if not idle:
-        return None
-    there = relation.without_fallbacks(idle)
-    needed = _needed(there, idle)
-    return there, int(max((most for at in idle for other, most in needed(at) if other == pool), default=0))
-
-
-def _capacity(relation: Relation, pool: int, granted: Granted | None) -> float:
-    if granted is not None and granted[0] == pool:
-        return granted[1]
-    capacity = relation.capacity[pool]
-    return math.inf if capacity is None else capacity
-
-
-def _needed(relation: Relation, positions: set[int] | frozenset[int]) -> Callable[[int], Iterator[tuple[int, float]]]:
-    """For a position, what each pool must have at the most so that a request there is granted its take."""
-    places = Places(relation)
-    limited = [pool for pool in range(len(relation.capacity)) if contended(relation, pool)]
-
-    def needed(at: int) -> Iterator[tuple[int, float]]:
-        position = relation.positions[at]
-        if at in places.at:
-            for pool, take in enumerate(position.take):
-                if take and (pool in limited or relation.capacity[pool] is None):
-                    yield pool, places.most(relation, pool, limited, at)[0] + take + position.floor[pool]
-
-    return needed
+def _hardest(relation: Relation, pool: int, limited: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The positions at which a last taker may need most on top of what all hold, and that need: a take above a floor."""
+    key = f"takers {pool} {limited}"
+    if key not in relation.known:
+        chains, takers, columns = Chains.of(relation), {}, {}
+        for at, p in enumerate(relation.positions):
+            extra = max((way.take[pool] + way.floor[pool] for way in p.ways if way.take[pool] and way.floor[pool]), default=0)
+            if extra and at in chains:
+                column = (p.holds[pool] + extra, tuple(p.holds[other] for other in limited))
+                takers[p.cls, column] = at, extra
+                columns.setdefault(p.cls, []).append(column)
+        relation.known[key] = [takers[cls, column] for cls, here in columns.items() for column in undominated(here)]
+    return relation.known[key]
 
 
 # ---- the integer program --------------------------------------------------------------------------------------------
@@ -170,7 +99,7 @@ def most(columns: Sequence[Column], limits: Sequence[float]) -> tuple[float, boo
     return _branched(useful, [int(limits[row]) for row in rows])
 
 
-def undominated(columns: Sequence[Column]) -> list[Column]:
+def undominated(columns: Iterable[Column]) -> list[Column]:
     """The columns without those that gain no more than another one and use no less of any row."""
     kept: list[Column] = []
     for gain, use in sorted(set(columns), key=lambda column: (-column[0], column[1])):

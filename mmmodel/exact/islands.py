@@ -15,6 +15,7 @@ from mmmodel.transitions import LEAVES, Relation
 
 Interval = tuple[int, float]
 MOST_INTERVALS = 5_000
+FAR = 2**59  # a stuck state of so much memory, and not of more, is one of ever more requests
 MOST_BITS = 4e10  # bit operations of the coin problem: about ten seconds
 
 
@@ -36,10 +37,13 @@ def unsafe_intervals(relation: Relation, at: int, least: int, most: int = MOST_I
 
     `relation` has that pool unlimited. Exact; an interval that ends at infinity says that no capacity cures it. Raises ValueError
     where the map cannot be had exactly (several pools with early release or floors, refusals, consumption), TooManyPieces
-    where z3 finds them one by one and there are more than `most`.
+    where z3 finds them one by one and there are more than `most`, or no end of them.
     """
+    relation.system.require_plain("the map of unsafe reserves")
     if any(position.never for position in relation.positions):
         raise ValueError("a class that consumes is unsafe at every reserve; there is no map")
+    if any(relation.alone(cls)[1] in relation.endless for cls in range(len(relation.population))):
+        return [(least, math.inf)]  # it takes more than there is of another pool
     coins = _coins(relation, at)
     found = _by_coins(coins, least) if coins is not None else _by_solver(relation, at, least, most)
     return merge(found)
@@ -178,6 +182,11 @@ def _by_solver(relation: Relation, pool: int, least: int, most: int) -> list[Int
             "and without fallbacks; ask verdict() for one reserve at a time"
         )
     states.solver.add(states.reserve >= least)
+    if (far := states.find(states.reserve >= FAR)) is not None and states.interval(far)[1] is not None:
+        unbounded = [cls.name for cls, most in zip(relation.system.classes, relation.population) if most is None]
+        raise TooManyPieces(
+            f"the unsafe reserves have no end, since nothing bounds the requests of {', '.join(unbounded)}; give a depth"
+        )
     found: list[Interval] = []
     while (state := states.find()) is not None:
         low, high = states.interval(state)

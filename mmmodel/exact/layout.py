@@ -69,11 +69,12 @@ class Layout:
     def __init__(self, system: System, grant: Grant = "random", stages: int = STAGES):
         if grant not in GRANTS:
             raise QuestionError(f"grant: {grant!r} is not a policy; write one of {', '.join(GRANTS)}")
+        system.require_plain("times and throughput")
         self.system, self.grant = system, grant
         self.relation = Relation(system, merged=False)
         self.positions = self.relation.positions
         self.first = self.relation.first
-        self.population = [_population(cls.name, cls.population) for cls in system.classes]
+        self.population = [_population(cls.name, present) for cls, present in zip(system.classes, system.present)]
         self.slots: list[Slot] = []
         self.stations: list[Station] = []
         self.fits_made: list[str] = []
@@ -195,7 +196,7 @@ class Layout:
 
 def _population(name: str, population: int | None) -> int:
     if population is None:
-        raise QuestionError(f"{name}: nothing bounds how many of its requests are present; give it a depth")
+        raise QuestionError(f"{name}: nothing bounds how many of its requests are present; give it a depth of its own")
     if population > 2**15 - 1:
         raise QuestionError(f"{name}: {population} requests at once are too many states; at most 32767")
     return population

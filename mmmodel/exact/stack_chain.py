@@ -124,7 +124,9 @@ class StackChain:
         return self._said(self.chain.probability_by(seconds, self.dead))
 
     def unsafe(self) -> np.ndarray:
-        """(n,) mask of the states that are past the point of no return."""
+        """(n,) mask of the states that are past the point of no return: all, where a class can never take its first step."""
+        if self.layout.relation.stranded(self.layout.relation.empty):
+            return np.ones(len(self), dtype=bool)
         counts = np.zeros((len(self), len(self.layout.positions)), dtype=np.int64)
         for n, slot in enumerate(self.layout.slots):
             counts[:, slot.position] += self.vectors[:, n]
@@ -441,10 +443,11 @@ def closed_networks(system: System) -> list[ClosedNetwork] | None:
     It is if no pool can run out (every class at its peak at once, floors kept), nothing is served for ever, exponential services of
     one mean share a station with servers, any law has infinitely many, and no two classes share a station with servers.
     """
-    if any(cls.population is None for cls in system.classes) or not _never_waits(system):
+    counts = _counts(system)
+    if None in counts or 0 in counts or not _never_waits(system, counts):
         return None
     found, taken = [], set()
-    for cls in system.classes:
+    for cls, count in zip(system.classes, counts):
         stations: dict[tuple[str, ...], list] = {}
         think = Fraction(0)
         for step in cls.steps:
@@ -467,7 +470,7 @@ def closed_networks(system: System) -> list[ClosedNetwork] | None:
         servers = tuple(services[0].servers for services in stations.values())
         if not demands and not think:
             return None
-        found.append(ClosedNetwork(cls.name, demands, servers, think, cls.population))
+        found.append(ClosedNetwork(cls.name, demands, servers, think, count))
     return found
 
 
@@ -489,12 +492,22 @@ def network_throughput(system: System, exact: bool = False) -> dict[str, Certifi
     return found
 
 
-def _never_waits(system: System) -> bool:
-    """Whether every take fits even if each class has its whole population at its peak."""
+def _counts(system: System) -> list[int | None]:
+    """Requests of each class that are in flight at any time if nobody behind a first step ever waits.
+
+    Those whom a gate keeps out wait there without a part in anything, and one enters whenever one leaves; not so where they
+    are lost for a time in place of waiting.
+    """
+    bounds = zip(system.classes, system.present, system.in_flight)
+    return [present if any(step.lose is not None for step in cls.steps) else most for cls, present, most in bounds]
+
+
+def _never_waits(system: System, counts: list[int]) -> bool:
+    """Whether every take fits even if all of a class that can be in flight are at their peak."""
     for pool, capacity in enumerate(system.capacity):
         if capacity is None:
             continue
-        peak = sum(cls.population * _peak(cls.steps, pool) for cls in system.classes)
+        peak = sum(count * _peak(cls.steps, pool) for cls, count in zip(system.classes, counts))
         floor = max((step.floor[pool] for cls in system.classes for step in cls.steps if step.take[pool]), default=0)
         if peak + floor > capacity:
             return False

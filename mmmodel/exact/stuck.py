@@ -22,7 +22,7 @@ from functools import cached_property
 
 import z3
 
-from mmmodel.transitions import LEAVES, Position, Relation
+from mmmodel.transitions import LEAVES, Position, Relation, Way
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Group:
     cls: int
     holds: tuple[int, ...]
     gain: tuple[int, ...]
-    need: tuple[int, ...]  # take + floor where something is taken, else 0
+    needs: tuple[tuple[int, ...], ...]  # for each way that is no whim: take + floor where something is taken, else 0
     refusal: bool  # whether some way there leads through a refusal
 
 
@@ -53,47 +53,54 @@ class Stuck:
 
     counts: dict[int, int]
     capacity: tuple[int | None, ...]
-    depth: int | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True)
 class Throttle:
-    """How a depth K bounds the requests: class k by K // weights[k] (0: not at all), through a `pool` of capacity K if there is one."""
+    """How an unknown depth K bounds the requests: it is the capacity of `pool`; without one, each class is bounded by K itself."""
 
     pool: int | None
-    weights: tuple[int, ...]
 
 
 class StuckStates:
     """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number.
+
+    Where pools have a line, requests that hold nothing count too (somebody must hold something), and "blocked" is the least set closed
+    under: what does not fit is blocked; a blocked request closes every line that it stands in; who needs a closed line is blocked. Least:
+    a line is closed by a request that is blocked for a reason of its own or by a line closed before, hence a rank for each line. Since
+    requests join all lines of a step at one moment, every deadlock has such ranks, also with early release and floors.
 
     With `deep` the depth is an unknown K as well; then the relation's populations are those that do not depend on it.
     """
 
     def __init__(self, relation: Relation, sized: int | None = None, deep: Throttle | None = None):
         self.relation, self.sized, self.deep = relation, sized, deep
-        throttle = None if deep is None else deep.pool
+        unknown = {sized} if deep is None else {sized, deep.pool}
         # a pool that all requests together cannot exhaust refuses nobody, and is left out
-        pools = range(len(relation.capacity))
-        self.pools = [pool for pool in pools if pool in (sized, throttle) or contended(relation, pool)]
+        self.pools = [pool for pool in range(len(relation.capacity)) if pool in unknown or contended(relation, pool)]
         self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
         self.chains = Chains.of(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
 
     @cached_property
     def count(self) -> list[z3.ArithRef]:
+        """How many requests of each group, made when they are first needed."""
         return [z3.Int(f"n{g}") for g in range(len(self.groups))]
 
     @cached_property
     def extra(self) -> list[z3.ArithRef | None]:
+        """How many steps further than the first member the requests of a group are, together."""
         return [z3.Int(f"x{g}") if len(group.members) > 1 else None for g, group in enumerate(self.groups)]
 
     @cached_property
     def reserve(self) -> z3.ArithRef:
+        """R."""
         return z3.Int("R")
 
     @cached_property
     def depth(self) -> z3.ArithRef:
+        """K."""
         return z3.Int("K")
 
     @cached_property
@@ -124,7 +131,8 @@ class StuckStates:
 
     def uniform(self) -> Stuck | None:
         """A stuck state in which all wait for the same step, the one that holds most, if there is one: the easiest to read."""
-        members = [(at, group) for group in self.groups for at in group.members if not group.refusal]
+        passive = self.relation.passive
+        members = [(at, group) for group in self.groups for at in group.members if not group.refusal and group.cls not in passive]
         for at, group in sorted(members, key=lambda item: sum(self.relation.positions[item[0]].holds), reverse=True):
             holds, capacity = self.relation.positions[at].holds, self.relation.capacity
             population = self.relation.population[group.cls]
@@ -133,8 +141,11 @@ class StuckStates:
                 limits.append(population)
             count = min(limits, default=0)
             state = Stuck({at: count}, capacity)
-            full = any(group.need[pool] and count * holds[pool] + group.need[pool] > capacity[pool] for pool in self.pools)
-            if count and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
+            full = all(
+                any(need[pool] and count * holds[pool] + need[pool] > capacity[pool] for pool in self.pools)
+                for need in group.needs
+            )
+            if count and any(holds) and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
                 return state
         return None
 
@@ -160,23 +171,43 @@ class StuckStates:
             best, state = min(end, high), found
         return best, state
 
+    def least_holding(self, first: int, last: int) -> tuple[int, Stuck] | None:
+        """The least R from `first` to `last` with a stuck state, and one for it; None if there is none."""
+        found = self.find_between(first, last)
+        if found is None:
+            return None
+        low, high, step = first, self._lowest(found, first), 1
+        while low < high:
+            middle = min(low + step - 1, (low + high) // 2)  # small ones first, for a model may have any
+            nearer = self.find_between(low, middle)
+            if nearer is None:
+                low = middle + 1
+            else:
+                found, high = nearer, self._lowest(nearer, low)
+            step *= 2
+        return low, found
+
+    def _lowest(self, state: Stuck, least: int) -> int:
+        """A small R, from `least` on, at which the state is stuck as well as at its own."""
+        return min(state.capacity[self.sized], max(least, self.interval(state)[0]))
+
     def least_depth(self, reserve: int, first: int = 1) -> int | None:
         """The least K, from `first` on, with a stuck state at some R of at least `reserve`; None if no depth has one."""
         wanted = self.reserve >= reserve
         found = self.find(wanted, self.depth >= first)
         if found is None:
             return None
-        low, high, step = first, self._depth_of(found), 1
+        low, high, step = first, found.depth, 1
         while low < high:
             middle = min(low + step - 1, (low + high) // 2)  # small depths first, for a model may have any
             found = self.find(wanted, self.depth >= low, self.depth <= middle)
-            low, high = (middle + 1, high) if found is None else (low, self._depth_of(found))
+            low, high = (middle + 1, high) if found is None else (low, found.depth)
             step *= 2
         return low
 
     def _ceiling(self) -> int:
         """More than any R with a stuck state, if there is such a bound; 2^60 otherwise."""
-        total = max((group.need[self.sized] for group in self.groups), default=0)
+        total = max((need[self.sized] for group in self.groups for need in group.needs), default=0)
         for group in self.groups:
             population = self.relation.population[group.cls]
             held = group.holds[self.sized] + group.gain[self.sized] * (len(group.members) - 1)
@@ -189,11 +220,11 @@ class StuckStates:
         low = max(used[self.sized], self.peak(state, self.sized) if self.sized in self.loose else 0)
         high: int | None = None
         for at in state.counts:
-            position = self.relation.positions[at]
-            if self._blocked_elsewhere(position, used):
-                continue
-            top = used[self.sized] + self._need(position, self.sized) - 1
-            high = top if high is None else min(high, top)
+            for way in self.relation.positions[at].ways:
+                if way.whim or self._blocked_elsewhere(way, used):
+                    continue
+                top = used[self.sized] + _need(way)[self.sized] - 1
+                high = top if high is None else min(high, top)
         return low, high
 
     def peak(self, state: Stuck, pool: int) -> int:
@@ -208,9 +239,6 @@ class StuckStates:
             least = max(least, level + hump)
             level -= drop * number
         return least
-
-    def _depth_of(self, state: Stuck) -> int:
-        return state.depth if state.depth is not None else 0
 
     def leave_out(self, low: int, high: int) -> None:
         """From now on, no R in [low, high]."""
@@ -246,27 +274,53 @@ class StuckStates:
             solver.add(number >= 0)
             if extra is not None:
                 solver.add(extra >= 0, extra <= number * (len(group.members) - 1))
-        if self.groups:
-            solver.add(z3.Sum(self.count) >= 1)
+        holding = [
+            number
+            for number, group in zip(self.count, self.groups)
+            if any(group.holds) and group.cls not in self.relation.passive
+        ]
+        solver.add(z3.Sum(holding) >= 1 if holding else z3.BoolVal(False))
         for cls, population in enumerate(self.relation.population):
             inside = [number for number, group in zip(self.count, self.groups) if group.cls == cls]
             if inside and population is not None:
                 solver.add(z3.Sum(inside) <= population)
-            if inside and self.deep is not None and self.deep.weights[cls]:
-                solver.add(z3.Sum(inside) * self.deep.weights[cls] <= self.depth)
+            if inside and self.deep is not None and self.deep.pool is None:
+                solver.add(z3.Sum(inside) <= self.depth)
         for pool in self.pools:
             solver.add(used[pool] <= capacity[pool])
         full: dict[tuple[int, int], z3.BoolRef] = {}
+        closed = {pool: z3.Bool(f"closed_{pool}") for pool in self.relation.queues}
+        rank = {pool: z3.Int(f"rank_{pool}") for pool in closed}
+        closing: dict[int, list[z3.BoolRef]] = {pool: [z3.Not(shut)] for pool, shut in closed.items()}
         for number, group in zip(self.count, self.groups):
-            ways = []
-            for pool in self.pools:
-                if group.need[pool]:
-                    key = (pool, group.need[pool])
-                    if key not in full:
-                        full[key] = z3.Bool(f"full_{pool}_{group.need[pool]}")
-                        solver.add(full[key] == (used[pool] + group.need[pool] > capacity[pool]))
-                    ways.append(full[key])
-            solver.add(z3.Or(number == 0, *ways))
+            refused = []  # for each way: what keeps it from fitting
+            for need in group.needs:
+                ways = []
+                for pool in self.pools:
+                    if need[pool]:
+                        key = (pool, need[pool])
+                        if key not in full:
+                            full[key] = z3.Bool(f"full_{pool}_{need[pool]}")
+                            solver.add(full[key] == (used[pool] + need[pool] > capacity[pool]))
+                        ways.append(full[key])
+                refused.append(ways)
+                solver.add(z3.Or(number == 0, *ways, *(closed[pool] for pool in closed if need[pool])))
+            for pool in closed:
+                if any(need[pool] for need in group.needs):
+                    before = [
+                        z3.Or(
+                            *ways,
+                            *(
+                                z3.And(closed[other], rank[other] < rank[pool])
+                                for other in closed
+                                if need[other] and other != pool
+                            ),
+                        )
+                        for need, ways in zip(group.needs, refused)
+                    ]
+                    closing[pool].append(z3.And(number >= 1, *before))
+        for ways in closing.values():
+            solver.add(z3.Or(*ways))
         for pool in self.loose:
             self._interleave(solver, pool, capacity[pool])
 
@@ -317,7 +371,7 @@ class StuckStates:
         capacity = list(self.relation.capacity)
         if self.sized is not None:
             capacity[self.sized] = model.eval(self.reserve, model_completion=True).as_long()
-        depth = None if self.deep is None else model.eval(self.depth, model_completion=True).as_long()
+        depth = 0 if self.deep is None else model.eval(self.depth, model_completion=True).as_long()
         if self.deep is not None and self.deep.pool is not None:
             capacity[self.deep.pool] = depth
         return Stuck(counts, tuple(capacity), depth)
@@ -328,18 +382,16 @@ class StuckStates:
             used = [u + number * h for u, h in zip(used, self.relation.positions[at].holds)]
         return used
 
-    def _need(self, position: Position, pool: int) -> int:
-        return position.take[pool] + position.floor[pool] if position.take[pool] else 0
+    def _blocked_elsewhere(self, way: Way, used: list[int]) -> bool:
+        return any(
+            pool != self.sized and way.take[pool] and used[pool] + _need(way)[pool] > self.relation.capacity[pool]
+            for pool in self.pools
+        )
 
-    def _blocked_elsewhere(self, position: Position, used: list[int]) -> bool:
-        for pool in self.pools:
-            if (
-                pool != self.sized
-                and position.take[pool]
-                and used[pool] + self._need(position, pool) > self.relation.capacity[pool]
-            ):
-                return True
-        return False
+
+def _need(way: Way) -> tuple[int, ...]:
+    """What must be free of each pool for a take: with its floor where something is taken, else nothing."""
+    return tuple(take + floor if take else 0 for take, floor in zip(way.take, way.floor))
 
 
 def contended(relation: Relation, pool: int) -> bool:
@@ -348,25 +400,23 @@ def contended(relation: Relation, pool: int) -> bool:
     if capacity is None:
         return False
     by_class, floor = _demand(relation)[pool]
-    total = 0
-    for most, population in zip(by_class, relation.population):
-        if most and population is None:
-            return True
-        total += most * (population or 0)
-    return total + floor > capacity
+    if any(most and population is None for most, population in zip(by_class, relation.population)):
+        return True
+    return sum(most * (population or 0) for most, population in zip(by_class, relation.population)) + floor > capacity
 
 
 def _demand(relation: Relation) -> list[tuple[list[int], int]]:
     """For each pool, the most that a request of each class holds and takes of it together, and the highest floor."""
     if "demand" not in relation.known:
-        pools = range(len(relation.capacity))
-        most = [[0] * len(relation.population) for _ in pools]
-        floors = [0 for _ in pools]
-        for position in relation.positions:
-            for pool in pools:
-                most[pool][position.cls] = max(most[pool][position.cls], position.holds[pool] + position.take[pool])
-                floors[pool] = max(floors[pool], position.floor[pool])
-        relation.known["demand"] = list(zip(most, floors))
+        found = []
+        for pool in range(len(relation.capacity)):
+            most, floor = [0] * len(relation.population), 0
+            for p in relation.positions:
+                taken = max((way.take[pool] for way in p.ways), default=0)
+                most[p.cls] = max(most[p.cls], p.holds[pool] + taken)
+                floor = max([floor, *(way.floor[pool] for way in p.ways if way.take[pool])])
+            found.append((most, floor))
+        relation.known["demand"] = found
     return relation.known["demand"]
 
 
@@ -376,7 +426,7 @@ def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Desc
     `chain` lists positions from the class's first to the one where the request waits.
     """
     level = [relation.positions[at].holds[pool] for at in chain]
-    peak = [_peak(relation.positions[at], pool, after) for at, after in zip(chain, level[1:])]
+    peak = [_peak(relation.positions[at], pool, to, after) for at, to, after in zip(chain, chain[1:], level[1:])]
     pieces: list[Descent] = []
     stop = len(chain) - 1
     while level[stop] > 0:
@@ -392,12 +442,10 @@ def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Desc
     return pieces, max(peak[:stop], default=0)
 
 
-def _peak(position: Position, pool: int, after: int) -> int:
-    """What the pool must have for one request's move from `position`: its take, with the floor that must stay free."""
-    if not position.waits:
-        return position.holds[pool]
-    take = position.take[pool]
-    return max(position.holds[pool] + take + (position.floor[pool] if take else 0), after)
+def _peak(position: Position, pool: int, to: int, after: int) -> int:
+    """What the pool must have for one request's move from `position` to `to`: its take, with the floor that must stay free."""
+    taken = [position.holds[pool] + _need(way)[pool] for way in position.ways if way.then == to]
+    return max(min(taken), after) if taken else position.holds[pool]
 
 
 def _hump(level: list[int], peak: list[int], start: int, stop: int) -> int:
@@ -405,12 +453,17 @@ def _hump(level: list[int], peak: list[int], start: int, stop: int) -> int:
 
 
 class Chains:
-    """For each position, the way from its class's first position: with the fewest refusals, then the fewest moves."""
+    """For each position, the way from its class's first position: with the fewest refusals, then the fewest moves.
+
+    Going on by another way than the first counts as a refusal: it takes that the first does not fit.
+    """
 
     @staticmethod
     def of(relation: Relation) -> Chains:
         """The chains of these positions, worked out once."""
-        return relation.known.get("chains") or relation.known.setdefault("chains", Chains(relation))
+        if "chains" not in relation.known:
+            relation.known["chains"] = Chains(relation)
+        return relation.known["chains"]
 
     def __init__(self, relation: Relation):
         self.relation = relation
@@ -426,7 +479,8 @@ class Chains:
         while queue:
             at = queue.popleft()
             position = self.relation.positions[at]
-            for after, cost in ((position.then, 0), (position.refused, 1)):
+            for number, after in enumerate(position.exits):
+                cost = min(number, 1)
                 total = self.refusals[at] + cost
                 if after != LEAVES and total < self.refusals.get(after, 10**9):
                     self.came[after], self.refusals[after] = at, total
@@ -444,7 +498,11 @@ class Chains:
 
 def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Group]:
     positions = relation.positions
-    waiting = {at for at, p in enumerate(positions) if p.waits and any(p.holds) and not p.way_round and at in chains}
+    waiting = {
+        at
+        for at, p in enumerate(positions)
+        if p.waits and (any(p.holds) or relation.lines[at]) and not p.way_round and at in chains
+    }
     detours = _behind_refusals(relation)
     for at in sorted(waiting, key=lambda at: sum(positions[at].holds)):
         if at not in waiting:
@@ -456,24 +514,26 @@ def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Gr
         here = positions[at]
         gain = tuple(b - a for a, b in zip(here.holds, positions[run[-1]].holds))
         gain = tuple(g // max(1, len(run) - 1) for g in gain)
-        need = tuple(t + f if t else 0 for t, f in zip(here.take, here.floor))
-        yield Group(tuple(run), here.cls, here.holds, gain, need, at in detours)
+        needs = tuple(_need(way) for way in here.ways if not way.whim)
+        yield Group(tuple(run), here.cls, here.holds, gain, needs, at in detours)
 
 
 def _behind_refusals(relation: Relation) -> set[int]:
     """The positions to which some way leads through a refusal, so that its chain need not be the one in `Chains`."""
     found: set[int] = set()
-    queue = [position.refused for position in relation.positions if position.refused != LEAVES]
+    queue = [at for position in relation.positions for at in position.exits[1:]]
     while queue:
         at = queue.pop()
         if at != LEAVES and at not in found:
             found.add(at)
-            queue += [relation.positions[at].then, relation.positions[at].refused]
+            queue += relation.positions[at].exits
     return found
 
 
 def _alike(positions: list[Position], run: list[int], after: int, loose: list[int]) -> bool:
     here, there = positions[run[-1]], positions[after]
+    if here.others or there.others or here.whim or there.whim or not any(here.holds):
+        return False
     if (here.take, here.floor) != (there.take, there.floor) or any(here.take[pool] for pool in loose):
         return False
     step = tuple(b - a for a, b in zip(here.holds, there.holds))

@@ -1,32 +1,43 @@
-"""Whether a deadlock can be reached, decided exactly, with a path.
+"""Whether some request can come to where it never finishes, decided exactly, with a path.
 
 safe       no stuck state fits (z3), or every state was searched
-deadlock   a stuck state and the moves that lead to it, replayed through the transition relation
-warning    a stuck state for which neither a path nor its absence was found; the verdict is then "unsafe", and says so
+unsafe     a deadlock, or a step that somebody never gets past although nobody else is about (it is served for ever, or takes more
+           than there is), and the moves that lead there, replayed through the transition relation
+warning    a stuck state (or such a step behind a refusal) for which neither a path nor its absence was found; the verdict is then
+           "unsafe", and says so
+
+No deadlock and no such step is all that there is to ask: with admission closed the moves run out, and whoever is still there waits,
+holds nothing (else it is a deadlock), and wants more than all that there is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from typing import Literal
 
-from mmmodel.exact import fullest, reach
+from mmmodel.exact import reach
+from mmmodel.exact.convoys import along, convoys
+from mmmodel.exact.entry import without_dead_exits
 from mmmodel.exact.flood import flood
-from mmmodel.exact.stuck import Chains, Stuck, StuckStates, descents
+from mmmodel.exact.macro import macro_path
+from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.stack import System
 from mmmodel.transitions import Move, Relation, State
 from mmmodel.units import counted
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
+SMALL = 20_000  # states that are searched at once where many capacities are asked about
+MACRO = 100_000  # states that could be searched in the time of an attempt to find a path of macro steps
+Rung = Literal["proved", "exhausted", "solved"]  # closed form; every state; integer arithmetic or a path that was replayed
 CUTS = 200  # stuck states looked at before the whole space is searched instead
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock.
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock; `rung`: how it is known.
 
-    `lower` and `higher`: by how much the capacity of the sized pool can change without changing the answer; `searched`: how many
-    states of the whole were searched for it.
+    `lower` and `higher`: by how much the capacity of the sized pool can change without changing the answer; `searched`: what it
+    cost, in states of searches.
     """
 
     safe: bool
@@ -34,53 +45,42 @@ class Decision:
     certain: bool = True
     moves: list[Move] | None = None
     stuck: Stuck | None = None
+    rung: Rung = "solved"
     lower: int = 0
     higher: int = 0
     searched: int = 0
 
 
 def decide(system: System | Relation, limit: int = SEARCH_LIMIT, sized: int | None = None) -> Decision:
-    """The verdict on a system. Never guesses: see `Decision.certain`. `limit`: states of a search; `sized`: see `Decision.lower`.
-
-    Fallbacks that are never entered are left out first: the positions of a path are those of the system's whole relation.
-    """
-    whole = system if isinstance(system, Relation) else Relation(system)
-    relation = fullest.without_idle_fallbacks(whole)
-    decision = _decide(relation, limit, sized)
-    idle = dict.fromkeys(p.step for at, p in enumerate(whole.positions) if p.way_round and not relation.positions[at].way_round)
-    if not idle:
-        return decision
-    return replace(decision, method=f"{decision.method}; refused nobody at {', '.join(idle)} (integer program)")
-
-
-def _decide(relation: Relation, limit: int, sized: int | None) -> Decision:
-    lost = consumption(relation)
+    """The verdict on a system. Never guesses: see `Decision.certain`. `limit`: states of a search; `sized`: see `Decision.lower`."""
+    relation = system if isinstance(system, Relation) else Relation(system)
+    lost = alone_for_ever(relation)
     if lost is not None:
-        return Decision(False, "a request that is served for ever consumes what it holds", moves=lost)
+        return lost
+    relation, _ = without_dead_exits(relation)
     states = StuckStates(relation)
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
-        if any(position.never for position in relation.positions):
+        if relation.endless:
             return _whole(relation, limit, sized, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
-    if states.exact:
+    if states.exact and not relation.queues:
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
     return _search_for(relation, states, limit, sized)
 
 
-def consumption(relation: Relation) -> list[Move] | None:
-    """The moves of one request alone to a service that never ends, if it can get there alone."""
-    never = [at for at, position in enumerate(relation.positions) if position.never]
-    chains = Chains.of(relation) if never else None
-    for at in never:
-        if chains is not None and at in chains:
-            try:
-                moves = _along(relation, chains[at], 1) or [Move("enter", at, at)]
-                relation.replay(moves)
-            except ValueError:
-                continue
-            return moves
+def alone_for_ever(relation: Relation) -> Decision | None:
+    """Some request that never finishes although nobody else is about: served for ever, or at a step that takes more than there is."""
+    for cls in range(len(relation.first)) if relation.endless else ():
+        moves, end = relation.alone(cls)
+        if end in relation.endless:
+            relation.replay(moves)
+            served = relation.positions[end].never
+            why = (
+                "a request that is served for ever consumes what it holds" if served else "a request waits for more than there is"
+            )
+            return Decision(False, why, moves=moves)
     return None
 
 
@@ -97,7 +97,7 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
     """All at once, step by step, where nothing is given back early; else in the order of the descents of the first loose pool."""
     order = sorted(stuck.counts, key=lambda at: len(states.chains[at]))
     if not states.loose:
-        return [move for at in order for move in _along(relation, states.chains[at], stuck.counts[at])]
+        return [move for at in order for move in along(relation, states.chains[at], stuck.counts[at])]
     pool = states.loose[0]
     parts, pieces = [], []
     for at in order:
@@ -112,17 +112,18 @@ def _ordered(relation: Relation, states: StuckStates, stuck: Stuck) -> list[Move
     moves: list[Move] = []
     state = relation.empty
     for part, count in parts:
+        guess = count
         while count:
-            together, more, state = _most_together(relation, state, part, count)
+            together, more, state = _most_together(relation, state, part, min(guess, count))
             moves += more
-            count -= together
+            count, guess = count - together, 2 * together
     return moves
 
 
 def _most_together(relation: Relation, state: State, part: list[int], count: int) -> tuple[int, list[Move], State]:
     """All of `count` requests along `part` at once, or a half of them, a quarter …; raises ValueError if not even one can."""
     while True:
-        moves = _along(relation, part, count)
+        moves = along(relation, part, count)
         try:
             return count, moves, relation.replay(moves, state)
         except ValueError:
@@ -131,24 +132,22 @@ def _most_together(relation: Relation, state: State, part: list[int], count: int
             count = (count + 1) // 2
 
 
-def _along(relation: Relation, chain: list[int], count: int) -> list[Move]:
-    """The moves of `count` requests from the first position of `chain` to its last."""
-    moves = []
-    for here, there in pairwise(chain):
-        position = relation.positions[here]
-        if here == relation.first[position.cls] and here not in relation.outside:
-            moves.append(Move("enter", here, here, count))
-        action = "finish" if not position.waits else "take" if position.then == there else "refuse"
-        moves.append(Move(action, here, there, count))
-    return moves
-
-
 def _search_for(relation: Relation, states: StuckStates, limit: int, sized: int | None) -> Decision:
     """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
     last: Stuck | None = None
+    if sized is not None and None not in relation.population and reach.estimate(relation) <= SMALL:
+        return _whole(relation, limit, sized, None)
+    if relation.queues:
+        found = _smallest(states)
+        moves = convoys(relation, states.chains, found) if found else None
+        if moves is not None:
+            return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=found)
     burst = flood(relation)
     if burst is not None:
         return Decision(False, "a burst of requests (greedy), its path replayed", moves=burst)
+    moves = macro_path(relation)
+    if moves is not None:
+        return Decision(False, "a path of macro steps (integer arithmetic), replayed", moves=moves)
     for _ in range(CUTS):
         found = _smallest(states)
         if found is None:
@@ -156,7 +155,12 @@ def _search_for(relation: Relation, states: StuckStates, limit: int, sized: int 
         last = found
         if not _needs_refusal(relation, states, found):
             try:
-                return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=bring(relation, states, found), stuck=found)
+                return Decision(
+                    False,
+                    "stuck state (integer arithmetic), its path replayed",
+                    moves=bring(relation, states, found),
+                    stuck=found,
+                )
             except ValueError:
                 pass
         if relation.refusals:
@@ -167,9 +171,12 @@ def _search_for(relation: Relation, states: StuckStates, limit: int, sized: int 
         except reach.StateSpaceTooLarge:
             break
         if outcome.moves is not None:
-            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found)
+            return Decision(
+                False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found, rung="exhausted"
+            )
         states.block_populations(populations)
-    return _whole(relation, limit, sized, last)
+    decision = _whole(relation, limit, sized, last)
+    return replace(decision, searched=decision.searched + MACRO)
 
 
 def _whole(relation: Relation, limit: int, sized: int | None, stuck: Stuck | None) -> Decision:
@@ -178,19 +185,29 @@ def _whole(relation: Relation, limit: int, sized: int | None, stuck: Stuck | Non
     except reach.StateSpaceTooLarge as error:
         fewer = _fewer(relation, limit)
         if fewer is not None:
-            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck)
-        method = f"warning: a stuck state fits, but no path to it is known ({error})"
-        return Decision(False, method, certain=False, stuck=stuck, searched=limit)
-    span = {"lower": outcome.lower, "higher": outcome.higher, "searched": outcome.states}
-    if outcome.moves is None:
-        return Decision(True, f"all {counted(outcome.states, 'state')} searched", **span)
-    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck, **span)
+            return Decision(
+                False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck, rung="exhausted"
+            )
+        what = "a stuck state fits" if stuck else "a step that nobody could get past stands behind a refusal"
+        return Decision(
+            False, f"warning: {what}, but no path to it is known ({error})", certain=False, stuck=stuck, searched=limit
+        )
+    made = Decision(
+        outcome.moves is None,
+        "exhaustive search" if outcome.moves is not None else f"all {counted(outcome.states, 'state')} searched",
+        moves=outcome.moves,
+        rung="exhausted",
+        lower=outcome.lower,
+        higher=outcome.higher,
+        searched=outcome.states,
+    )
+    return made if made.safe else replace(made, stuck=stuck)
 
 
 def _fewer(relation: Relation, limit: int) -> list[Move] | None:
-    """A path to a deadlock among fewer requests: it stands for the whole too, since requests outside hold nothing."""
+    """A path among fewer requests to where somebody never finishes: it stands for the whole too, since requests outside hold nothing."""
     for most in range(1, 65):
-        populations = tuple(most if count is None else min(most, count) for count in relation.population)
+        populations = tuple(most if bound is None else min(most, bound) for bound in relation.population)
         try:
             outcome = reach.search(relation.with_numbers(population=populations), limit)
         except reach.StateSpaceTooLarge:

@@ -4,9 +4,11 @@
 arithmetic, `zoneinfo` and its neighbours read one file format each, `btf` reads structure sizes.
 """
 
+from mmmodel.linux.addresses import Address, Route, parse_address, parse_fib_trie, parse_if_inet6, parse_ipv6_route, parse_route
 from mmmodel.linux.block import BlockDevice, read_block
 from mmmodel.linux.btf import Btf, parse_btf, read_btf
 from mmmodel.linux.dm import DmTarget, kind_of_uuid, parse_dm_table, read_dm
+from mmmodel.linux.ends import Target
 from mmmodel.linux.fuse import FuseConnection, read_fuse
 from mmmodel.linux.host import Host, load_host, recorded_hosts
 from mmmodel.linux.loop import LoopFile, parse_backing_file
@@ -26,10 +28,14 @@ from mmmodel.linux.network import (
     ring_bytes,
 )
 from mmmodel.linux.pagetypes import PageTypes, parse_pagetypeinfo
+from mmmodel.linux.reach import Reach
 from mmmodel.linux.record import Recording, record, recorded_files
+from mmmodel.linux.servers import Place, Server
 from mmmodel.linux.slab import Slab, parse_slabinfo, read_slabs
+from mmmodel.linux.sockets import End, Role, Socket, parse_tcp, parse_unix
 from mmmodel.linux.sysctls import parse_sysctl, read_sysctls
-from mmmodel.linux.sysrq import Failure, Frame, Report, Task, ZoneReport, memory_zones, parse_sysrq
+from mmmodel.linux.sysrq import Failure, Report, ZoneReport, memory_zones, parse_sysrq, read_log
+from mmmodel.linux.tasks import Frame, Task
 from mmmodel.linux.text import HostError, Missing, Tree
 from mmmodel.linux.thp import read_thp
 from mmmodel.linux.threads import Daemon, Thread, parse_stat_flags, read_daemons
@@ -55,11 +61,13 @@ from mmmodel.linux.zram import Zram, parse_mm_stat
 
 __all__ = [
     "RULES",
+    "Address",
     "Array",
     "BlockDevice",
     "Btf",
     "Daemon",
     "DmTarget",
+    "End",
     "Failure",
     "Frame",
     "FuseConnection",
@@ -71,13 +79,20 @@ __all__ = [
     "Mount",
     "Nic",
     "PageTypes",
+    "Place",
+    "Reach",
     "Recording",
     "Report",
     "Ring",
     "Rings",
+    "Role",
+    "Route",
     "Rules",
+    "Server",
     "Slab",
+    "Socket",
     "Swap",
+    "Target",
     "Task",
     "Thread",
     "Tree",
@@ -95,9 +110,13 @@ __all__ = [
     "memory_zones",
     "min_free_kbytes_for",
     "mount_of",
+    "parse_address",
     "parse_backing_file",
     "parse_btf",
     "parse_dm_table",
+    "parse_fib_trie",
+    "parse_if_inet6",
+    "parse_ipv6_route",
     "parse_level",
     "parse_meminfo",
     "parse_mm_stat",
@@ -106,12 +125,15 @@ __all__ = [
     "parse_netstat",
     "parse_pagetypeinfo",
     "parse_rings",
+    "parse_route",
     "parse_slabinfo",
     "parse_sockstat",
     "parse_stat_flags",
     "parse_swaps",
     "parse_sysctl",
     "parse_sysrq",
+    "parse_tcp",
+    "parse_unix",
     "parse_vmstat",
     "parse_zoneinfo",
     "read_block",
@@ -119,6 +141,7 @@ __all__ = [
     "read_daemons",
     "read_dm",
     "read_fuse",
+    "read_log",
     "read_modules",
     "read_nics",
     "read_slabs",

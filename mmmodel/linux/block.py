@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mmmodel.linux.ends import Target, controllers, read_client, read_nvme, read_sessions
 from mmmodel.linux.loop import LoopFile, parse_flag, read_loop
 from mmmodel.linux.md import Array, read_array
 from mmmodel.linux.text import DEVICE_NUMBER, HostError, Tree, whole
@@ -19,8 +20,17 @@ QUEUE = (
 ALWAYS_THERE = {"max_sectors_kb", "max_hw_sectors_kb", "max_segments", "max_segment_size"}
 BDI = ("max_ratio", "min_ratio", "max_bytes", "min_bytes", "strict_limit", "read_ahead_kb")
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_.!-]{1,64}")
-TRANSPORTS = ("pcie", "tcp", "rdma", "fc", "loop", "apple-nvme", "iscsi", "ata", "usb", "virtio")
-ON_THE_WAY = {"session": "iscsi", "ata": "ata", "usb": "usb", "virtio": "virtio"}  # names in a device's path in /sys/devices
+NVME = ("pcie", "tcp", "rdma", "fc", "loop", "apple-nvme")
+ON_THE_WAY = {"vdpa": "vdpa", "virtio": "virtio", "ata": "ata", "usb": "usb"}  # names in a device's path in /sys/devices
+HOSTS = {  # by what a SCSI host's driver calls itself in `proc_name`; of others the requests go to an adapter: "scsi"
+    "iscsi_tcp": "iscsi",
+    "ib_iser": "iser", "iser": "iser", "ib_srp": "srp",
+    **dict.fromkeys(("bnx2i", "cxgb3i", "cxgb4i", "be2iscsi", "qla4xxx", "qedi"), "iscsi-offload"),
+    **dict.fromkeys(("fcoe", "bnx2fc", "qedf"), "fcoe"),
+    "tcm_loopback": "tcm_loop", "scsi_debug": "scsi_debug", "virtio_scsi": "virtio",
+    **dict.fromkeys(("storvsc_host", "hv_storvsc", "vmw_pvscsi", "xen_scsifront"), "hypervisor"),
+}  # fmt: skip
+TRANSPORTS = tuple(dict.fromkeys((*NVME, *HOSTS.values(), *ON_THE_WAY.values(), "scsi")))
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class BlockDevice:
     dm_uuid: str | None = None
     bdi: Mapping[str, int] = field(default_factory=dict)
     transport: str | None = None  # how the driver reaches it: one of TRANSPORTS
+    targets: tuple[Target, ...] = ()  # of a disk over NVMe/TCP or iSCSI: where its servers are
+    client: int | None = None  # of an NBD device: the process that set it up
     queue_depth: int | None = None  # of a SCSI unit
     loop: LoopFile | None = None  # of a loop device with a file
     zram: Zram | None = None  # of a zram device with a size
@@ -54,7 +66,8 @@ def read_block(tree: Tree) -> tuple[BlockDevice, ...]:
     for name in names:
         if not DEVICE_NAME.fullmatch(name):
             tree.note(f"block device {name[:40]!r}", "not a device name")
-    return tuple(_device(tree, name) for name in names if DEVICE_NAME.fullmatch(name))
+    sessions = read_sessions(tree)
+    return tuple(_device(tree, name, sessions) for name in names if DEVICE_NAME.fullmatch(name) and not _hidden(tree, name))
 
 
 def read_bdi(tree: Tree, name: str, number: str) -> dict[str, int]:
@@ -98,12 +111,19 @@ def parse_device_number(text: str, file: str) -> str:
 # --- one device -----------------------------------------------------------------------------------------------------
 
 
-def _device(tree: Tree, name: str) -> BlockDevice:
+def _hidden(tree: Tree, name: str) -> bool:
+    """One path of a disk that has several: it cannot be opened, and what is written to the disk goes through it."""
+    file = f"sys/block/{name}/hidden"
+    return tree.exists(file) and bool(tree.attempt(f"{name}: hidden", lambda: parse_flag(tree.text(file), file), False))
+
+
+def _device(tree: Tree, name: str, sessions: Mapping[str | None, tuple[Target, ...]]) -> BlockDevice:
     base = f"sys/block/{name}"
     number = tree.attempt(f"{name}: dev", lambda: parse_device_number(tree.text(f"{base}/dev"), f"{base}/dev"))
     size = tree.attempt(f"{name}: size", lambda: 512 * whole(tree.word(f"{base}/size"), f"{base}/size", "the value"))
     tags, reserved = _tags(tree, name)
     is_dm = tree.exists(f"{base}/dm")
+    transport = tree.attempt(f"{name}: transport", lambda: _transport(tree, name))
     return BlockDevice(
         name=name,
         number=number,
@@ -119,7 +139,9 @@ def _device(tree: Tree, name: str) -> BlockDevice:
         dm_name=tree.attempt(f"{name}: dm name", lambda: tree.word(f"{base}/dm/name")) if is_dm else None,
         dm_uuid=tree.attempt(f"{name}: dm uuid", lambda: tree.word(f"{base}/dm/uuid")) if is_dm else None,
         bdi={} if number is None else read_bdi(tree, name, number),
-        transport=tree.attempt(f"{name}: transport", lambda: _transport(tree, name)),
+        transport=transport,
+        targets=read_nvme(tree, name) if transport == "tcp" else sessions.get(name, sessions.get(None, ())) if transport == "iscsi" else (),
+        client=tree.attempt(f"{name}: pid", lambda: read_client(tree, name)),
         queue_depth=tree.attempt(f"{name}: queue_depth", lambda: _queue_depth(tree, name)),
         loop=read_loop(tree, name),
         zram=read_zram(tree, name),
@@ -128,18 +150,22 @@ def _device(tree: Tree, name: str) -> BlockDevice:
 
 
 def _transport(tree: Tree, name: str) -> str | None:
-    """As NVMe controllers print it, and recorded trees hold it; of a live SCSI disk by the names on its path in sysfs."""
+    """As NVMe controllers print it, and recorded trees hold it; of a disk of sysfs by its way there and the driver of its SCSI host."""
     file = f"sys/block/{name}/device/transport"
-    if tree.exists(file):
-        word = tree.word(file)
-        if word not in TRANSPORTS:
-            raise HostError(f"{file}: {word[:40]!r} is none of {', '.join(TRANSPORTS)}")
-        return word
-    if not tree.live or not name.startswith("sd"):
-        return None
-    way = os.path.realpath(tree.path(f"sys/block/{name}")).split("/")
-    found = [ON_THE_WAY[match[1]] for part in way if (match := re.fullmatch(r"([a-z]+)[0-9]+", part)) and match[1] in ON_THE_WAY]
-    return found[-1] if found else None
+    files = [file] if tree.exists(file) else [f"{base}/transport" for base in controllers(tree, name)]
+    words = {tree.word(file) for file in files}
+    for word in words - set(TRANSPORTS):
+        raise HostError(f"{file}: {word[:40]!r} is none of {', '.join(TRANSPORTS)}")
+    if words:
+        return words.pop() if len(words) == 1 else None
+    way = os.path.relpath(os.path.realpath(tree.path(f"sys/block/{name}")), os.path.realpath(tree.root)).split("/")
+    found = [(match[1], match[2]) for part in way if (match := re.fullmatch(r"([a-z]+)([0-9]+)", part))]
+    over = [ON_THE_WAY[kind] for kind, _ in found if kind in ON_THE_WAY]
+    hosts = [number for kind, number in found if kind == "host"]
+    if not hosts:
+        return over[0] if over else None
+    driver = f"sys/class/scsi_host/host{hosts[-1]}/proc_name"
+    return HOSTS.get(tree.word(driver), over[-1] if over else "scsi") if tree.exists(driver) else over[-1] if over else None
 
 
 def _queue_depth(tree: Tree, name: str) -> int | None:

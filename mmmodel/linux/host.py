@@ -22,6 +22,8 @@ from mmmodel.linux.modules import read_modules
 from mmmodel.linux.mounts import Mount, Swap, parse_swaps, read_mounts
 from mmmodel.linux.network import Nic, parse_netstat, parse_sockstat, read_nics
 from mmmodel.linux.pagetypes import parse_pagetypeinfo, with_highatomic
+from mmmodel.linux.reach import Reach, read_reach
+from mmmodel.linux.servers import Server, addresses, servers_of_disk, servers_of_mount
 from mmmodel.linux.slab import Slab, read_slabs
 from mmmodel.linux.sysctls import Value, read_sysctls
 from mmmodel.linux.text import HostError, Missing, Tree, whole
@@ -74,6 +76,7 @@ class Host:
     pfmemalloc_drop: int | None = None  # packets from the reserve dropped at classification, since boot
     slabs: Mapping[str, Slab] = field(default_factory=dict)
     daemons: tuple[Daemon, ...] = ()
+    reach: Reach = field(default_factory=Reach)  # what tells where the servers of disks and mounts are
     missing: tuple[Missing, ...] = ()
     tree: Tree | None = None
 
@@ -92,6 +95,9 @@ class Host:
         if any(zone.boost is None for zone in zones):
             tree.note("boost", "this kernel does not print it: min, low and high may include some")
         mounts = tree.attempt("mounts", lambda: read_mounts(tree), ())
+        disks = read_block(tree)
+        reach = read_reach(tree)
+        daemons = read_daemons(tree, {disk.client for disk in disks if disk.client is not None}, reach.listeners())
         return Host(
             name="host" if tree.live else tree.root.resolve().name,
             zones=zones,
@@ -100,7 +106,7 @@ class Host:
             sysctls=read_sysctls(tree),
             meminfo=meminfo,
             vmstat=vmstat,
-            disks=read_block(tree),
+            disks=disks,
             dm_targets=read_dm(tree),
             modules=read_modules(tree),
             thp=read_thp(tree),
@@ -112,7 +118,8 @@ class Host:
             sockstat=tree.attempt("sockstat", lambda: parse_sockstat(tree.text("proc/net/sockstat")), {}),
             pfmemalloc_drop=tree.attempt("PFMemallocDrop", lambda: _pfmemalloc_drop(tree)),
             slabs=read_slabs(tree),
-            daemons=read_daemons(tree),
+            daemons=daemons,
+            reach=reach.only((inode for daemon in daemons for inode in daemon.sockets), addresses(disks, mounts)),
             missing=tuple(tree.missing),  # evaluated last, when every reader has noted what it missed
             tree=tree,
         )
@@ -143,6 +150,10 @@ class Host:
             if disk.dm_name is not None and disk.dm_name in (mapped, volume):
                 return disk
         return next((disk for disk in self.disks if number and number in (disk.number, *disk.partitions.values())), None)
+
+    def servers(self, of: BlockDevice | Mount) -> tuple[Server, ...]:
+        """Where the servers of a disk over NBD, iSCSI or NVMe/TCP, or of an NFS mount, are; at least one, whose place may be not known."""
+        return servers_of_disk(self, of) if isinstance(of, BlockDevice) else servers_of_mount(self, of)
 
     def exclusive_reserve(self, *, lowmem: bool = False) -> int:
         """Bytes that only memalloc requests can take (see `watermarks.exclusive_reserve`)."""

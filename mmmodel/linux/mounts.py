@@ -12,6 +12,13 @@ from dataclasses import dataclass
 
 from mmmodel.linux.text import DEVICE_NUMBER, HostError, Tree, signed, whole
 
+IN_MEMORY = frozenset((  # file systems that write nothing out
+    "proc", "sysfs", "tmpfs", "ramfs", "rootfs", "devtmpfs", "devpts", "devfs", "cgroup", "cgroup2", "cpuset", "securityfs", "debugfs", "tracefs",
+    "configfs", "pstore", "efivarfs", "bpf", "mqueue", "hugetlbfs", "autofs", "binfmt_misc", "fusectl", "rpc_pipefs", "nfsd", "selinuxfs", "smackfs",
+    "nsfs", "pidfs", "resctrl", "binder", "binderfs", "functionfs", "gadgetfs", "usbfs", "usbdevfs", "spufs", "xenfs", "openpromfs", "ocfs2_dlmfs",
+    "pipefs", "sockfs", "bdev", "anon_inodefs", "secretmem", "guest_memfd", "dax", "drm", "kvm-vmlaunch", "inotifyfs", "futexfs", "ibmasmfs", "oprofilefs",
+    "gfs2meta",
+))  # fmt: skip
 
 @dataclass(frozen=True)
 class Swap:

@@ -45,6 +45,7 @@ class Nic:
     rx_queues: int
     tx_queues: int
     rings: Rings | None
+    leads_out: bool = True  # to other machines alone: a device's own, or one above such (a bond, a VLAN); no bridge, no tunnel
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,22 @@ def _nic(tree: Tree, name: str) -> Nic:
         rx_queues=sum(queue.startswith("rx-") for queue in queues),
         tx_queues=sum(queue.startswith("tx-") for queue in queues),
         rings=tree.attempt(f"{name}: rings", lambda: _rings(tree, name)) if driver or not tree.live else None,
+        leads_out=_leads_out(tree, name, 0),
     )
+
+
+def _leads_out(tree: Tree, name: str, depth: int) -> bool:
+    """Containers and virtual machines of this one are on bridges, on veth and on tun interfaces, which have no device."""
+    base = f"sys/class/net/{name}"
+    if tree.exists(f"{base}/device"):
+        return True
+    if depth > 8 or tree.exists(f"{base}/bridge"):
+        return False
+    try:
+        lower = [entry.removeprefix("lower_") for entry in tree.names(base) if entry.startswith("lower_")]
+    except HostError:
+        return False
+    return bool(lower) and all(_leads_out(tree, below, depth + 1) for below in lower)
 
 
 def _driver(tree: Tree, name: str) -> str | None:

@@ -1,9 +1,9 @@
 """Record a host: a directory laid out like its root, with only what `Host.read` reads and nothing that tells whose
 it is.
 
-Left out or replaced: addresses, serial numbers and uuids, names given by people (volumes, interfaces, mount points,
+Left out or replaced: addresses (`record_reach` says how), serial numbers and uuids, names given by people (volumes, interfaces, mount points,
 exports, arrays, files of swaps and loop devices), keys and hashes of device-mapper tables, command lines, every process but storage daemons, and of
-those everything but their flags and locked memory.
+those everything but their flags, their locked memory, their sockets and the storage devices that they have open.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from mmmodel.linux.fuse import KIND as FUSE_KIND
 from mmmodel.linux.fuse import connection_name
 from mmmodel.linux.host import PAGE_SIZE, SIZES, STRUCTS, Host
 from mmmodel.linux.loop import DELETED
-from mmmodel.linux.mounts import Mount, mount_of
+from mmmodel.linux.mounts import IN_MEMORY, Mount, mount_of
 from mmmodel.linux.network import Nic, format_rings
+from mmmodel.linux.record_reach import Aliases, aliases, inodes, open_files, option, public_name, reach_files, target_files
 from mmmodel.linux.text import HostError, Missing
 from mmmodel.linux.thp import BASE as THP
 from mmmodel.linux.threads import Daemon
@@ -45,10 +46,9 @@ SAFE_WORD = re.compile(r"[0-9]{1,20}|[0-9]+:[0-9]+|[a-z_-]{1,24}(:[0-9]+)?")
 CIPHER = re.compile(r"(capi:)?[a-z0-9(),:_-]{1,64}")
 SAFE_OPTION = re.compile(
     r"ro|rw|a?sync|noatime|relatime|hard|soft|noac|nolock|discard|nobarrier|intr|fsc|proto=[a-z0-9]+|(minor)?vers=[0-9.]+|"
-    r"[rw]size=[0-9]+|max_read=[0-9]+|timeo=[0-9]+|retrans=[0-9]+|data=[a-z]+|local_lock=[a-z]+|nconnect=[0-9]+|"
-    r"addr=(127\.0\.0\.1|::1)"  # the server is the machine itself: known to hang, and nobody's address
+    r"[rw]size=[0-9]+|max_read=[0-9]+|timeo=[0-9]+|retrans=[0-9]+|data=[a-z]+|local_lock=[a-z]+|nconnect=[0-9]+|port=[0-9]+"
 )
-STORED = re.compile(r"nfs[0-9]?|fuse(\..*|blk)?|ceph|cifs|smb3|9p|zfs|gfs2|ocfs2|glusterfs|virtiofs")
+UPPER = "upperdir="  # where what is written to an overlay goes
 RELEASE = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -102,27 +102,36 @@ def recorded_files(host: Host) -> dict[str, str]:
     known = disks.keys() | parts
     points = _points(host, known)
     nics = [nic for nic in host.nics if nic.driver]
+    alias, numbers = aliases(host), inodes(host)
     files = {name: text for name in VERBATIM if (text := _verbatim(host, name)) is not None}
     for name, value in host.sysctls.items():
         files[f"proc/sys/{name.replace('.', '/')}"] = "\t".join(map(str, value if isinstance(value, tuple) else (value,))) + "\n"
-    for disk in host.disks:
+    for number, disk in enumerate(host.disks):
         files |= _disk(disk, disks)
+        files |= target_files(disk, disks[disk.name], number, alias)
         files |= _under(host, disk, disks, known, points)
     for module, parameters in host.modules.items():
         files |= {f"sys/module/{module}/parameters/{name}": f"{value}\n" for name, value in parameters.items()}
     for size, policy in host.thp.items():
         files[f"{THP}/{f'hugepages-{size // 1024}kB/' if size else ''}enabled"] = f"[{policy}]\n"
-    for number, nic in enumerate(nics):
-        files |= _nic(nic, f"nic{number}")
+    names = {nic.name: f"nic{number}" for number, nic in enumerate(nics)}
+    for nic in nics:
+        files |= _nic(nic, names[nic.name])
+    for nic in host.nics:  # of those without a driver of their own it is told whether they lead out, no more
+        if not nic.driver:
+            names[nic.name] = "out0" if nic.leads_out else "virt0"
+            files[f"sys/class/net/{names[nic.name]}/mtu"] = f"{nic.mtu}\n" if nic.mtu is not None else ""
+            files |= {"sys/class/net/out0/device/uevent": ""} if nic.leads_out else {}
+    files |= reach_files(host, alias, names)
     for daemon in host.daemons:
-        files |= _daemon(daemon)
+        files |= _daemon(daemon) | dict(open_files(daemon, numbers))
     for connection in host.fuse:
         base = f"{FUSE}/{connection_name(connection.number)}"
         files |= {f"{base}/{key}": f"{getattr(connection, key)}\n" for key in ("max_background", "congestion_threshold", "waiting")}
     for number, limits in host.bdi.items():
         files |= {f"sys/class/bdi/{number}/{key}": f"{value}\n" for key, value in limits.items()}
     files["proc/swaps"] = _swaps(host, known, points)
-    files |= _mounts(points, known)
+    files |= _mounts(host, points, known, alias)
     files["proc/slabinfo"] = _slabinfo(host)
     files[RECORDED] = _dm_table(host)
     files[SIZES] = _sizes(host)
@@ -233,14 +242,14 @@ def _nic(nic: Nic, name: str) -> dict[str, str]:
 
 
 def _daemon(daemon: Daemon) -> dict[str, str]:
-    base = f"proc/{daemon.pid}"
+    base, name = f"proc/{daemon.pid}", public_name(daemon)
     kbytes = {"VmLck": daemon.locked, "VmRSS": daemon.resident}
     files = {
-        f"{base}/comm": f"{daemon.name}\n",
+        f"{base}/comm": f"{name}\n",
         f"{base}/status": "".join(f"{key}:\t{value // 1024} kB\n" for key, value in kbytes.items() if value is not None),
     }
     for thread in daemon.threads:
-        files[f"{base}/task/{thread.tid}/stat"] = f"{thread.tid} ({daemon.name}) S 0 0 0 0 0 {thread.flags}\n"
+        files[f"{base}/task/{thread.tid}/stat"] = f"{thread.tid} ({name}) S 0 0 0 0 0 {thread.flags}\n"
     return files
 
 
@@ -286,31 +295,38 @@ def _swaps(host: Host, known: set[str], points: dict[Mount, str]) -> str:
 
 
 def _points(host: Host, known: set[str]) -> dict[Mount, str]:
-    """The mounts to be recorded, with other names: those of devices and of file systems over a network, and what a swap or loop file is on."""
+    """The mounts to be recorded, with other names: all but those that write nothing out, and what a swap or loop file or an overlay is on."""
     paths = [swap.path for swap in host.swaps] + [disk.loop.backing for disk in host.disks if disk.loop and disk.loop.backing]
+    paths += [text.removeprefix(UPPER) for mount in host.mounts for text in mount.options if text.startswith(UPPER)]
     holding = {mount_of(path, host.mounts) for path in paths}
     kept = [
         mount
         for mount in host.mounts
-        if _device(mount.device, known) or STORED.fullmatch(mount.kind) or mount.device.startswith(("/dev/", "-")) or mount in holding
+        if mount.kind not in IN_MEMORY or mount in holding
     ]
     names = {mount.point: "/" if mount.point == "/" else f"/mount{number}" for number, mount in enumerate(kept)}
     return {mount: names[mount.point] for mount in kept}
 
 
-def _mounts(points: dict[Mount, str], known: set[str]) -> dict[str, str]:
+def _mounts(host: Host, points: dict[Mount, str], known: set[str], alias: Aliases) -> dict[str, str]:
     """As mountinfo where the numbers are known, else as mounts."""
     numbered = all(mount.number for mount in points)
     lines = []
     for count, (mount, point) in enumerate(points.items(), 1):
         device = _device(mount.device, known) or "-"
-        options = ",".join(option for option in mount.options if SAFE_OPTION.fullmatch(option)) or "-"
+        options = ",".join(text for name in mount.options if (text := _option(host, name, known, points, alias))) or "-"
         kind = mount.kind if re.fullmatch(r"[a-z0-9._-]{1,32}", mount.kind) else "fuse" if FUSE_KIND.fullmatch(mount.kind) else "-"
         if numbered:
             lines.append(f"{count} 0 {mount.number} / {point} {mount.options[0]} - {kind} {device} {options}\n")
         else:
             lines.append(f"{device} {point} {kind} {options} 0 0\n")
     return {"proc/self/mountinfo" if numbered else "proc/mounts": "".join(lines)}
+
+
+def _option(host: Host, text: str, known: set[str], points: dict[Mount, str], alias: Aliases) -> str | None:
+    if text.startswith(UPPER):
+        return UPPER + _file(host, text.removeprefix(UPPER), "upper", known, points)
+    return text if SAFE_OPTION.fullmatch(text) else option(text, alias)
 
 
 def _device(path: str, known: set[str]) -> str | None:

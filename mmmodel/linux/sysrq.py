@@ -1,61 +1,36 @@
 """What a kernel prints when asked after a hang: sysrq-w and sysrq-t (tasks and stacks), sysrq-m (memory), and the
-allocation failures before it.
+allocation failures before it; and what else a log says of a hang: which tasks it calls blocked, where the swap lies.
 
-The text is dmesg's or a serial console's, with or without time stamps; other lines between are passed over, torn lines
-too: a console loses characters when a machine dies. Formats: `sched_show_task` (kernel/sched/core.c), `show_free_areas`
-and `warn_alloc` (mm/), as Linux 6.1 prints them; newer fields are passed over.
+`logs` takes off what stands before each line, `tasks` reads the tasks, and what is torn is passed over and counted: a
+console loses characters when a machine dies. Formats: `show_free_areas` and `warn_alloc` (mm/), as Linux 6.1 prints them;
+newer fields are passed over.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
+from mmmodel.linux.logs import Line, Normaliser, Reading, Stamp
+from mmmodel.linux.tasks import Hung, Task, TaskReader, Unread
 from mmmodel.linux.text import HostError
 from mmmodel.linux.zoneinfo import Zone, zone_places
 
-STAMP = re.compile(r"^(?:<[0-9]+>)?(?:\[\s*[0-9]+\.[0-9]+\](?:\[\s*[TC][0-9]+\])? ?)?")
-TASK = re.compile(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>[A-Z])\S*\s.*?\bpid:(?P<pid>[0-9]{1,10})\b(?P<rest>.*)")
-FRAME = re.compile(r" ?(?P<unsure>\? )?(?P<symbol>[A-Za-z_.$][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(?P<module>\w+)\])?")
-WORKQUEUE = re.compile(r"Workqueue:\s+(?P<queue>\S+)\s+(?P<work>\S+)")
 ZONE = re.compile(r"Node (?P<node>[0-9]{1,5}) (?P<name>\w+) free:(?P<free>[0-9]{1,17})kB (?P<rest>.*)")
 AMOUNT = re.compile(r"(?P<key>[a-z_()]+):(?P<value>[0-9]{1,17})[kK]B")
 LOWMEM = re.compile(r"lowmem_reserve\[\]:(?P<values>(?: [0-9]{1,17})+)")
-FAILURE = re.compile(
-    r"(?P<name>.{1,64}?): page allocation failure: "
-    r"order:(?P<order>[0-9]{1,2}), mode:0x[0-9a-f]+\((?P<mode>[A-Z_|a-z0-9]+)\)"
+FAILURE = re.compile(  # before 4.6 without the names of the flags
+    r"(?P<name>\S.{0,31}?): page allocation failure[:.] "
+    r"order:(?P<order>[0-9]{1,2}), mode:0x[0-9a-f]+(?:\((?P<mode>[A-Z_|a-z0-9]+)\))?"
 )
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One line of a stack. `sure` is false for the "?" frames, which are left-overs on the stack."""
-
-    symbol: str
-    module: str | None
-    sure: bool
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task as sysrq-w or sysrq-t shows it, innermost frame first."""
-
-    name: str
-    state: str  # D: waits uninterruptibly
-    pid: int
-    workqueue: str | None = None
-    work: str | None = None  # the function that a kworker runs
-    frames: tuple[Frame, ...] = ()
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The functions that are surely on the stack, without suffixes like .constprop.0, innermost first."""
-        return tuple(frame.symbol.split(".")[0] for frame in self.frames if frame.sure)
-
-    def waits_in(self, *functions: str) -> bool:
-        """Whether all `functions` are surely on the stack, in this order from the innermost."""
-        rest = iter(self.symbols)
-        return all(function in rest for function in functions)
+RELEASE = re.compile(r"(?:Linux version |kernel=|RELEASE: |Tainted: .{1,40} |Not tainted )([2-9]\.[0-9]{1,3}(?:\.[0-9]{1,3})?)")
+SWAP = re.compile(  # the kernel's message, or a line of /proc/swaps
+    r"Adding [0-9]{1,20}k swap on (?P<added>\S{1,200}?)\. {1,3}Priority:|"
+    r"(?P<listed>/\S{1,200})\s{1,40}(?:partition|file)\s{1,9}[0-9]{1,20}\s{1,9}[0-9]{1,20}\s{1,9}-?[0-9]{1,10}$"
+)
+CONTROLLER = re.compile(r"\b(nvme[0-9]{1,4}): new ctrl: .{0,300}\baddr \[?([0-9a-fA-F.:]{2,45}?)\]?(?::[0-9]{1,5})?(?:,|$| )")
+TARGET = re.compile(r"nvmet_tcp: enabling port [0-9]{1,5} \(\[?([0-9a-fA-F.:]{2,45}?)\]?:[0-9]{1,5}\)")
 
 
 @dataclass(frozen=True)
@@ -94,20 +69,47 @@ class Report:
     tasks: tuple[Task, ...]
     memory: tuple[tuple[ZoneReport, ...], ...]
     failures: tuple[Failure, ...]
+    hung: tuple[Hung, ...] = ()
+    unread: tuple[Unread, ...] = ()  # said to be blocked, and not among `tasks`
+    owners: tuple[tuple[int, str, int], ...] = ()  # who waits for a lock (pid), and its likely owner's name and pid
+    times: tuple[Stamp | None, ...] = field(default=(), compare=False)  # of `memory`
+    release: str | None = None  # of the kernel that showed its tasks
+    swaps: tuple[str, ...] = ()  # devices and files that were swapped to
+    addresses: tuple[tuple[str, str], ...] = ()  # a device and the address of its server
+    targets: tuple[str, ...] = ()  # addresses at which this kernel is itself a server of block devices
+    asked: bool = False  # blocked tasks were asked for, and no task follows
+    lockups: int = 0
+    mixed: int = 0  # places where stacks are mixed or lines are lost
+    reading: Reading = field(default_factory=Reading, compare=False)
 
     @property
     def blocked(self) -> tuple[Task, ...]:
-        """The tasks in state D."""
-        return tuple(task for task in self.tasks if task.state == "D")
+        """The tasks in state D, or of an unknown state that wait."""
+        return tuple(task for task in self.tasks if task.blocked)
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all tasks of a machine: its first two are among them."""
+        return {1, 2} <= {task.pid for task in self.tasks}
 
 
 def parse_sysrq(text: str, file: str = "dmesg") -> Report:
     """The tasks, memory reports and failures in a log. Raises HostError if there is nothing of the kind in it."""
-    lines = [STAMP.sub("", line, count=1) for line in text.splitlines()]
-    report = Report(tuple(_tasks(lines)), tuple(_memory(lines)), tuple(_failures(lines)))
+    report = read_log([[text]])
     if not (report.tasks or report.memory or report.failures):
         raise HostError(f"{file}: no task, memory report or allocation failure in it (sysrq-w, -t or -m print them)")
     return report
+
+
+def read_log(files: Iterable[Iterable[str]]) -> Report:
+    """Whatever a log says, each file of it in pieces of any length; a report without anything where it says nothing."""
+    reading = Reading()
+    reader = _Reader(reading)
+    for file in files:
+        for line in Normaliser(reading).lines(file):
+            reader.feed(line)
+        reader.tasks.finish()
+    return reader.report()
 
 
 def memory_zones(report: tuple[ZoneReport, ...], page: int = 4096) -> tuple[Zone, ...]:
@@ -140,34 +142,76 @@ def _memory_zone(zone: ZoneReport, index: int, page: int) -> Zone:
     )
 
 
-def _tasks(lines: list[str]) -> list[Task]:
-    tasks: list[Task] = []
-    inside = False  # a task's frames end at </TASK>; what a warning prints later is not its stack
-    for line in lines:
-        if match := TASK.match(line):
-            tasks.append(Task(match["name"], match["state"], int(match["pid"])))
-            inside = True
-        elif inside and (match := WORKQUEUE.match(line)):
-            tasks[-1] = replace(tasks[-1], workqueue=match["queue"], work=match["work"].strip("()"))
-        elif inside and (match := FRAME.fullmatch(line.rstrip())):
-            frame = Frame(match["symbol"], match["module"], not match["unsure"])
-            tasks[-1] = replace(tasks[-1], frames=(*tasks[-1].frames, frame))
-        elif line.strip() == "</TASK>":
-            inside = False
-    return tasks
+class _Reader:
+    """One pass over the lines of a log."""
 
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.tasks = TaskReader()
+        self._memory: list[list[ZoneReport]] = []
+        self._times: list[Stamp | None] = []
+        self._failures: list[Failure] = []
+        self._release: str | None = None  # the last one named
+        self._of_tasks: str | None = None
+        self._swaps: dict[str, None] = {}
+        self._addresses: dict[str, str] = {}
+        self._targets: dict[str, None] = {}
 
-def _memory(lines: list[str]) -> list[tuple[ZoneReport, ...]]:
-    reports: list[list[ZoneReport]] = []
-    for line in lines:
-        if line.startswith("Mem-Info:"):
-            reports.append([])
-        elif reports and (match := ZONE.match(line)):
-            reports[-1].append(_zone(match))
-        elif reports and reports[-1] and (match := LOWMEM.match(line)):
-            values = tuple(int(value) for value in match["values"].split())
-            reports[-1][-1] = replace(reports[-1][-1], lowmem_reserve=values)
-    return [tuple(report) for report in reports if report]
+    def feed(self, line: Line) -> None:
+        text = line.text
+        if "free:" in text and (found := ZONE.match(text)):
+            if self._memory:
+                self._memory[-1].append(_zone(found))
+        elif text.startswith("lowmem_reserve") and (found := LOWMEM.match(text)):
+            if self._memory and self._memory[-1]:
+                values = tuple(int(value) for value in found["values"].split())
+                self._memory[-1][-1] = replace(self._memory[-1][-1], lowmem_reserve=values)
+        elif text.startswith("Mem-Info:"):
+            self._memory.append([])
+            self._times.append(line.stamp)
+        elif "allocation failure" in text and (found := FAILURE.match(text)):
+            self._failures.append(
+                Failure(found["name"], int(found["order"]), tuple((found["mode"] or "").split("|")) if found["mode"] else ())
+            )
+        else:
+            self._facts(text)
+            self.tasks.feed(line)
+            if self._of_tasks is None and self.tasks.count:
+                self._of_tasks = self._release
+
+    def _facts(self, text: str) -> None:
+        """What a log tells of the machine, in lines that may be something else as well."""
+        if ("ainted" in text or "Linux version" in text or "kernel=" in text or "RELEASE: " in text) and (
+            found := RELEASE.search(text)
+        ):
+            self._release = found[1]
+        elif (" swap on " in text or text.startswith("/")) and (found := SWAP.match(text)):
+            self._swaps[found["added"] or found["listed"]] = None
+        elif "addr" in text and (found := CONTROLLER.search(text)):
+            self._addresses[found[1]] = found[2]
+        elif "enabling port" in text and (found := TARGET.search(text)):
+            self._targets[found[1]] = None
+
+    def report(self) -> Report:
+        """What has been read."""
+        kept = [(zones, time) for zones, time in zip(self._memory, self._times, strict=True) if zones]
+        return Report(
+            self.tasks.tasks,
+            tuple(tuple(zones) for zones, _ in kept),
+            tuple(self._failures),
+            hung=tuple(self.tasks.hung),
+            unread=self.tasks.unread,
+            owners=tuple((pid, *owner) for pid, owner in self.tasks.owners.items()),
+            times=tuple(time for _, time in kept),
+            release=self._of_tasks or self._release,
+            swaps=tuple(self._swaps),
+            addresses=tuple(self._addresses.items()),
+            targets=tuple(self._targets),
+            asked=self.tasks.asked,
+            lockups=self.tasks.lockups,
+            mixed=self.tasks.mixed,
+            reading=self.reading,
+        )
 
 
 def _zone(match: re.Match[str]) -> ZoneReport:
@@ -175,11 +219,3 @@ def _zone(match: re.Match[str]) -> ZoneReport:
     wanted = ZoneReport.__dataclass_fields__.keys() - {"node", "name", "free", "lowmem_reserve"}
     known = {key: value for key, value in amounts.items() if key in wanted}
     return ZoneReport(int(match["node"]), match["name"], 1024 * int(match["free"]), **known)
-
-
-def _failures(lines: list[str]) -> list[Failure]:
-    found = []
-    for line in lines:
-        if match := FAILURE.match(line):
-            found.append(Failure(match["name"], int(match["order"]), tuple(match["mode"].split("|"))))
-    return found

@@ -124,6 +124,18 @@ class Tree:
         except (OSError, RuntimeError) as error:
             raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
 
+    def link(self, name: str) -> str:
+        """Where the link `name` leads, as text ("socket:[4711]"); a recorded tree may hold it as the content of a file. Raises HostError."""
+        try:
+            path = self.path(name.rpartition("/")[0]) / name.rpartition("/")[2]
+            return os.readlink(path) if self.live or path.is_symlink() else self.word(name)
+        except PermissionError:
+            raise HostError(f"{name}: not readable{self._could}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, HostError):
+                raise
+            raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+
     def exists(self, name: str) -> bool:
         """Whether `name` is there and can be looked at."""
         try:

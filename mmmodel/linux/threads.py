@@ -1,12 +1,15 @@
-"""Thread flags and locked memory of the daemons that serve storage.
+"""Daemons that serve storage, told by what they do: devices that they have open, ports that they listen at; a name alone is a hint.
 
-PR_SET_IO_FLUSHER sets PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE on one *thread*; a daemon is covered only where every
+Of each: thread flags, locked memory, sockets. PR_SET_IO_FLUSHER sets PF_MEMALLOC_NOIO and PF_LOCAL_THROTTLE on one *thread*; a daemon is covered only where every
 thread that may touch the path has both (include/linux/sched.h, kernel/sys.c).
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mmmodel.linux.text import HostError, Tree, whole
@@ -22,6 +25,9 @@ STORAGE_DAEMONS = re.compile(  # /proc/PID/comm, 15 characters at most
     r"ddsnap.*|glusterfsd?|sshfs|rclone|s3fs|goofys|juicefs|ceph-fuse|rbd-nbd|ntfs-3g|mount\.ntfs.*|lvmetad|drbd.*|zed|io-engine|"
     r"mayastor.*|px-.*|longhorn.*|seaweed.*|weed|moosefs|mfsmount|bcachefs.*|fuse.*|rpc\.nfsd|ganesha\.nfsd"
 )
+SERVED = re.compile(r"/dev/(?:fuse|(?:ublkc|nbd)[0-9]{1,6}|vduse/\S{1,64})")  # who has one open serves it, or is the client of an NBD device
+SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
+STANDARD = ("0", "1", "2")  # under systemd these are connections to its journal
 STAT = re.compile(r"([0-9]+) \((.*)\) (.+)", re.DOTALL)
 
 
@@ -50,6 +56,8 @@ class Daemon:
     threads: tuple[Thread, ...]
     locked: int | None
     resident: int | None
+    devices: tuple[str, ...] | None = None  # those of SERVED that it has open; None: its open files could not be read
+    sockets: tuple[int, ...] = ()  # inodes of its sockets, those of its standard streams left out
 
     @property
     def io_flusher(self) -> bool:
@@ -77,23 +85,46 @@ def parse_status_kbytes(text: str, name: str, file: str) -> int | None:
     return None
 
 
-def read_daemons(tree: Tree) -> tuple[Daemon, ...]:
-    """The storage daemons that run. A process that ends while it is read is skipped."""
+def read_daemons(tree: Tree, clients: Collection[int] = (), listening: Collection[int] = ()) -> tuple[Daemon, ...]:
+    """The storage daemons that run: who has a device of SERVED open, is among `clients`, holds one of the sockets `listening`, or has a
+    name of STORAGE_DAEMONS. A process that ends while it is read is skipped."""
     pids = [name for name in tree.attempt("processes", lambda: tree.names("proc"), []) if re.fullmatch("[0-9]{1,10}", name)]
-    found = []
+    found, closed = [], []
     for pid in sorted(pids, key=int):
         try:
             name = tree.word(f"proc/{pid}/comm")
         except HostError:
             continue
-        if STORAGE_DAEMONS.fullmatch(name):
-            daemon = tree.attempt(f"process {pid}", lambda pid=pid, name=name: _daemon(tree, pid, name))
+        devices, sockets = None, ()
+        if tree.exists(f"proc/{pid}/fd"):
+            try:
+                devices, sockets = open_files(tree, pid)
+            except HostError as error:
+                closed.append(str(error))
+        if devices or int(pid) in clients or STORAGE_DAEMONS.fullmatch(name) or not set(listening).isdisjoint(sockets):
+            daemon = tree.attempt(f"process {pid}", functools.partial(_daemon, tree, pid, name, devices, sockets))
             if daemon is not None and not daemon.threads[0].flags & PF_KTHREAD:
                 found.append(daemon)
+    if closed:
+        tree.note("open files", f"of {len(closed)} processes, among them {closed[0]}")
     return tuple(found)
 
 
-def _daemon(tree: Tree, pid: str, name: str) -> Daemon:
+def open_files(tree: Tree, pid: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The devices of SERVED and the inodes of the sockets that a process has open. Raises HostError."""
+    links = []
+    for number in tree.names(f"proc/{pid}/fd"):
+        try:
+            links.append((number, tree.link(f"proc/{pid}/fd/{number}")))
+        except HostError:
+            if os.path.lexists(tree.root / f"proc/{pid}/fd/{number}"):  # else it was closed meanwhile
+                raise
+    devices = dict.fromkeys(link for _, link in links if SERVED.fullmatch(link))
+    sockets = dict.fromkeys(int(match[1]) for number, link in links if number not in STANDARD and (match := SOCKET.fullmatch(link)))
+    return tuple(devices), tuple(sockets)
+
+
+def _daemon(tree: Tree, pid: str, name: str, devices: tuple[str, ...] | None, sockets: tuple[int, ...]) -> Daemon:
     tids = [tid for tid in tree.names(f"proc/{pid}/task") if re.fullmatch("[0-9]{1,10}", tid)]
     if not tids:
         raise HostError(f"proc/{pid}/task: no threads")
@@ -101,4 +132,5 @@ def _daemon(tree: Tree, pid: str, name: str) -> Daemon:
     threads = tuple(Thread(tid, parse_stat_flags(tree.text(file), file)) for tid, file in sorted(files.items()))
     status = f"proc/{pid}/status"
     text = tree.text(status)
-    return Daemon(int(pid), name, threads, parse_status_kbytes(text, "VmLck", status), parse_status_kbytes(text, "VmRSS", status))
+    locked, resident = (parse_status_kbytes(text, key, status) for key in ("VmLck", "VmRSS"))
+    return Daemon(int(pid), name, threads, locked, resident, devices, sockets)

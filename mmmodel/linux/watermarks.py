@@ -199,6 +199,13 @@ def total_floor(zones: Sequence[Zone], right: Right, classzone: str = "Normal", 
     return sum(zone_floor(zone, right, index, rules=rules) for zone in _up_to(zones, classzone) if zone.managed)
 
 
+def lowmem_protection(zones: Sequence[Zone], classzone: str = "Normal") -> int:
+    """The part of `total_floor` that is lowmem_reserve, in pages: the same for every right but memalloc, which has none of it."""
+    zones = tuple(zones)
+    index = zone_index(zones, classzone)
+    return sum(zone.protection[index] for zone in _up_to(zones, classzone) if zone.managed)
+
+
 # --- the reserve ----------------------------------------------------------------------------------------------------
 
 

@@ -1,30 +1,40 @@
 """Throughput against depth at one reserve, as curves: what notebook 3 draws and what its claims rest on.
 
-    X(K)      wait-free: the reserve is large enough for everybody, only the stations limit
-    X(K, R)   at the reserve R; the same as X(K) up to K_free, slower from there on, and 0 in the end where a deadlock is certain
-    K_free    the depth up to which nobody waits for the reserve;  K_safe  the depth up to which no deadlock can be reached
+X(K)      wait-free: the reserve is large enough for everybody, only the stations limit
+X(K, R)   at the reserve R; the same as X(K) up to K_free, slower from there on, and 0 in the end where a deadlock is certain
+K_free    the depth up to which nobody waits for the reserve;  K_safe  the depth up to which no deadlock can be reached
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from mmmodel import compare, plot
+from mmmodel.bounds import throughput as formulas
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.layout import Grant
-from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds
-from mmmodel.performance import best_depth, question, throughput, throughput_bounds
-from mmmodel.sizing import safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
+from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
+from mmmodel.performance import best_depth, knee, question, throughput, throughput_bounds
+from mmmodel.primer import budget
+from mmmodel.primer.parameters import whole
+from mmmodel.sizing import footprint, safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
 from mmmodel.stack import RESERVE, Askable, QuestionError, Request, Stack, as_stack
 
 POLICIES: tuple[Grant, ...] = get_args(Grant)
+CROWD = 8  # requests that never wait with the reserve that is taken where none is asked for
+DRAWN = 200  # depths of a curve, about
+DEEPEST = 10_000  # requests in flight, the deepest that is drawn or looked at
+SECONDS = 8.0  # that the chains of one curve, of one grant or of one depth may take, about
+MANY = 2**24  # a depth at which bounds are asked where nothing limits it
+RESTS = 0.98  # of the most that the stations can do: a curve that comes so near is at rest
+SAME = 1e-9  # throughputs that differ by less are the same
 
 
 def one_class(stack: Askable, request_class: str = "") -> Stack:
@@ -32,6 +42,10 @@ def one_class(stack: Askable, request_class: str = "") -> Stack:
     made = as_stack(stack)
     if not request_class and len(made.requests) > 1:
         raise QuestionError(f"request_class: stack {made.name} has several; write one of {', '.join(made.requests)}")
+    if request_class and request_class not in made.requests:
+        raise QuestionError(
+            f"request_class: {request_class!r} is none of stack {made.name}; write one of {', '.join(made.requests)}"
+        )
     return made.only(request_class) if request_class else made
 
 
@@ -40,45 +54,69 @@ def one_class(stack: Askable, request_class: str = "") -> Stack:
 
 @dataclass(frozen=True)
 class ThroughputCurve:
-    """X in requests/s over `depths` 1, 2, … `free_x`, `low`, `high`: wait-free and its bounds; `held_x`: at the reserve.
+    """X in requests/s over `depths`. `free_x`, `low`, `high`: wait-free and its bounds; `held`: at the reserve, {depth: X}.
 
-    `held_x` ends at `safe` (or where a chain would be too large). `knee`: None where the stack has no product form.
+    `held` has the safe depths that were solved. `knee`: None where the stack has no product form. `best`: the least of these depths
+    that no other of them beats by more than SAME; `sure`: no other safe depth does either; `most`: what no deeper one can exceed,
+    requests/s. `safe_x`: at the deepest safe depth, None where its chain is too large.
     """
 
     name: str
     reserve: int
+    unit: str
     depths: np.ndarray
     free_x: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    held_x: np.ndarray
+    held: dict[int, float]
     free: int | float
     safe: int | float
     knee: float | None
     best: int
+    best_x: float
+    most: float
+    sure: bool
+    safe_x: float | None
+    stack: Stack = field(repr=False)
 
     @property
-    def best_x(self) -> float:
-        """Requests/s at the best depth."""
-        return float(self.held_x[self.best - 1])
+    def looked(self) -> int:
+        """The deepest depth looked at, at this reserve."""
+        return max(self.held)
 
     @property
-    def lost(self) -> float:
-        """The share of the throughput that the deepest depth of `held_x` loses against the best."""
-        return 1 - float(self.held_x[-1]) / self.best_x
+    def drawn(self) -> dict[int, float]:
+        """`held` on the depths of the figure."""
+        return {int(k): self.held[int(k)] for k in self.depths if int(k) in self.held}
+
+    @property
+    def lost(self) -> float | None:
+        """The share of the best throughput that the deepest safe depth loses; None where that is not known."""
+        return None if self.safe_x is None else 1 - self.safe_x / self.best_x
 
     @property
     def in_words(self) -> str:
-        """What the curve says, in three sentences."""
-        size, unit = plot.scale_bytes(self.reserve)
-        last = len(self.held_x)
+        """What the curve says: the two depths, the best one, and what the deepest costs."""
         text = (
-            f"{self.name} with a reserve of {self.reserve / size:,.4g} {unit}: up to {_count(self.free)} nobody waits for memory, "
+            f"{self.name} with a reserve of {plot.amount(self.reserve, self.unit)}: up to {_count(self.free)} nobody waits for memory, "
             f"and up to {_count(self.safe)} no deadlock can be reached. "
-            f"The best depth is {self.best}, with {self.best_x:,.0f} requests/s."
         )
-        if last > self.best:
-            text += f" At depth {last} it is {self.held_x[-1]:,.0f} requests/s: {100 * self.lost:.1f} % less."
+        if self.sure:
+            text += f"The best depth is {self.best}, with {self.best_x:,.0f} requests/s."
+        else:
+            text += (
+                f"Of the depths up to {self.looked:,} the best is {self.best}, with {self.best_x:,.0f} requests/s; deeper ones were not "
+                f"solved, and cannot exceed {self.most:,.0f}."
+            )
+        if self.safe == self.best:
+            return text + " That is the deepest safe depth as well."
+        if self.safe_x is not None:
+            return (
+                text + f" At depth {self.safe:,}, the deepest safe one, it is {self.safe_x:,.0f} requests/s: {_less(self.lost)}."
+            )
+        last = max(self.held)
+        if last > self.best and self.held[last] < self.best_x * (1 - SAME):
+            text += f" At depth {last:,}, the deepest that was solved, it is {self.held[last]:,.0f} requests/s: {_less(1 - self.held[last] / self.best_x)}."
         return text
 
     def figure(self) -> plot.Shown:
@@ -86,13 +124,15 @@ class ThroughputCurve:
         figure, ax = plot.axes(8.6, 4.8)
         k, most = self.depths, float(max(self.free_x.max(), np.minimum(self.high, self.free_x.max() * 1.25).max()))
         scale = 1e3 if most >= 2e3 else 1.0
-        ax.fill_between(k, self.low / scale, self.high / scale, color=plot.WASTE, alpha=0.6, lw=0, label="bounds on X(K), wait-free")
+        ax.fill_between(
+            k, self.low / scale, self.high / scale, color=plot.WASTE, alpha=0.6, lw=0, label="bounds on X(K), wait-free"
+        )
         every = max(1, len(k) // 12)
         ax.plot(k, self.free_x / scale, color=plot.GREEN, marker="^", markevery=every, label="X(K): memory for everybody")
-        held = self.held_x / scale
+        held = self.drawn
         ax.plot(
-            k[: len(held)],
-            held,
+            list(held),
+            np.array(list(held.values())) / scale,
             color=plot.BLUE,
             marker="o",
             ms=5,
@@ -109,16 +149,7 @@ class ThroughputCurve:
             ax.axvline(place, color=plot.BLACK, lw=0.8, ls=":")
             at = max(place, at + 0.09 * (k[-1] - 1))
             ax.text(at, top * 1.005, name, ha="center", va="bottom", fontsize=9)
-        ax.plot(self.best, self.best_x / scale, marker="X", ms=11, color=plot.VERMILION, mec="white", ls="", zorder=5)
-        ax.annotate(
-            f"best depth {self.best}:\n{self.best_x:,.0f} requests/s",
-            (self.best, self.best_x / scale),
-            xytext=(14, -44 if self.best_x / scale > 0.25 * top else 34),
-            textcoords="offset points",
-            fontsize=9,
-            ha="right" if self.best > 0.8 * k[-1] else "left",
-            arrowprops={"arrowstyle": "-", "lw": 0.7},
-        )
+        self._mark_the_best(ax, scale, top)
         ax.set(
             xlabel="depth K (requests in flight)",
             ylabel=f"throughput ({'thousand ' if scale > 1 else ''}requests/s)",
@@ -126,34 +157,220 @@ class ThroughputCurve:
             ylim=(0, top),
         )
         ax.legend(loc="lower right" if self.safe >= k[-1] else "upper left", fontsize=9, framealpha=1, edgecolor="none")
-        return plot.Shown(figure, f"Throughput against depth. {self.in_words} The wait-free curve stays above and keeps rising.")
+        ends = f"With memory for everybody it is {self.free_x[0]:,.0f} requests/s at depth 1 and {self.free_x[-1]:,.0f} at depth {k[-1]:,}."
+        return plot.Shown(figure, f"Throughput against depth up to {k[-1]:,}. {self.in_words} {ends}")
+
+    def _mark_the_best(self, ax: Any, scale: float, top: float) -> None:
+        """The best depth with its throughput; a note at the right end where it lies beyond the axis."""
+        last = self.depths[-1]
+        name = "best depth" if self.sure else "best depth solved"
+        text = f"{name} {self.best}:\n{self.best_x:,.0f} requests/s"
+        if self.best > last:
+            ax.text(last, top * 0.93, f"{text}\n(beyond this axis)", ha="right", va="top", fontsize=9)
+            return
+        ax.plot(self.best, self.best_x / scale, marker="X", ms=11, color=plot.VERMILION, mec="white", ls="", zorder=5)
+        ax.annotate(
+            text,
+            (self.best, self.best_x / scale),
+            xytext=(14, -44 if self.best_x / scale > 0.25 * top else 34),
+            textcoords="offset points",
+            fontsize=9,
+            ha="right" if self.best > 0.8 * last else "left",
+            arrowprops={"arrowstyle": "-", "lw": 0.7},
+        )
+
+    def two_curves(self) -> str:
+        """What the figure shows, in words for whoever does not read curves; Markdown."""
+        green = "Two curves leave the same corner. The green one has memory for everybody"
+        if self.knee is not None and self.knee < self.depths[-1]:
+            rest = self.free_x[-1] >= RESTS * self.knee * self.free_x[0]  # X(1) = 1/(D + Z), so this is what the busiest station can do
+            green += ": it rises, bends at the *knee*"
+            green += " and comes to rest, because some station is busy all the time" if rest else " and goes on more slowly"
+        return f"{green}. The blue one has only the reserve. {self._blue()}\n\n{self._two_depths()}"
+
+    def _blue(self) -> str:
+        last, turned = max(self.held), self._turned
+        if last <= self.free:
+            return (
+                f"As far as it is drawn it lies on the green one: nobody waits for memory up to depth {self.free:,}."
+                if math.isfinite(self.free)
+                else "It lies on the green one: nobody ever waits for memory."
+            )
+        text = "It follows the green one as long as nobody waits for memory, "
+        if not turned:
+            return text + f"and stays below it from then on, but it does not turn down before depth {last:,}, {self._last_name}."
+        every = (
+            "Every further request that is let in makes all of them slower."
+            if self._falls
+            else "From there on further requests make all of them slower, in the end."
+        )
+        text += (
+            f"and then it turns **down**. {every}\n\nWhy? A request that waits for memory holds memory. The more are let in, the more of the "
+            "reserve lies with those who wait, and the less is left for the last chunk of those who could finish. In the end only a few can "
+            "move at a time, and all the others look on."
+        )
+        if last == self.safe:
+            text += f" One request more than {self.safe:,}, and the machine may stand still: that is where this curve ends."
+        return text
+
+    @property
+    def _turned(self) -> bool:
+        return self.held[self.looked] < self.best_x * (1 - SAME)
+
+    @property
+    def _falls(self) -> bool:
+        after = [x for k, x in self.held.items() if k >= self.best]
+        return all(b < a for a, b in zip(after, after[1:]))
+
+    @property
+    def _last_name(self) -> str:
+        return "the deepest safe one" if max(self.held) == self.safe else "the deepest that was solved"
+
+    def _two_depths(self) -> str:
+        if math.isinf(self.safe):
+            return "No depth is unsafe here: what bounds the depth is only what it is good for."
+        if self.best == self.safe:
+            return "There are two depths to know, the deepest that is *safe* and the one that is *best*. Here they are the same."
+        other = "they are not the same" if self.sure else "those that were solved do not tell whether they are the same"
+        return f"So there are two depths to know, and {other}: the deepest that is *safe*, and the one that is *best*."
+
+    def how(self) -> str:
+        """How the green curve and the band were found."""
+        if self.knee is not None:
+            return "The grey band in the figure is the best of the four. The green curve itself is exact (Buzen's convolution)."
+        return (
+            f"{self.name} is no such network at every depth. Where it is none, the green curve is the answer of a Markov chain, exact as well, "
+            "and the grey band is that of Little's law on requests and servers."
+        )
+
+    def bounds_table(self) -> str:
+        """X(K), wait-free, between its bounds at some depths; Markdown."""
+        last = int(self.depths[-1])
+        depths = sorted(
+            {k for k in (1, 2, 4, 8, 16, 32, self.best, *([round(self.knee)] if self.knee else [])) if 1 <= k <= max(last, 32)}
+        )
+        known = {k: network_bounds(self.stack, k) for k in depths}
+        form = all(bounds is not None for bounds in known.values())
+        rows = []
+        for k in depths:
+            x = _solved(self.stack, k, None, seconds=1.0)[0]
+            if x is None:
+                continue
+            sides = known[k] if form else {"": throughput_bounds(self.stack, k)}
+            lows, highs = [low for low, _ in sides.values()], [high for _, high in sides.values()]
+            rows.append((f"{k:,}", *(f"{y:,.0f}" for y in (*lows, x, *reversed(highs)))))
+        names = [f"{name}, " for name in known[depths[0]]] if form else [""]
+        heads = ("depth K", *(f"{name}at least" for name in names), "X(K)", *(f"{name}at most" for name in reversed(names)))
+        return compare.markdown(heads, rows, words=0)
+
+    def knee_in_words(self) -> str:
+        """Where the asymptotes cross, and how deep the queue must be to come near what the stations can do."""
+        if self.knee is None:
+            return f"{self.name} has no knee in this sense: it is no product-form network."
+        try:
+            near, nearer = knee(self.stack, 0.05), knee(self.stack, 0.01)
+        except QuestionError:
+            return f"The knee is at K* = {self.knee:.3g}."
+        return f"The knee is at K* = {self.knee:.3g}. Depth {near:,} gives 95 % of all that the stations can do, depth {nearer:,} gives 99 %."
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the notebook saves of the curve."""
+        sure = "best depth" if self.sure else f"best of the depths up to {self.looked:,}"
+        return {
+            "headline": f"{self.name} with {plot.amount(self.reserve, self.unit)}: {sure} {self.best} ({self.best_x:,.0f} requests/s), "
+            f"safe up to {_count(self.safe)}, nobody waits up to {_count(self.free)}",
+            "best_depth": self.best,
+            "best_throughput": self.best_x,
+            "best_of_all_safe_depths": self.sure,
+            "looked_at_up_to": self.looked,
+            "safe_depth": self.safe,
+            "wait_free_depth": self.free,
+            "lost_at_safe_depth": self.lost,
+        }
 
 
 def throughput_curve(
-    stack: Askable, reserve: int | str, deepest: int, request_class: str = "", grant: Grant = "random"
+    stack: Askable, reserve: int | str | None, deepest: int, request_class: str = "", grant: Grant = "random"
 ) -> ThroughputCurve:
-    """The curve up to depth `deepest`. Raises QuestionError where not one request is safe at this reserve."""
+    """The curve up to depth `deepest`; without a reserve at the one with which CROWD requests never wait.
+
+    Raises QuestionError where not one request is safe at this reserve."""
     made = one_class(stack, request_class)
-    if deepest < 2:
-        raise QuestionError(f"deepest: {deepest} is no depth to draw a curve up to; write 2 or more")
-    size = reserve_bytes(made, reserve)
+    whole("deepest", deepest, 2, DEEPEST, "no depth to draw a curve up to")
+    size = reserve_of(made, reserve)
     safe, free = safe_depth(made, size), wait_free_depth(made, size)
     if safe < 1:
         least = safe_reserve(made, 1)
-        cure = "no reserve is" if math.isinf(least) else f"give {int(least):,} B or more"
-        raise QuestionError(f"reserve: {reserve!r} is not safe for a single request of {made.name}; {cure}")
-    depths = np.arange(1, deepest + 1)
-    alone = np.array([float(throughput(made, int(k))) for k in depths])
-    ends = np.array([throughput_bounds(made, int(k)) for k in depths])
-    held = list(alone[: int(min(free, deepest))])
-    for k in range(len(held) + 1, int(min(safe, deepest)) + 1):
-        try:
-            held.append(float(throughput(made, k, size, grant)))
-        except StateSpaceTooLarge:
+        cure = "no reserve is" if math.isinf(least) else f"give {plot.amount(least, _unit(made))} ({int(least):,}) or more"
+        raise QuestionError(f"reserve: {reserve or size!r} is not safe for a single request of {_named(made)}; {cure}")
+    depths = np.unique(np.linspace(1, deepest, min(deepest, DRAWN)).round().astype(int))
+    alone = _wait_free_throughputs(made, depths)
+    ends = np.array([throughput_bounds(made, int(k)) for k in depths[: len(alone)]])
+    held = _at_the_reserve(made, size, grant, deepest, free, safe)
+    peak = max(held.values())
+    best = next(k for k in sorted(held) if held[k] >= peak * (1 - SAME))
+    most = 0.0 if max(held) >= safe else throughput_bounds(made, int(min(safe, MANY)), size)[1]
+    return ThroughputCurve(
+        _named(made), size, _unit(made), depths[: len(alone)], alone, ends[:, 0], ends[:, 1], held, free, safe, knee_of(made),
+        best, held[best], most, most <= peak * (1 + SAME), _solved(made, safe, size, grant) if safe not in held else held[int(safe)], made,
+    )  # fmt: skip
+
+
+def _wait_free_throughputs(stack: Stack, depths: np.ndarray) -> np.ndarray:
+    """X(K) at the depths, as many of them as can be solved."""
+    found: list[float] = []
+    left = SECONDS
+    for k in depths:
+        x, took = _solved(stack, int(k), None, seconds=left)
+        if x is None:
             break
-    best = int(np.argmax(np.array(held) >= max(held) * (1 - 1e-9))) + 1
-    name = f"{made.name} {next(iter(made.requests))}" if len(made.requests) == 1 else made.name
-    return ThroughputCurve(name, size, depths, alone, ends[:, 0], ends[:, 1], np.array(held), free, safe, knee_of(made), best)
+        found.append(x)
+        left -= took
+    if len(found) < 2:
+        raise QuestionError(
+            f"request_class: {_named(stack)} has too many states at depth {depths[len(found)]} to draw a curve; choose another"
+        )
+    return np.array(found)
+
+
+def _at_the_reserve(stack: Stack, size: int, grant: Grant, deepest: int, free: float, safe: float) -> dict[int, float]:
+    """{depth: X(K, R)}: every safe depth up to `deepest`, and beyond it until no deeper one can be faster, as far as STATES go.
+
+    Where nobody waits the network is solved at once, up to DEEPEST."""
+    found: dict[int, float] = {}
+    networks = chains.closed_networks(question(stack, 1, size))
+    alone = int(min(free, DEEPEST))
+    if networks is not None and len(networks) == 1 and chains.closed_networks(question(stack, alone, size)) is not None:
+        (one,) = networks
+        found = dict(enumerate(map(float, mva([float(d) for d in one.demands], alone, float(one.think), list(one.servers))), 1))
+    left, top = SECONDS, throughput_bounds(stack, int(min(safe, MANY)), size)[1]
+    for k in range(len(found) + 1, int(min(safe, DEEPEST)) + 1):
+        if k > deepest and top <= max(found.values()) * (1 + SAME):
+            break
+        x, took = _solved(stack, k, size, grant, left)
+        if x is None:
+            break
+        found[k], left = x, left - took
+    return found
+
+
+def _solved(
+    stack: Stack, depth: float, reserve: int | None, grant: Grant = "random", seconds: float = SECONDS
+) -> tuple[float | None, float]:
+    """X and the seconds it takes, about; None where its chain would take longer than `seconds`."""
+    if depth > DEEPEST:
+        return None, 0.0
+    system = question(stack, int(depth), reserve)
+    if chains.closed_networks(system) is not None:
+        return float(chains.throughput(system)), 0.0
+    limit = budget.states_within(seconds, int(depth))
+    if limit < 1:
+        return None, 0.0
+    try:
+        chain = chains.stack_chain(system, grant, limit=limit)
+    except StateSpaceTooLarge:
+        return None, 0.0
+    return float(chain.throughput()), budget.chain_seconds(len(chain), int(depth))
 
 
 def knee_of(stack: Askable) -> float | None:
@@ -177,8 +394,15 @@ def network_bounds(stack: Askable, depth: int) -> dict[str, tuple[float, float]]
     return {name: tuple(map(float, made(demands, depth, float(network.think), servers))) for name, made in known.items()}
 
 
-def reserve_bytes(stack: Stack, reserve: int | str) -> int:
-    """The reserve in the pool's unit, an int."""
+def reserve_of(stack: Stack, reserve: int | str | None) -> int:
+    """The reserve in the pool's unit, an int; without one, the least with which CROWD requests never wait."""
+    if reserve is None or reserve == "":
+        needed = wait_free_reserve(stack, CROWD)
+        if math.isinf(needed):
+            raise QuestionError(
+                f"reserve: no reserve is enough for {CROWD} requests of {_named(stack)} that never wait; write one"
+            )
+        return int(needed)
     system = stack.system(depth=1, reserve=reserve)
     return int(system.capacity[system.pool(RESERVE)] or 0)
 
@@ -186,53 +410,74 @@ def reserve_bytes(stack: Stack, reserve: int | str) -> int:
 # ---- grants ---------------------------------------------------------------------------------------------------------
 
 
-def by_policy(stack: Askable, reserve: int | str, request_class: str = "", deepest: int = 24) -> dict[str, dict[int, float]]:
+def by_policy(curve: ThroughputCurve, deepest: int = 24) -> dict[str, dict[int, float]]:
     """{grant: {depth: X}} from K_free to K_safe: requests/s under each way of choosing who is granted first.
 
-    A grant ends where its chain would be too large (`fifo` keeps the order of those who wait)."""
-    made = one_class(stack, request_class)
-    size = reserve_bytes(made, reserve)
-    first, last = int(max(1, min(wait_free_depth(made, size), deepest))), int(min(safe_depth(made, size), deepest))
+    A grant ends where its chains would take too long in all (`fifo` keeps the order of those who wait)."""
+    first, last = int(max(1, min(curve.free, deepest))), int(min(curve.safe, deepest))
     found: dict[str, dict[int, float]] = {}
     for grant in POLICIES:
-        found[grant] = {}
+        found[grant], left = {}, SECONDS / len(POLICIES)
         for depth in range(first, last + 1):
-            try:
-                found[grant][depth] = float(throughput(made, depth, size, grant))
-            except StateSpaceTooLarge:
+            x, took = _solved(curve.stack, depth, curve.reserve, grant, left)
+            if x is None:
                 break
+            found[grant][depth], left = x, left - took
     return found
 
 
-def policies_figure(curves: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown | plot.NoFigure:
+def policies_figure(grants: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown | plot.NoFigure:
     """X(K, R) under each grant, named at its right end, below the wait-free curve."""
-    if len(wait_free) < 2:
+    if len(wait_free) < 2 or not all(grants.values()):
         return plot.NoFigure(f"up to depth {max(wait_free)} no depth is safe at which somebody waits for memory")
     figure, ax = plot.axes(8.2, 4.2)
     scale = 1e3 if max(wait_free.values()) >= 2e3 else 1.0
     ax.plot(list(wait_free), np.array(list(wait_free.values())) / scale, color=plot.GREEN, marker="^", ms=5)
     last = max(wait_free)
-    ends = [("memory for everybody", wait_free[last] / scale, plot.GREEN)]
-    for (grant, points), colour, marker in zip(curves.items(), (plot.BLUE, plot.VERMILION, plot.ORANGE), ("o", "s", "D")):
+    ends = [("memory for everybody", last, wait_free[last] / scale, plot.GREEN)]
+    for (grant, points), colour, marker in zip(grants.items(), (plot.BLUE, plot.VERMILION, plot.ORANGE), ("o", "s", "D")):
         ax.plot(list(points), np.array(list(points.values())) / scale, color=colour, marker=marker, ms=5)
-        ends.append((grant, points[max(points)] / scale, colour))
+        end = max(points)
+        name = grant if end == last else f"{grant} (to depth {end})"
+        ends.append((name, end, points[end] / scale, colour))
     gap = 0.06 * float(np.diff(ax.get_ylim())[0])
     at = -math.inf
-    for name, y, colour in sorted(ends, key=lambda end: end[1]):
+    for name, _, y, colour in sorted(ends, key=lambda end: end[2]):
         at = max(y, at + gap)
-        ax.annotate(name, (last, y), xytext=(last + 0.015 * last, at), color=colour, fontsize=9, va="center", annotation_clip=False)
+        ax.annotate(
+            name, (last, y), xytext=(last + 0.015 * last, at), color=colour, fontsize=9, va="center", annotation_clip=False
+        )
+    ticks = list(wait_free)[:: 1 + len(wait_free) // 16]
     ax.set(
         xlabel="depth K (requests in flight)",
         ylabel=f"throughput ({'thousand ' if scale > 1 else ''}requests/s)",
         xlim=(min(wait_free) - 0.3, last + 0.3 + 0.25 * (last - min(wait_free))),
-        xticks=list(wait_free),
+        xticks=ticks,
     )
-    said = "; ".join(f"{grant} {points[max(points)]:,.0f}" for grant, points in curves.items())
+    said = "; ".join(f"{grant} {points[max(points)]:,.0f} at depth {max(points)}" for grant, points in grants.items())
     return plot.Shown(
         figure,
-        f"Throughput against depth from {min(wait_free)} to {last} under three grants, below the wait-free curve. "
-        f"Requests/s at the deepest: {said}; with memory for everybody {wait_free[last]:,.0f}.",
+        f"Throughput against depth from {min(wait_free)} to {last} under three grants, beside the wait-free curve. "
+        f"Requests/s at the deepest: {said}; with memory for everybody {wait_free[last]:,.0f} at depth {last}.",
     )
+
+
+def what_grants_do(grants: dict[str, dict[int, float]]) -> str:
+    """What each grant loses from its best depth to the deepest at which all of them were solved."""
+    if not all(grants.values()):
+        return "No grant could be solved at any depth at which somebody waits."
+    last = min(max(points) for points in grants.values())
+    lost = {grant: 1 - points[last] / max(x for k, x in points.items() if k <= last) for grant, points in grants.items()}
+    listed = ", ".join(f"{100 * share:.1f} % with `{grant}`" for grant, share in lost.items())
+    if max(lost.values()) <= SAME:
+        return f"Up to depth {last} nothing is lost under any grant: the throughput has not turned down yet."
+    least, most = min(lost, key=lost.__getitem__), max(lost, key=lost.__getitem__)
+    text = f"From the best depth of each to depth {last} the throughput falls by {listed}."
+    if lost[least] < 0.9 * lost[most]:
+        text += f" Whom to grant first matters here: `{least}` loses the least."
+    else:
+        text += " Whom to grant first matters little here."
+    return text
 
 
 # ---- anomalies ------------------------------------------------------------------------------------------------------
@@ -275,48 +520,173 @@ FREE = Anomaly("enough for everybody is slower", (4, 1, 2), (2, 2, 2), (1, 1, 1)
 ANOMALIES = (DEEPER, MORE, FREE)
 
 
+def anomalies_table() -> str:
+    """Both settings of each anomaly with their throughputs, as Markdown."""
+    rows = []
+    for odd in ANOMALIES:
+        servers = ", ".join("∞" if count is None else str(count) for count in odd.servers)
+        pairs = zip((odd.first, odd.second), odd.throughputs())
+        cells = [cell for (depth, size), x in pairs for cell in (f"{depth}, {size}", f"{float(x):.6g}")]
+        rows.append((odd.title, _listed(odd.chunks), _listed(odd.rates), servers, *cells))
+    return compare.markdown(("what happens", "chunks", "rates", "servers", "K, R", "X", "K, R", "X"), rows)
+
+
+def anomalies_by_grant() -> str:
+    """Both throughputs of each anomaly under each grant, a line an anomaly."""
+    lines = []
+    for odd in ANOMALIES:
+        pairs = {grant: odd.throughputs(grant) for grant in POLICIES}
+        lines.append(
+            f"{odd.title:30} " + "   ".join(f"{grant}: {float(a):.4f} and {float(b):.4f}" for grant, (a, b) in pairs.items())
+        )
+    return "\n".join(lines)
+
+
 # ---- what it costs --------------------------------------------------------------------------------------------------
+
+PATHS = (
+    ("nbd-tcp", "write-4k"),
+    ("nbd-tcp", "write-128k"),
+    ("iscsi-tcp", "write-4k"),
+    ("iscsi-tcp", "write-128k"),
+    ("nvme-tcp", "write-4k"),
+    ("nvme-tcp", "write-128k"),
+    ("ublk", "write-4k"),
+    ("ublk", "write-512k"),
+    ("dm-crypt-nbd", "write-4k"),
+)
+CROWDED = 4_096  # requests of the table of costs, at most
 
 
 @dataclass(frozen=True)
-class Cost:
-    """One stack at one reserve: the best depth and the deepest safe one, with their throughputs (requests/s)."""
+class Costs:
+    """For each of PATHS the curve at the reserve with which `crowd` requests never wait: the best depth against the deepest safe one."""
 
-    name: str
-    reserve: int
-    free: int
-    best: int
-    best_x: float
-    safe: int
-    safe_x: float
+    crowd: int
+    curves: tuple[ThroughputCurve, ...]
 
-    @property
-    def lost(self) -> float:
-        """The share of the throughput that the deepest safe depth loses."""
-        return 1 - self.safe_x / self.best_x
+    def table(self) -> str:
+        """The costs as a Markdown table; a dash where a chain is too large."""
+        heads = (
+            "path",
+            "reserve (B)",
+            "nobody waits up to",
+            "best depth",
+            "requests/s",
+            "safe up to",
+            "requests/s there",
+            "lost",
+        )
+        rows = [
+            (
+                one.name, f"{one.reserve:,}", _number(one.free), f"{one.best:,}{'' if one.sure else ' *'}", f"{one.best_x:,.0f}", _number(one.safe),
+                "–" if one.safe_x is None else f"{one.safe_x:,.0f}", "–" if one.lost is None else f"{100 * one.lost:.1f} %",
+            )
+            for one in self.curves
+        ]  # fmt: skip
+        notes = []
+        if any(not one.sure for one in self.curves):
+            notes.append("\\* of the depths that were solved; deeper ones have too many states.")
+        if any(one.lost is None for one in self.curves):
+            notes.append("– was not solved: too many states.")
+        return "\n\n".join([compare.markdown(heads, rows), *notes])
+
+    def in_words(self) -> str:
+        """Where the most is lost, and why there; how near the best depth is to the wait-free one."""
+        known = [one for one in self.curves if one.lost is not None]
+        if not known:
+            return f"For {_count(self.crowd)} none of these paths could be solved at its deepest safe depth: too many states."
+        worst = max(known, key=lambda one: one.lost or 0.0)
+        if (worst.lost or 0.0) <= SAME:
+            text = "On none of these paths anything is lost: their deepest safe depth is as fast as their best one."
+        else:
+            text = (
+                f"The most is lost on {worst.name}: {100 * (worst.lost or 0):.3g} % of the throughput, by going from depth {worst.best} to the safe depth "
+                f"{worst.safe:,}. Those who wait there for their last chunk hold {_held_share(worst.stack):.0%} of what a request needs, and that decides how "
+                "deep is safe: the less it is, the more of them are allowed, and all that they can do is wait for the few last chunks that are left."
+            )
+        sure = [one for one in self.curves if one.sure]
+        same, more = (sum(one.best == one.free + n for one in sure) for n in (0, 1))
+        return f"{text}\n\nOn {same} of the {len(sure)} paths whose best depth is known it is the wait-free depth $\\lfloor R / F \\rfloor$, and on {more} it is one more."
 
 
-def cost_of_depth(paths: Iterable[tuple[str, str]], requests: int, grant: Grant = "random") -> list[Cost]:
-    """For each (stack, class): the reserve with which `requests` requests never wait, and what going to K_safe costs there."""
+def costs(crowd: int, paths: Iterable[tuple[str, str]] = PATHS, grant: Grant = "random") -> Costs:
+    """The costs on these paths. Raises QuestionError for a crowd that is none, and for a path whose depth nothing bounds."""
+    whole("crowd", crowd, 1, CROWDED, "the chains of more have too many states")
     found = []
     for name, request_class in paths:
-        made = one_class(_load(name), request_class)
-        reserve = wait_free_reserve(made, requests)
-        safe = safe_depth(made, int(reserve))
-        if math.isinf(reserve) or math.isinf(safe) or safe < 1:
+        made = one_class(name, request_class)
+        reserve = wait_free_reserve(made, crowd)
+        if math.isinf(reserve) or math.isinf(safe_depth(made, int(reserve))):
             raise QuestionError(f"{name} {request_class}: no depth bounds this path, so there is nothing to lose by it")
-        best = best_depth(made, int(reserve), grant=grant)
-        best_x, safe_x = (float(throughput(made, k, int(reserve), grant)) for k in (best, int(safe)))
-        free = int(wait_free_depth(made, int(reserve)))
-        found.append(Cost(f"{name} {request_class}", int(reserve), free, best, best_x, int(safe), safe_x))
-    return found
+        found.append(throughput_curve(made, int(reserve), 2, grant=grant))
+    return Costs(crowd, tuple(found))
 
 
-def costs_table(costs: Iterable[Cost]) -> str:
-    """The costs as a Markdown table."""
-    heads = ("path", "reserve (B)", "nobody waits up to", "best depth", "requests/s", "safe up to", "requests/s there", "lost")
-    rows = ((c.name, f"{c.reserve:,}", c.free, c.best, f"{c.best_x:,.0f}", c.safe, f"{c.safe_x:,.0f}", f"{100 * c.lost:.1f} %") for c in costs)
-    return compare.markdown(heads, rows)
+def _held_share(stack: Stack) -> float:
+    """The share of its footprint that a request holds while it waits for its last chunk."""
+    taken = [int(step.take.get(RESERVE, 0)) * step.repeat for cls in stack.requests.values() for step in cls.steps]
+    return 1 - next(amount for amount in reversed(taken) if amount) / footprint(stack)
+
+
+# ---- evidence -------------------------------------------------------------------------------------------------------
+
+
+def evidence(curve: ThroughputCurve) -> compare.Table:
+    """The claims of notebook 3 by a second way each."""
+    table, path = compare.Table(), curve.stack
+    few = int(max(1, min(curve.free, 8)))
+    chain = chains.stack_chain(question(path, few, wait_free_reserve(path, few)))
+    table.add(
+        f"X({few}), wait-free, requests/s",
+        float(throughput(path, few)),
+        float(chain.throughput()),
+        "solved",
+        "convolution; Markov chain",
+        tolerance=1e-9,
+    )
+    within = sum(low * (1 - 1e-9) <= x <= high * (1 + 1e-9) for low, x, high in zip(curve.low, curve.free_x, curve.high))
+    table.add(
+        "depths with lower <= X(K) <= upper", len(curve.depths), int(within), "solved", "asymptotic and balanced-job bounds"
+    )
+    sides = [(throughput_bounds(path, k, curve.reserve), x) for k, x in curve.drawn.items()]
+    inside = sum(low <= x * (1 + 1e-9) and x <= high * (1 + 1e-9) for (low, high), x in sides)
+    table.add(
+        "depths with 1/(D + Z) <= X(K, R) <= R/M", len(sides), int(inside), "solved", "Little's law on requests, servers, bytes"
+    )
+    last = max(curve.drawn)
+    other = float(throughput(path, best_depth(path, curve.reserve, up_to=last), curve.reserve))
+    table.add(
+        f"the most up to depth {last}, requests/s",
+        max(x for k, x in curve.held.items() if k <= last),
+        other,
+        "solved",
+        "all depths; search with bounds",
+        tolerance=2 * SAME,
+    )
+    for odd in (DEEPER, MORE):
+        for (depth, size), x in zip((odd.first, odd.second), odd.throughputs()):
+            second = formulas.constrained_throughput(odd.chunks, odd.rates, odd.servers, depth, size)
+            table.add(
+                f"{odd.title}: X({depth}, {size})", str(second), str(x), "solved", "two chains, written apart, in fractions"
+            )
+    waits, free = FREE.throughputs()
+    by_hand = formulas.network_throughput([1, Fraction(1, 2)], 3)
+    table.add(f"{FREE.title}: X{FREE.second}", str(by_hand), str(free), "solved", "closed form; chain")
+    even = formulas.constrained_throughput(FREE.chunks, FREE.rates, FREE.servers, *FREE.first, (0, 1, 0))
+    table.add(
+        f"{FREE.title}: both ways to share",
+        True,
+        waits > free and even > free,
+        "solved",
+        f"{waits} in random order, {even} evenly",
+    )
+    under = sum(a > b for odd in (DEEPER, MORE) for grant in POLICIES for a, b in [odd.throughputs(grant)])
+    table.add("grants under which the first two are there", 2 * len(POLICIES), under, "solved", "chain, in fractions")
+    return table
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
 
 
 def _together(marks: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
@@ -331,7 +701,22 @@ def _count(requests: int | float) -> str:
     return "any number of requests" if math.isinf(requests) else f"{requests:,} request" + "s" * (requests != 1)
 
 
-def _load(name: str) -> Stack:
-    from mmmodel.catalogue import load_stack
+def _number(requests: int | float) -> str:
+    return "any" if math.isinf(requests) else f"{int(requests):,}"
 
-    return load_stack(name)
+
+def _less(share: float) -> str:
+    """How much less, so that a difference is never printed as none."""
+    return "the same" if share <= SAME else f"{100 * share:.1f} % less" if share >= 5e-4 else f"{100 * share:.2g} % less"
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _named(stack: Stack) -> str:
+    return f"{stack.name} {next(iter(stack.requests))}" if len(stack.requests) == 1 else stack.name
+
+
+def _unit(stack: Stack) -> str:
+    return stack.pools[RESERVE].unit

@@ -16,10 +16,18 @@ from mmmodel import bounds, compare, measured, performance, plot, sizing
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import occupancy, reach
 from mmmodel.exact.verdict import decide
+from mmmodel.primer import budget
+from mmmodel.primer.parameters import Known, Whole, some
 from mmmodel.simulation.estimates import simulate
 from mmmodel.stack import Request, Stack
 
 Mark = Literal["yes", "failed", "named", "no"]
+PARAMETERS: Known = {
+    "questions": Whole("questions", 1),
+    "replications": Whole("runs", 2),
+    "seed": Whole("number", 0),
+}
+ENDS = 30  # services that end before a deadlock of `_doomed`, about
 COLUMNS = ("derived", "proved", "exhausted", "solved", "simulated", "measured")
 
 
@@ -33,7 +41,7 @@ REFUTED = (
     "Whether a stack can deadlock never depends on the grant policy: a safe verdict holds under every policy, but a policy may avoid "
     "a deadlock that some order of moves reaches (tests/exact/test_grants.py).",
     "The mean time to deadlock grows with the reserve: inside an island it can fall (chunks 4, 4, 3, K = 8, from 65 to 66).",
-    "Swap on NBD over virtio-net is safe if what the requests draw fits between the ordinary and the ATOMIC floor: a guest hung at 3072 all "
+    "Swap on NBD over virtio-net is safe if what the requests draw fits between the ordinary and the ATOMIC floor: a guest with two nbd devices hung at 3072 all "
     "the same, with hundreds of pages in per-cpu lists, which no watermark counts (notebooks 6 and 12).",
 )
 
@@ -78,7 +86,12 @@ def instance(seed: int) -> tuple[Request, int, int]:
 
 
 def verdicts(count: int, first: int = 0) -> compare.Table:
-    """Closed form, solver, map and exhaustive search on the same random questions: how many agree."""
+    """Closed form, solver, map and exhaustive search on the same random questions: how many agree.
+
+    A way that none of the questions suits has no line. Raises TooDear, naming the notebook's `questions`.
+    """
+    what = f"{some(count, 'random question')}, each put to four programs,"
+    budget.allow(what, budget.units(count, "question"), parameter=f"questions = {count}")
     agree = {"solver": 0, "map": 0, "closed": 0, "asked": 0}
     for seed in range(first, first + count):
         request, depth, reserve = instance(seed)
@@ -93,7 +106,8 @@ def verdicts(count: int, first: int = 0) -> compare.Table:
     table = compare.Table()
     table.add("verdict by the solver", count, agree["solver"], "exhausted", "agrees with the search, random questions")
     table.add("verdict by the map", count, agree["map"], "exhausted", "agrees with the search, random questions")
-    table.add("safe from R_safe on", agree["asked"], agree["closed"], "exhausted", "RES-2 against the search")
+    if agree["asked"]:
+        table.add("safe from R_safe on", agree["asked"], agree["closed"], "exhausted", "RES-2 against the search")
     return table
 
 
@@ -120,14 +134,17 @@ class Quantity:
 
 
 def quantities(seed: int, replications: int = 400) -> list[Quantity]:
-    """Throughputs and times of small stacks: bound, exact and simulated side by side."""
+    """Throughputs and times of small stacks: bound, exact and simulated side by side. Raises TooDear, naming `replications`."""
+    doomed = list(_doomed())
+    cost = budget.units(replications * len(doomed), "replication") + budget.units(replications * len(doomed) * ENDS, "event")
+    budget.allow(f"{replications:,} runs of each of {len(doomed)} paths", cost, parameter=f"replications = {replications}")
     found = []
     for name, stack, depth in _open_questions():
         low, high = performance.throughput_bounds(stack, depth)
         seen = simulate(stack, depth, sizing.wait_free_reserve(stack, depth), seed=seed, measure="throughput").throughput
         solved = float(performance.throughput(stack, depth))
         found.append(Quantity(f"throughput, {name}", "1/s", low, high, solved, (seen.mean, seen.low, seen.high)))
-    for name, stack, depth, reserve in _doomed():
+    for name, stack, depth, reserve in doomed:
         solved = float(performance.time_to_deadlock(stack, depth, reserve))
         early = float(performance.time_to_unsafe(stack, depth, reserve))
         seen = simulate(stack, depth, reserve, seed=seed, replications=replications, measure="time_to_deadlock").time_to_deadlock
@@ -177,22 +194,39 @@ def safe_is_safe(seed: int, count: int = 12) -> compare.Table:
 
 def measured_table() -> compare.Table:
     """The kernel lab's predictions against its recorded runs, each line a prediction that was put to the test."""
-    table = compare.Table()
-    for one in measured.confront(measured.read_predictions(), measured.recorded_runs()):
+    table, runs = compare.Table(), measured.recorded_runs()
+    for one in measured.confront(measured.read_predictions(), runs):
         if one.runs is None:
             continue
         said = "survives" if one.prediction.safe else "can hang"
-        seen = f"{one.runs.hangs} of {one.runs.runs} hung"
+        seen = one.runs.words
         if (
             one.agreement == "WRONG" and one.prediction.amended
         ):  # shown as what it is, held against the rule that replaced its own
-            values = [int(label.rpartition("=")[2]) for label in one.prediction.settings]
-            word = "safe" if any(map(measured.amended_safe, values)) else "not shown safe"
+            values = {run.min_free_kbytes for run in runs if run.label in one.prediction.settings}
+            word = "safe" if any(value and measured.amended_safe(value) for value in values) else "not shown safe"
             name = f"{one.prediction.name}: survives, WRONG; by the amended rule"
             table.add(name, "not shown safe", word, "measured", f"{seen}; {one.prediction.amended}")
             continue
         table.add(f"{one.prediction.name}: {said}", True, one.agreement != "WRONG", "measured", f"{seen}: {one.agreement}")
     return table
+
+
+def reached(claims: Sequence[Claim]) -> dict[str, int]:
+    """How many claims stand on each rung that a registered bound may have; a rung that failed is none."""
+    return {rung: sum(claim.mark(rung) in ("yes", "named") for claim in claims) for rung in ("derived", "proved", "exhausted")}
+
+
+def measured_in_words() -> str:
+    """What became of the predictions."""
+    counts: dict[str, int] = {}
+    for one in measured.confront(measured.read_predictions(), measured.recorded_runs()):
+        counts[one.agreement] = counts.get(one.agreement, 0) + 1
+    wrong = counts.get("WRONG", 0)
+    told = {"agreed": "agreed", "conservative": "were conservative", "WRONG": "went wrong", "open": "were not run"}
+    said = ", ".join(f"{counts[word]} {what}" for word, what in told.items() if word in counts)
+    after = "; those stand in the table with the rule that replaced their own" if wrong else ""
+    return f"Of {some(sum(counts.values()), 'prediction')} {said}{after}."
 
 
 def matrix_figure(claims: Sequence[Claim]) -> plot.Shown:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 STEPS = 400  # of the reserve's slider
 POINTS = 12  # of the curves, which are exact there; a whole stack takes 0.3 s a point
 WIDGET = "application/vnd.jupyter.widget-view+json"
-MISSING = "The sliders need ipywidgets (pip install 'mmmodel[widgets]'); this is the point that was asked for."
+MISSING = "The sliders need ipywidgets (pip install 'mmmodel[widgets]'); this is the point at which they would start."
 
 
 class Sliders:
-    """The interactive page of one report: starts at its depth and reserve (half the wait-free reserve if it has none).
+    """The interactive page of one report: starts at its depth and reserve; at half the wait-free reserve where it has none that fits.
 
     Raises QuestionError for a stack that no reserve makes safe, or that has no depth to move.
     """
@@ -46,8 +46,26 @@ class Sliders:
             raise QuestionError(f"stack {self.stack.name}: no reserve is enough, so there is nothing to move")
         self.one = report.sizes[0].footprint
         self.most = math.ceil(1.1 * self.free[-1])
-        asked = report.reserve if report.reserve is not None else sizing.wait_free_reserve(self.stack, self.depth) // 2
-        self.reserve = min(max(int(asked), 1), self.most)
+        fits = report.reserve is not None and 1 <= report.reserve <= self.most
+        self.point = (self.depth, int(report.reserve)) if fits and report.asked_depth else None  # the one that was asked for
+        self.point_name = report.point_name
+        half = max(1, int(sizing.wait_free_reserve(self.stack, self.depth)) // 2)
+        self.reserve = int(report.reserve) if fits else half
+        self.start = self._start(report, half)
+
+    def _start(self, report: Report, half: int) -> str:
+        """Why the sliders do not start where the report stands; empty where they do."""
+        if report.reserve is None:
+            return f"No reserve was asked for: the sliders start at half of what {self.depth:,} {self._counted} never wait with."
+        if report.reserve != self.reserve:
+            asked = "The file's own" if report.own else "The asked"
+            return f"{asked} reserve, {self._amount(report.reserve)}, is beyond the scale: the sliders start at {self._amount(half)}."
+        return ""
+
+    @property
+    def _counted(self) -> str:
+        throttle = self.stack.pools.get(THROTTLE)
+        return f"{throttle.unit if throttle else 'request'}{'' if self.depth == 1 else 's'}"
 
     def verdict(self, depth: int, reserve: int) -> str:
         """The exact verdict at a point, in one line, with the distance to the safe reserve."""
@@ -66,13 +84,15 @@ class Sliders:
         unit = self.stack.pools[RESERVE].unit
         throttle = self.stack.pools.get(THROTTLE)
         name = f"depth K ({plural(throttle.unit if throttle else 'request')} in flight)"
-        plot.three_reserves(ax, self.depths, self.safe, self.free, self.one, (depth, reserve), unit, name)
+        here = self.point_name if (depth, reserve) == self.point else "chosen"
+        plot.three_reserves(ax, self.depths, self.safe, self.free, self.one, (depth, reserve), unit, name, here)
         return plot.Shown(figure, f"The three reserves of {self.stack.name} against depth. {self.verdict(depth, reserve)}.")
 
     def page(self, depth: int, reserve: int) -> str:
         """Verdict and figure as HTML."""
         line = html.escape(self.verdict(depth, reserve))
-        return f'<p role="status"><strong>{line}</strong></p>{self.figure(depth, reserve)._repr_html_()}'
+        start = f"<p>{html.escape(self.start)}</p>" if self.start and (depth, reserve) == (self.depth, self.reserve) else ""
+        return f'{start}<p role="status"><strong>{line}</strong></p>{self.figure(depth, reserve)._repr_html_()}'
 
     def widget(self, page: str = "") -> ipywidgets.VBox:
         """Two sliders above the verdict and the figure (`page`, if it is made already). Raises ImportError without ipywidgets."""
@@ -98,7 +118,7 @@ class Sliders:
         return ipywidgets.VBox([depth, ipywidgets.HBox([reserve, amount]), shown])
 
     def __repr__(self) -> str:
-        return self.verdict(self.depth, self.reserve)
+        return " ".join(filter(None, (self.start, self.verdict(self.depth, self.reserve))))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """What a page without a kernel can show, and the sliders for one that has it."""

@@ -1,8 +1,8 @@
 """How long an unsafe stack lives: the mean time to deadlock against the reserve, its law, its growth, as notebook 5 draws them.
 
-    T        seconds from empty to the first deadlock, saturated; mean and law from the absorbing chain, certified
-    island   a run of reserves at which a deadlock is reachable; in the gaps between islands, and from R_safe on, T is infinite
-    spared   a reserve on an island where this load, granted like this, never gets to the deadlock that another order reaches
+T        seconds from empty to the first deadlock, saturated; mean and law from the absorbing chain, certified
+island   a run of reserves at which a deadlock is reachable; in the gaps between islands, and from R_safe on, T is infinite
+spared   a reserve on an island where this load, granted like this, never gets to the deadlock that another order reaches
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Lifetimes:
         for first, last in self.islands:
             ax.axvspan((first - 0.5) / size, (last + 0.5) / size, color=plot.VERMILION, alpha=0.14, lw=0)
         ax.axvspan((self.safe - 0.5) / size, self.safe * 1.06 / size, color=plot.GREEN, alpha=0.16, lw=0)
-        ax.text(self.safe * 1.03 / size, math.sqrt(bottom * top), "safe: never", rotation=90, ha="center", va="center", fontsize=10)
+        ax.text(
+            self.safe * 1.03 / size, math.sqrt(bottom * top), "safe: never", rotation=90, ha="center", va="center", fontsize=10
+        )
         many = len(self.reserves) > 70
         ax.plot(
             self.reserves[self.comes] / size,
@@ -102,11 +104,22 @@ class Lifetimes:
         )
         ends = self.comes & np.isin(self.reserves, [last for _, last in self.islands])
         if ends.sum() > 1:
-            ax.plot(self.reserves[ends] / size, self.mean[ends], color=plot.BLUE, lw=0.9, ls=":", label="upper ends of the islands")
+            ax.plot(
+                self.reserves[ends] / size, self.mean[ends], color=plot.BLUE, lw=0.9, ls=":", label="upper ends of the islands"
+            )
         spared = ~self.comes
         if spared.any():
             y = np.full(int(spared.sum()), top / 1.8)
-            ax.plot(self.reserves[spared] / size, y, color=plot.ORANGE, marker="^", ms=5, ls="", mfc="white", label="spared in this load")
+            ax.plot(
+                self.reserves[spared] / size,
+                y,
+                color=plot.ORANGE,
+                marker="^",
+                ms=5,
+                ls="",
+                mfc="white",
+                label="spared in this load",
+            )
         ax.bar(0, 0, color=plot.VERMILION, alpha=0.25, label="island: deadlock reachable")
         if len(self.islands) > 1:
             ax.bar(0, 0, color="white", ec=plot.WASTE, label="gap: safe")
@@ -116,7 +129,12 @@ class Lifetimes:
                 ax.text(1.008, seconds, name, fontsize=8, va="center", transform=ax.get_yaxis_transform())
         ax.set_yscale("log")
         left = self.reserves[0] / size - 0.02 * self.safe / size
-        ax.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock (s)", ylim=(bottom, top), xlim=(left, self.safe * 1.06 / size))
+        ax.set(
+            xlabel=f"reserve R ({unit})",
+            ylabel="mean time to deadlock (s)",
+            ylim=(bottom, top),
+            xlim=(left, self.safe * 1.06 / size),
+        )
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, fontsize=8, columnspacing=1.2, frameon=False)
         return plot.Shown(
             figure, f"Mean time to deadlock on a logarithmic axis against the reserve, rising island by island. {self.in_words}"
@@ -129,7 +147,9 @@ class Lifetimes:
         for first, last in self.islands:
             low, high = at[max(first, int(self.reserves[0]))], at[last]
             factor = high / before if math.isfinite(high) and math.isfinite(before) else math.nan
-            rows.append((f"{first:,} to {last:,}", _or_never(low), _or_never(high), "" if math.isnan(factor) else f"{factor:.3g}"))
+            rows.append(
+                (f"{first:,} to {last:,}", _or_never(low), _or_never(high), "" if math.isnan(factor) else f"{factor:.3g}")
+            )
             before = high
         heads = ("island (B)", "T at its lower end (s)", "T at its upper end (s)", "factor to the island before")
         return compare.markdown(heads, rows)
@@ -143,7 +163,9 @@ def lifetimes(stack: Askable, depth: int, request_class: str = "", grant: Grant 
     if math.isinf(safe):
         raise QuestionError(f"depth: at {depth} no reserve cures stack {made.name}; ask at a smaller depth")
     if not islands:
-        raise QuestionError(f"depth: at {depth} every reserve that one request of {made.name} fits into is safe; ask at a greater depth")
+        raise QuestionError(
+            f"depth: at {depth} every reserve that one request of {made.name} fits into is safe; ask at a greater depth"
+        )
     total = sum(b - a + 1 for a, b in islands)
     step = max(1, -(-total // points))
     reserves = sorted({r for a, b in islands for r in (*range(a, b + 1, step), b)})
@@ -179,7 +201,9 @@ def life_law(stack: Askable, depth: int, reserve: int, points: int = 12) -> Life
     chain = stack_chain(question(stack, depth, reserve))
     mean = float(chain.time_to_deadlock())
     if not math.isfinite(mean) or not mean:
-        raise QuestionError(f"reserve: at {reserve} the mean time to deadlock is {mean:g} s; the law needs one that comes, and later than 0")
+        raise QuestionError(
+            f"reserve: at {reserve} the mean time to deadlock is {mean:g} s; the law needs one that comes, and later than 0"
+        )
     times = mean * np.geomspace(1e-3, 2, points)
     rate = float(chain.chain.quasi_stationary_rate(chain.dead))
     try:
@@ -234,7 +258,11 @@ def last_byte_table(paths: Iterable[tuple[str, str]], depth: int) -> str:
     for name, request_class in paths:
         made = one_class(load_stack(name), request_class)
         safe = safe_reserve(made, depth)
-        times = [time_to_unsafe(made, depth, safe - 1), time_to_deadlock(made, depth, safe - 1), time_to_deadlock(made, depth, footprint(made))]
+        times = [
+            time_to_unsafe(made, depth, safe - 1),
+            time_to_deadlock(made, depth, safe - 1),
+            time_to_deadlock(made, depth, footprint(made)),
+        ]
         rows.append((f"{name} {request_class}", f"{safe:,}", *(in_time(float(t)) for t in times)))
     heads = ("path", "R_safe (B)", "to the point of no return", "to the deadlock, at R_safe − 1", "at one request's need")
     return compare.markdown(heads, rows)
@@ -245,7 +273,9 @@ def bare_path(chunks: str, rates: str) -> Request:
     try:
         return Request(chunks=[int(c) for c in chunks.split(",")], rates=[float(r) for r in rates.split(",")])
     except ValueError as wrong:
-        raise QuestionError(f'chunks, rates: {chunks!r}, {rates!r}: write numbers with commas, such as "1, 6, 1" and "1, 20, 20"') from wrong
+        raise QuestionError(
+            f'chunks, rates: {chunks!r}, {rates!r}: write numbers with commas, such as "1, 6, 1" and "1, 20, 20"'
+        ) from wrong
 
 
 def in_time(seconds: float) -> str:

@@ -7,7 +7,8 @@ draw       what all requests but one hold together, at the most, while that one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +17,20 @@ import numpy as np
 from mmmodel import plot, sizing
 from mmmodel.bounds import receive as receive_bounds
 from mmmodel.catalogue import load_stack
-from mmmodel.measured import Frequency, Run, by_setting, frequency, recorded_runs
+from mmmodel.compare import Table
+from mmmodel.measured import Frequency, by_setting, frequency, recorded_runs, thresholds
 from mmmodel.performance import knee
+from mmmodel.primer.parameters import Known, Number, Whole, some
 from mmmodel.simulation.estimates import Estimate, student
-from mmmodel.simulation.trace import trace
+from mmmodel.simulation.trace import free_over_time
+from mmmodel.sizing import Verdict
 from mmmodel.stack import RESERVE, Stack
-from mmmodel.units import format_bytes
+from mmmodel.units import format_bytes, format_seconds
 
 PAGE = 4096
+MODELLED = "prototype, 2 nbd devices"  # the series of the machine whose floors and draw the stack has
+SHARES = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02)  # of the replies that are lost
+POINTS = 32  # of a curve over depth
 VIRTIO = "nbd-swap-virtio"
 SETTINGS = {1519: "", 2048: "min-free-2048", 2304: "min-free-2304", 2560: "min-free-2560", 3072: "min-free-3072"}
 LISTS = {
@@ -31,11 +38,22 @@ LISTS = {
     "min-free-3072-lists": "nbd-devices,vm.min_free_kbytes=3072",
     "min-free-3072-short-lists": "percpu,vm.min_free_kbytes=3072",
 }
+HIDDEN = "min-free-3072-lists"  # the one that hangs
 CURES = {
     "virtio-no-lock": "",
     "virtio-work-atomic": "refill_work GFP_ATOMIC",
     "virtio-refill-memalloc": "NAPI refill with MEMALLOC",
     "virtio-work-memalloc": "refill_work GFP_KERNEL|MEMALLOC",
+}
+
+PARAMETERS: Known = {
+    "depth": Whole("requests in flight", 1, 1_000_000),
+    "packet_rate": Number("packets a second", 0, 1e9, above=True),
+    "packet_bytes": Whole("bytes", 1, 2**30),
+    "ring": Whole("packets", 1, 10_000),
+    "classify_us": Number("microseconds", 0, 1e9, above=True),
+    "timeout_ms": Number("milliseconds", 0, 120_000, above=True),  # TCP_RTO_MAX
+    "seed": Whole("number", 0),
 }
 
 
@@ -53,6 +71,12 @@ class Held:
     free_if_sent: int
 
 
+def depths_up_to(depth: int) -> list[int]:
+    """1, every fourth depth or every so many that there are about `POINTS`, and the depth itself."""
+    step = max(4, depth // POINTS)
+    return sorted({1, *range(step, depth, step), depth})
+
+
 def held_until_ack(depths: Sequence[int], cls: str = "write-4k") -> list[Held]:
     """The reserves of `nbd-tcp` against depth, beside those of a model for which send() is the end of the memory."""
     real, wished = load_stack("nbd-tcp").only(cls), load_stack("nbd-tcp+held-until-sent").only(cls)
@@ -60,6 +84,19 @@ def held_until_ack(depths: Sequence[int], cls: str = "write-4k") -> list[Held]:
         Held(k, *(int(size(stack, k)) for stack in (real, wished) for size in (sizing.safe_reserve, sizing.wait_free_reserve)))
         for k in depths
     ]
+
+
+def held_in_words(row: Held) -> str:
+    """What the two models say at one depth."""
+    if row.safe == row.safe_if_sent:
+        return (
+            f"At {some(row.depth, 'request')} in flight both models say the same, safe from {format_bytes(row.safe)} on: nobody waits for "
+            "somebody else's memory. With more requests they part."
+        )
+    return (
+        f"At {some(row.depth, 'request')} in flight the path is safe from {format_bytes(row.safe)} on. A model in which sending is the end "
+        f"of it computes {format_bytes(row.safe_if_sent)}: too little by a factor of {row.safe / row.safe_if_sent:.3g}."
+    )
 
 
 def held_figure(rows: Sequence[Held]) -> plot.Shown:
@@ -73,12 +110,20 @@ def held_figure(rows: Sequence[Held]) -> plot.Shown:
         ("held until sent, safe", [r.safe_if_sent for r in rows], plot.VERMILION, "s", ":"),
     )
     for name, values, colour, marker, dashes in lines:
-        ax.plot(depths, np.divide(values, size), color=colour, marker=marker, ls=dashes, markevery=max(1, len(depths) // 8), label=name)
+        ax.plot(
+            depths,
+            np.divide(values, size),
+            color=colour,
+            marker=marker,
+            ls=dashes,
+            markevery=max(1, len(depths) // 8),
+            label=name,
+        )
     ax.set(xlabel="depth K (requests in flight)", ylabel=f"reserve R ({unit})", xlim=(0, depths[-1] * 1.02), ylim=(0, None))
     ax.legend(loc="upper left", fontsize=9, frameon=False)
     last = rows[-1]
     alt = (
-        f"Reserve against depth up to {last.depth}. With transmit memory held until the ACK the safe reserve ends at "
+        f"Reserve against depth up to {last.depth:,}. With transmit memory held until the ACK the safe reserve ends at "
         f"{format_bytes(last.safe)}, the wait-free one at {format_bytes(last.free)}; were it given back when sent, the "
         f"safe one would end at {format_bytes(last.safe_if_sent)}."
     )
@@ -121,16 +166,20 @@ class Arrivals:
         return int(self.free.max() - self.free.min())
 
 
-def receive(rate: float, size: int, room: int, hold: float | None, seed: int, horizon: float) -> Arrivals:
-    """Packets on a reserve with room for `room` of them, from empty, simulated for `horizon` seconds."""
-    seen = trace(packets(rate, size, hold), room, room * size, seed=seed, horizon=horizon, until_deadlock=False)
-    return Arrivals(seen.time, seen.free[:, seen.pools.index(RESERVE)])
+def receive(rate: float, size: int, room: int, hold: float | None, seed: int, means: float) -> Arrivals:
+    """Packets on a reserve with room for `room` of them, from empty, simulated for `means` times the mean time in which so many come."""
+    most = math.ceil(2 * (means * room + 6 * math.sqrt(means * room))) + 100  # arrivals and drops, six deviations above the mean
+    time, free, ended = free_over_time(
+        packets(rate, size, hold), room, room * size, seed=seed, horizon=means * room / rate, events=most
+    )
+    if ended == "budget":
+        raise RuntimeError(f"{most} events are too few for {means} times {room} packets")
+    return Arrivals(time, free[RESERVE])
 
 
 def times_to_consume(rate: float, size: int, room: int, runs: int, seed: int) -> Estimate:
     """Mean seconds until packets that nobody drops have taken a reserve with room for `room` of them, simulated `runs` times."""
-    end = 20 * room / rate
-    gone = [receive(rate, size, room, None, seed + n, end).gone for n in range(runs)]
+    gone = [receive(rate, size, room, None, seed + n, 20).gone for n in range(runs)]
     return student("time until the reserve is gone", "s", gone)
 
 
@@ -139,27 +188,36 @@ def packets_for(load: float, probability: float) -> int:
     this probability, by Chernoff's bound (RX-4)."""
     if not 0 < probability < 1:
         raise ValueError(f"probability: {probability!r} is not one; write a number between 0 and 1, such as 1e-9")
-    number = 1
-    while receive_bounds.poisson_tail(load, number) > probability:
-        number += 1
-    return number
+    low = high = max(1, math.ceil(load))  # up to the mean the bound is 1, from there on it falls
+    while receive_bounds.poisson_tail(load, high) > probability:
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if receive_bounds.poisson_tail(load, middle) <= probability else (middle + 1, high)
+    return low
 
 
 def receive_figure(used: Arrivals, consumed: Arrivals, end: float) -> plot.Shown:
     """What is free over time: packets that are dropped when classified, and packets that nobody drops."""
     figure, ax = plot.axes()
     size, unit = plot.scale_bytes(float(used.free.max()))
-    looks = ((used, plot.GREEN, "-", "used: dropped when classified"), (consumed, plot.VERMILION, "--", "consumed: nobody drops them"))
+    looks = (
+        (used, plot.GREEN, "-", "used: dropped when classified"),
+        (consumed, plot.VERMILION, "--", "consumed: nobody drops them"),
+    )
     for run, colour, dashes, name in looks:
         time, free = np.append(run.time, end) * 1e3, np.append(run.free, run.free[-1]) / size
         ax.step(time, free, where="post", color=colour, ls=dashes, lw=1.3, label=name)
     top = used.free.max() / size
+    whole = format_bytes(float(used.free.max()))
+    gone = (
+        f"those that nobody drops take the whole reserve of {whole} within {format_seconds(consumed.gone)}"
+        if consumed.gone <= end
+        else f"those that nobody drops have not taken the whole reserve of {whole} by the end of the picture"
+    )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9, frameon=False)
     ax.set(xlabel="time (ms)", ylabel=f"free of the reserve ({unit})", xlim=(0, end * 1e3), ylim=(0, top * 1.05))
-    alt = (
-        f"Free memory over time. Packets that are dropped when classified never hold more than {format_bytes(used.most)} at once; "
-        f"those that nobody drops take the whole reserve of {format_bytes(float(used.free.max()))} within {consumed.gone * 1e3:.3g} ms."
-    )
+    alt = f"Free memory over time. Packets that are dropped when classified hold {format_bytes(used.most)} at the most here; {gone}."
     return plot.Shown(figure, alt)
 
 
@@ -197,7 +255,7 @@ def refused_replies_are_lost(cls: str = "write-4k", timeout: str = "200 ms") -> 
     return Stack.model_validate(data)
 
 
-def losses(shares: Sequence[float], timeout: float = 0.2) -> list[Loss]:
+def losses(timeout: float = 0.2, shares: Sequence[float] = SHARES) -> list[Loss]:
     """What a lossy network costs: the depth at which the stack is as fast as before, and the reserve of that depth."""
     rows = []
     for share in shares:
@@ -206,6 +264,17 @@ def losses(shares: Sequence[float], timeout: float = 0.2) -> list[Loss]:
         mean = next(step.serve.mean for step in stack.requests["write-4k"].steps if step.name == "reply")
         rows.append(Loss(share, mean, depth, int(sizing.safe_reserve(stack, depth)), int(sizing.wait_free_reserve(stack, depth))))
     return rows
+
+
+def loss_in_words(first: Loss, last: Loss) -> str:
+    """What the loss costs in depth and memory."""
+    said = f"Without loss {some(first.knee, 'request')} in flight give 95 % of the throughput."
+    if last.knee == first.knee:
+        return f"{said} At {100 * last.share:g} % lost replies it takes no more: this timeout is too short to matter."
+    return (
+        f"{said} At {100 * last.share:g} % lost replies it takes {last.knee:,}, and {last.safe / first.safe:.3g} times the reserve. "
+        "The cost of a bad network is paid in memory."
+    )
 
 
 def loss_figure(rows: Sequence[Loss]) -> plot.Shown:
@@ -222,8 +291,8 @@ def loss_figure(rows: Sequence[Loss]) -> plot.Shown:
     right.set(xlabel="replies lost (%)", ylabel=f"reserve for that depth ({unit})", ylim=(0, None))
     first, last = rows[0], rows[-1]
     alt = (
-        f"Left: the depth that keeps 95 % of the throughput rises from {first.knee} without loss to {last.knee} at {shares[-1]:g} % "
-        f"lost replies. Right: the safe reserve of that depth rises from {format_bytes(first.safe)} to {format_bytes(last.safe)}."
+        f"Left: the depth that keeps 95 % of the throughput, {first.knee:,} without loss and {last.knee:,} at {shares[-1]:g} % "
+        f"lost replies. Right: the safe reserve of that depth, {format_bytes(first.safe)} without loss and {format_bytes(last.safe)} at the end."
     )
     return plot.Shown(figure, alt)
 
@@ -233,14 +302,14 @@ def loss_figure(rows: Sequence[Loss]) -> plot.Shown:
 
 @dataclass(frozen=True)
 class Cushion:
-    """One `vm.min_free_kbytes` of the machine that was measured: floors, cushion and draw in pages, and what its runs did."""
+    """One `vm.min_free_kbytes` of the machine that was measured: floors, cushion and draw in pages, and what the runs of each series did."""
 
     min_free_kbytes: int
     stack: str
     ordinary: int
     atomic: int
     draw: float
-    runs: Frequency | None
+    runs: Mapping[str, Frequency]
 
     @property
     def cushion(self) -> int:
@@ -251,19 +320,28 @@ class Cushion:
         """Whether the refill can be refused: the draw of the others leaves no page above the ATOMIC floor."""
         return self.draw > self.cushion - 1
 
+    @property
+    def measured(self) -> str:
+        """The frequency of each series."""
+        return "; ".join(map(str, self.runs.values())) or "not run"
+
 
 def cushions() -> list[Cushion]:
     """The settings that were run, least first: the catalogue's floors beside the lab's frequencies."""
-    return [_cushion(kbytes, scheme) for kbytes, scheme in SETTINGS.items()]
+    seen = thresholds(recorded_runs())
+    return [
+        _cushion(kbytes, scheme, {name: at[kbytes] for name, at in seen.items() if kbytes in at})
+        for kbytes, scheme in SETTINGS.items()
+    ]
 
 
-def _cushion(kbytes: int, scheme: str) -> Cushion:
+def _cushion(kbytes: int, scheme: str, runs: Mapping[str, Frequency]) -> Cushion:
     name = f"{VIRTIO}+{scheme}" if scheme else VIRTIO
     (cls,) = load_stack(name).requests.values()
     steps = {step.name: step for step in cls.steps}
     held = sum(steps[step].take[RESERVE] for step in ("send", "segment"))
     floors = [steps[step].floor[RESERVE] // PAGE for step in ("bio", "refill")]
-    return Cushion(kbytes, name, *floors, ((cls.depth or 1) - 1) * held / PAGE, _hangs(f"prototype,min-free={kbytes}"))
+    return Cushion(kbytes, name, *floors, ((cls.depth or 1) - 1) * held / PAGE, runs)
 
 
 def cures() -> list[tuple[str, str, Frequency | None]]:
@@ -280,36 +358,85 @@ def lists() -> list[tuple[str, str, Frequency | None]]:
 
 
 def _hangs(label: str) -> Frequency | None:
-    runs: list[Run] = by_setting(recorded_runs()).get(label, [])
+    runs = by_setting(recorded_runs()).get(label, [])
     return frequency(runs) if runs else None
 
 
+def cushions_in_words(rows: Sequence[Cushion]) -> str:
+    """How the runs of each series bear out the cushion: what hung where the draw is larger, what where it is smaller."""
+    sides = [_pooled([row for row in rows if row.refused]), _pooled([row for row in rows if not row.refused])]
+    heads = ("Where the draw is larger than the cushion", "Where it is smaller")
+    said = [f"{head}, {'; '.join(f.words for f in pooled.values()) or 'nothing was run'}." for head, pooled in zip(heads, sides)]
+    if wrong := [name for name, f in sides[1].items() if f.hangs]:
+        said.append(
+            f"So the picture is not the whole truth: runs of one series or more ({'; '.join(wrong)}) hung where it promises that none would."
+        )
+    else:
+        said.append("None of the runs contradicts the picture; that none hung where the cushion is larger is no proof of safety.")
+    return " ".join(said)
+
+
+def _pooled(rows: Sequence[Cushion]) -> dict[str, Frequency]:
+    pooled: dict[str, Frequency] = {}
+    for row in rows:
+        for name, found in row.runs.items():
+            pooled[name] = pooled[name] + found if name in pooled else found
+    return pooled
+
+
 def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
-    """Draw against cushion for each setting; the label of a setting is how many of its runs hung."""
-    figure, ax = plot.axes()
-    at = [row.min_free_kbytes for row in rows]
+    """Draw against cushion for each setting; below, how many of the runs of each series hung."""
+    figure, ax = plot.axes(8.6, 4.8)
+    at = range(len(rows))
     ax.plot(at, [row.cushion for row in rows], color=plot.BLUE, marker="o")
     ax.plot(at, [row.draw for row in rows], color=plot.VERMILION, marker="s", ls="--")
-    for row in rows:
-        runs = "not run" if row.runs is None else f"{row.runs.hangs} of {row.runs.runs}\nhung"
-        colour = plot.VERMILION if row.refused else plot.GREEN
-        ax.annotate(
-            runs, (row.min_free_kbytes, 0), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9, color=colour
-        )
-    ax.annotate(
-        "cushion between the floors",
-        (at[-1], rows[-1].cushion),
-        xytext=(-8, 4),
-        textcoords="offset points",
-        ha="right",
-        fontsize=9,
+    look = {"textcoords": "offset points", "fontsize": 9}
+    ax.annotate("cushion between the floors", (at[-1], rows[-1].cushion), xytext=(-8, 4), ha="right", **look)
+    ax.annotate("largest draw", (at[0], rows[0].draw), xytext=(4, 8), **look)
+    series = list(dict.fromkeys(name for row in rows for name in row.runs))
+    for line, name in enumerate(("runs that hung", *series)):
+        look = {"transform": ax.get_xaxis_transform(), "fontsize": 9, "va": "center", "clip_on": False}
+        height = -0.24 - 0.075 * line
+        ax.text(-0.35, height, name, ha="right", weight="bold" if not line else "normal", **look)
+        for place, row in enumerate(rows if line else ()):
+            found = row.runs.get(name)
+            colour = plot.BLACK if found is None or not found.hangs else plot.VERMILION
+            ax.text(place, height, "–" if found is None else f"{found.hangs} of {found.runs}", ha="center", color=colour, **look)
+    ax.set_xticks(at, [f"{row.min_free_kbytes:,}" for row in rows])
+    ax.set(
+        xlabel="vm.min_free_kbytes (KiB)",
+        ylabel="pages of 4 KiB",
+        ylim=(0, max(row.cushion for row in rows) * 1.15),
+        xlim=(-0.3, len(rows) - 0.7),
     )
-    ax.annotate("largest draw", (at[0], rows[0].draw), xytext=(4, 8), textcoords="offset points", fontsize=9)
-    ax.set(xlabel="vm.min_free_kbytes (KiB)", ylabel="pages of 4 KiB", ylim=(0, max(row.cushion for row in rows) * 1.15))
-    hung = [row for row in rows if row.refused]
+    last = [row for row in rows if row.refused]
+    crosses = f"crosses the largest draw of {rows[0].draw:.0f} pages above {last[-1].min_free_kbytes if last else rows[0].min_free_kbytes} KiB"
     alt = (
         f"Cushion between the ordinary and the ATOMIC floor against min_free_kbytes: it rises from {rows[0].cushion} to {rows[-1].cushion} "
-        f"pages and crosses the largest draw of {rows[0].draw:.0f} pages above {hung[-1].min_free_kbytes if hung else at[0]} KiB. "
-        + " ".join(f"At {r.min_free_kbytes}: {r.runs.hangs} of {r.runs.runs} runs hung." for r in rows if r.runs)
+        f"pages and {crosses}. "
+        + " ".join(f"At {row.min_free_kbytes}: {'; '.join(f.words for f in row.runs.values())}." for row in rows if row.runs)
     )
     return plot.Shown(figure, alt)
+
+
+def add_measured(
+    table: Table,
+    rows: Sequence[Cushion],
+    verdicts: Mapping[int, Verdict],
+    listed: Mapping[str, tuple[Verdict, str, Frequency | None]],
+    cured: Mapping[str, tuple[Verdict, str, Frequency | None]],
+) -> None:
+    """Draw against cushion, the model against the runs of its own series, what the lists and the cures change: lines of evidence."""
+    for row in rows:
+        said = verdicts[row.min_free_kbytes].safe
+        table.add(f"{row.min_free_kbytes}: draw against cushion", not row.refused, said, "exhausted", "every state searched")
+        if found := row.runs.get(MODELLED):
+            table.add(f"{row.min_free_kbytes}: any hang", not said, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
+    for name, (verdict, _, found) in listed.items():
+        table.add(f"{name}: safe", name != HIDDEN, verdict.safe, "exhausted", verdict.method)
+        if found is not None:
+            table.add(f"{name}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
+    for name, (verdict, _, found) in cured.items():
+        table.add(name, True, verdict.safe, verdict.rung, verdict.method)
+        if found is not None:
+            table.add(f"{name}: any hang", False, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")

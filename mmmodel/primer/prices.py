@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from mmmodel import compare, performance, plot, simulation, sizing, sweep
+from mmmodel import compare, performance, plot, simulation, sizing, sweep, uncertainty
+from mmmodel.catalogue import load_stack, stack_names
 from mmmodel.exact.stack_chain import closed_networks
+from mmmodel.primer import budget
+from mmmodel.primer.parameters import Known, Listed, Number, Read, Whole, some
 from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack
 from mmmodel.study import Study, make_study
 from mmmodel.units import format_bytes, format_seconds
@@ -26,6 +29,40 @@ KNEE_LOSS = 1e-4  # a stack without a depth of its own is taken at the depth tha
 PLENTY = 2**50  # bytes of a reserve for which nobody waits
 WATCHED = 0.1  # seconds that a run looks for a hang
 RUNS = 5
+SIMULATED = 100_000  # requests in flight of a stack that is simulated here, at the most
+
+
+def names(stacks: str | None) -> list[str]:
+    """The stacks of a list with commas; the whole catalogue if it is empty. Raises StackError for one that is not there."""
+    found = [name.strip() for name in (stacks or "").split(",") if name.strip()]
+    for name in found:
+        load_stack(name)
+    return found or stack_names()
+
+
+PARAMETERS: Known = {
+    "stack": Read(load_stack, "a name of the catalogue or the path of a YAML file"),
+    "request_class": Read(str, "the name of one request class of the stack"),
+    "depths": Listed(Whole("requests in flight", 1)),
+    "reserves": Whole("reserves", 2, 1000),
+    "loss": Number("shares of the throughput", 0, 1, above=True, below=True),
+    "stacks": Read(names, 'names of the catalogue or paths of YAML files, with commas; "" for the whole catalogue', empty=True),
+    "seed": Whole("number", 0),
+}
+
+
+def one_class(stack: str, request_class: str) -> Stack:
+    """One request class of a stack. Raises QuestionError naming the notebook's `request_class`, or `stack` where it has no reserve."""
+    made = load_stack(stack)
+    if request_class not in made.requests:
+        has = ", ".join(map(repr, made.requests))
+        raise QuestionError(f"request_class: {request_class!r} is not in stack {made.name}; write one of {has}")
+    one = made.only(request_class)
+    if RESERVE not in one.pools or not any(step.take.get(RESERVE) for step in one.requests[request_class].steps):
+        raise QuestionError(
+            f"stack: no step of {made.name} {request_class} takes from a pool {RESERVE!r}; choose another stack or class"
+        )
+    return one
 
 
 @dataclass(frozen=True)
@@ -43,6 +80,8 @@ class Price:
     verdict: str
     hang: float | None
     hang_note: str
+    tight: bool  # one byte below `reserve` is not safe, so that `reserve` is the least size that is safe with all larger ones
+    path: Stack = field(repr=False, compare=False)
 
     @property
     def bytes_more(self) -> float:
@@ -52,6 +91,11 @@ class Price:
     def times(self) -> float:
         """How many times the reserve of the depth that is enough."""
         return self.reserve / self.reserve_enough if math.isfinite(self.reserve) else math.inf
+
+    @property
+    def after(self) -> str:
+        """When the own depth hangs on the smaller reserve, to follow a comma."""
+        return f"after {self.hang_note}" if self.hang and math.isfinite(self.hang) else self.hang_note
 
     def cells(self) -> tuple[str, ...]:
         """As a row of a table."""
@@ -70,6 +114,11 @@ class Price:
         )
 
 
+LOOKS = {  # of a bar, by what the own depth is on the smaller reserve; and what happens then
+    "safe": (plot.GREEN, "", ""),
+    "unsafe": (plot.VERMILION, "//", "can hang"),
+    "not shown safe": (plot.ORANGE, "..", "not shown safe"),
+}
 COLUMNS = (
     "stack",
     "class",
@@ -98,26 +147,32 @@ def last_percent(stack: Askable, loss: float = 0.01, seed: int = 1) -> Price:
     one = made.only(name)
     depth = _own_depth(one)
     exact = closed_networks(performance.question(one, depth, None)) is not None
+    if not exact and depth > SIMULATED:
+        raise QuestionError(f"stack {made.name}: {depth:,} requests in flight are more than are simulated here ({SIMULATED:,})")
     rates = {depth: _throughput(one, depth, exact, seed)}
     enough = _least_depth(one, depth, (1 - loss) * rates[depth], exact, seed)
     dear, cheap = sizing.safe_reserve(one, depth), sizing.safe_reserve(one, enough)
+    if not cheap:
+        raise QuestionError(f"stack {made.name}: its class {name} takes nothing from the reserve")
     verdict, hang, note = "-", None, "-"
     if math.isfinite(cheap):
         found = sizing.verdict(one, depth, int(cheap))
         verdict = "safe" if found.safe else "unsafe" if found.certain else "not shown safe"
         hang, note = (math.inf, "never") if found.safe else _hang(one, depth, int(cheap), seed)
     rung = "solved" if exact else "simulated"
-    return Price(made.name, name, depth, enough, rates[depth], rung, dear, cheap, verdict, hang, note)
+    tight = math.isfinite(dear) and not sizing.verdict(one, depth, int(dear) - 1).safe
+    return Price(made.name, name, depth, enough, rates[depth], rung, dear, cheap, verdict, hang, note, tight, one)
 
 
 def prices(stacks: Iterable[Askable], loss: float = 0.01, seed: int = 1) -> tuple[list[Price], dict[str, str]]:
     """The prices of many stacks, and for those that have none the reason."""
     found, without = [], {}
     for stack in stacks:
+        made = as_stack(stack)
         try:
-            found.append(last_percent(stack, loss, seed))
+            found.append(last_percent(made, loss, seed))
         except (ValueError, RuntimeError) as error:
-            without[as_stack(stack).name] = str(error)
+            without[made.name] = str(error)
     return found, without
 
 
@@ -196,9 +251,26 @@ def reserves_between(stack: Askable, depths: Sequence[int], count: int = 10) -> 
     Raises QuestionError where no reserve is safe.
     """
     if math.isinf(sizing.safe_reserve(stack, max(depths))):
-        raise QuestionError(f"stack {as_stack(stack).name}: no reserve is safe at depth {max(depths)}, so there is no frontier to draw")
+        raise QuestionError(
+            f"stack {as_stack(stack).name}: no reserve is safe at depth {max(depths)}, so there is no frontier to draw"
+        )
     low, high = sizing.footprint(stack), sizing.wait_free_reserve(stack, max(depths))
+    if math.isinf(high):
+        raise QuestionError(
+            f"stack {as_stack(stack).name}: somebody may wait for the reserve whatever its size, so there is no end to the axis"
+        )
     return sorted({round(low + n * (high - low) / (count - 1)) for n in range(count)})
+
+
+def surface(path: Stack, depths: Sequence[int], count: int) -> list[sweep.Record]:
+    """The records of `depths` × `count` reserves, computed here and now. Raises TooDear, naming `depths` and `reserves`."""
+    reserves = reserves_between(path, depths, count)
+    asked = f"depths = {','.join(map(str, depths))}, reserves = {count}"
+    cost = budget.Cost(0.0, 0)
+    for depth in sorted(depths, reverse=True):  # the largest chains first: where they are too much, no other is counted
+        cost += budget.mean_times([performance.question(path, depth, reserve) for reserve in reserves])
+        budget.allow(f"the chains of {some(len(depths), 'depth')} × {some(len(reserves), 'reserve')}", cost, parameter=asked)
+    return computed(surface_study(path, depths, reserves))
 
 
 def computed(study: Study) -> list[sweep.Record]:
@@ -229,26 +301,73 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
         left.plot(at, x, lw=1.2, mfc="white", **look)
         left.plot(at, x, ls="", markevery=[i for i, is_safe in enumerate(safe) if is_safe], **look)
         if mine:
-            left.annotate(f"K = {depth}", (at[-1], x[-1]), xytext=(8, -3), textcoords="offset points", color=look["color"], fontsize=10)
-        ends = [(a, t) for a, record in zip(at, mine) if (t := value(record, "time_to_deadlock")) is not None and math.isfinite(t)]
+            left.annotate(
+                f"K = {depth}", (at[-1], x[-1]), xytext=(8, -3), textcoords="offset points", color=look["color"], fontsize=10
+            )
+        ends = [
+            (a, t) for a, record in zip(at, mine) if (t := value(record, "time_to_deadlock")) is not None and math.isfinite(t)
+        ]
         hung += [t for _, t in ends]
         right.plot([a for a, _ in ends], [t for _, t in ends], mfc="none", ms=4 + 3 * n, **look)
-    left.set(xlabel=f"reserve R ({unit})", ylabel="throughput X (requests per second)", ylim=(0, None), title="filled: safe; open: until it hangs")
+    left.set(
+        xlabel=f"reserve R ({unit})",
+        ylabel="throughput X (requests per second)",
+        ylim=(0, None),
+        title="filled: safe; open: until it hangs",
+    )
     left.set_xlim(right=left.get_xlim()[1] * 1.12)  # room for the names of the lines
-    right.set(xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", xlim=left.get_xlim(), title="how soon the open ones hang")
+    right.set(
+        xlabel=f"reserve R ({unit})", ylabel="mean time to deadlock T", xlim=left.get_xlim(), title="how soon the open ones hang"
+    )
     if hung:
         right.set_yscale("log")
         right.yaxis.set_major_formatter(lambda seconds, _: format_seconds(seconds))
         right.yaxis.set_minor_formatter(lambda seconds, _: format_seconds(seconds) if max(hung) < 30 * min(hung) else "")
     else:
         right.text(0.5, 0.5, "none of them hangs", transform=right.transAxes, ha="center", fontsize=10, style="italic")
-    best = max(value(record, "throughput_before_deadlock") or 0 for record in records)
+    best = max((value(record, "throughput_before_deadlock") or 0 for record in records), default=0)
+    states = [value(record, "verdict") == "safe" for record in records]
+    right_said = (
+        f"the mean time to deadlock of the {some(len(hung), 'setting')} that {'hangs' if len(hung) == 1 else 'hang'}, on a log scale"
+        if hung
+        else "none of them hangs"
+    )
     alt = (
-        f"Two panels against the reserve, one line for each depth {', '.join(map(str, depths))}. Left: throughput rises with the reserve to "
-        f"{best:,.4g} requests per second; filled markers are safe, open ones can deadlock. Right: the mean time to deadlock of the "
-        f"{len(hung)} settings that hang, on a log scale; each line ends where its depth becomes safe."
+        f"Two panels against the reserve, one line for each depth {', '.join(map(str, depths))}. Left: throughput, at the most "
+        f"{best:,.4g} requests per second; {sum(states)} markers are filled, safe, and {len(states) - sum(states)} open, which can deadlock. "
+        f"Right: {right_said}."
     )
     return plot.Shown(figure, alt)
+
+
+def surface_in_words(records: Sequence[sweep.Record]) -> str:
+    """Whether the lines cross and what each further request adds, as Markdown."""
+    depths = sorted({record["inputs"]["depth"] for record in records})
+    if len(depths) < 2:
+        return "* There is one line here: with several `depths` the picture would show what deeper queues cost and bring."
+    by: dict[int, dict[int, float]] = {}
+    for depth in depths:
+        for record in _of_depth(records, depth):
+            by.setdefault(record["inputs"]["reserve"], {})[depth] = value(record, "throughput_before_deadlock")
+    crossed = [(at, k, x) for at, x in by.items() if len(x) > 1 and x[max(x)] < (1 - 1e-9) * x[k := max(x, key=lambda d: x[d])]]
+    said = []
+    if crossed:
+        at, k, x = max(crossed, key=lambda found: max(found[2].values()) - found[2][max(found[2])])
+        said.append(
+            f"* The lines cross. At {format_bytes(at)} the depth {k} delivers {x[k]:,.4g} requests per second and the depth {max(x)} "
+            f"{f'only {x[max(x)]:,.4g}' if x[max(x)] else 'none'}, since requests that wait for memory keep what they hold from those that could go on."
+        )
+    else:
+        said.append("* The lines do not cross: at none of these reserves is the deepest queue slower than another.")
+    top = by[max(by)]
+    steps = [(a, b, (top[b] - top[a]) / (b - a)) for a, b in zip(depths, depths[1:]) if a in top and b in top]
+    if steps:
+        gains = [gain for *_, gain in steps]
+        less = len(gains) > 1 and all(b <= a * (1 + 1e-9) for a, b in zip(gains, gains[1:])) and gains[-1] < gains[0] * (1 - 1e-9)
+        why = ": each adds less than the one before it, because it waits in front of the slowest server" if less else ""
+        told = "; ".join(f"{gain:,.4g} from K = {a} to {b}" for a, b, gain in steps)
+        said.append(f"* So many requests per second does each further request in flight add at the largest reserve: {told}{why}.")
+    return "\n".join(said)
 
 
 def _of_depth(records: Sequence[sweep.Record], depth: int) -> list[sweep.Record]:
@@ -264,21 +383,134 @@ def price_figure(found: Sequence[Price]) -> plot.Shown | plot.NoFigure:
         return plot.NoFigure("none of these stacks has a price")
     figure, ax = plot.axes(8.5, 1.2 + 0.28 * len(rows))
     for n, price in enumerate(rows):
-        hangs = price.verdict != "safe"
-        colour, hatch = (plot.VERMILION, "//") if hangs else (plot.GREEN, "")
+        colour, hatch, else_ = LOOKS[price.verdict]
         ax.barh(n, price.times, color=colour, hatch=hatch, ec="white")
-        more = f"+{format_bytes(price.bytes_more)}" + (f", else hangs: {price.hang_note}" if hangs else "")
+        more = f"+{format_bytes(price.bytes_more)}" + (f", else {else_}, {price.after}" if else_ else "")
         ax.text(price.times * 1.04, n, more, va="center", fontsize=8)
     ax.set_yticks(range(len(rows)), [f"{p.stack} ({p.request_class})" for p in rows], fontsize=8)
     ax.set(xscale="log", xlabel="$R_{safe}(K_0)\\; /\\; R_{safe}(K')$", xlim=(1, max(p.times for p in rows) * 30))
     ax.invert_yaxis()
     dear = rows[0]
+    count = {word: sum(p.verdict == word for p in rows) for word in LOOKS}
     alt = (
-        f"Bars for {len(rows)} stacks: the safe reserve at their own depth over that at the depth which is enough. "
-        f"The dearest is {dear.stack}, {dear.times:.3g} times. {sum(p.verdict != 'safe' for p in rows)} bars are hatched: on the smaller "
-        "reserve the own depth can deadlock."
+        f"Bars for {some(len(rows), 'stack')}: the safe reserve at {'its' if len(rows) == 1 else 'their'} own depth over that at the depth which "
+        f"is enough. The dearest is {dear.stack}, {dear.times:.3g} times. On the smaller reserve the own depth can deadlock in {count['unsafe']}, "
+        f"is safe in {count['safe']}, and is not shown safe in {count['not shown safe']}."
     )
     return plot.Shown(figure, alt)
+
+
+def prices_in_words(found: Sequence[Price], loss: float) -> str:
+    """What a throttle at the depth that is enough gives back, and at how many stacks the smaller reserve is no way around it."""
+    rows = [p for p in found if math.isfinite(p.times)]
+    paid = [p for p in rows if p.bytes_more > 0]
+    if not paid:
+        return f"None of the {some(len(rows), 'stack')} with a price pays anything for its last {100 * loss:g} % of throughput."
+    back = sorted(1 - 1 / p.times for p in paid)
+    lucky = [p.stack for p in paid if p.verdict == "safe" and p.tight]
+    loose = [p.stack for p in paid if not p.tight]
+    said = (
+        f"Of {some(len(rows), 'stack')}, {len(paid)} pay{'s' * (len(paid) == 1)} for the last {100 * loss:g} % of throughput. There a throttle at $K'$ gives back "
+        + (f"{100 * back[0]:.3g} % " if len(back) == 1 else f"between {100 * back[0]:.3g} and {100 * back[-1]:.3g} % ")
+        + "of the reserve, and the smaller reserve is then *safe*, not merely lucky."
+    )
+    if lucky:
+        said += (
+            f" For {', '.join(lucky)} *exactly* the smaller reserve happens to be safe at the own depth, too, and a larger one below "
+            "$R_{safe}(K_0)$ is not: the anomaly of notebook 2, on which nobody should build."
+        )
+    if loose:
+        said += f" For {', '.join(loose)} $R_{{safe}}(K_0)$ is enough but not the least size that is, so that the price may be smaller."
+    return said
+
+
+# ---- sizes that are not known exactly ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What a path needs if each size of its steps may be up to a tenth larger: the box of sizes, the reserve for all of it (inf: none is
+    enough), and what one byte less gives (None where there is no such reserve)."""
+
+    box: dict[str, tuple[int, int]]
+    depth: int
+    as_said: int | float
+    worst: uncertainty.BoxReserve
+    below: uncertainty.BoxVerdict | None
+
+    def __str__(self) -> str:
+        head = f"K = {self.depth}: safe from {_reserve(self.as_said)} as the file says, from {_reserve(self.worst.reserve)} over the whole box"
+        if self.below is None:
+            return (
+                f"{head}\nNo reserve was shown to be enough over the whole box: other pools than the reserve decide on this path."
+            )
+        return head
+
+
+def grown(path: Stack, depth: int) -> Grown:
+    """The worst case over sizes of the path's own steps that may each be up to a tenth larger, rounded down."""
+    ((name, cls),) = path.requests.items()
+    box = {
+        f"requests.{name}.steps.{step.name}.take.{RESERVE}": (size, size + size // 10)
+        for step in cls.steps
+        if (size := step.take.get(RESERVE))
+    }
+    worst = uncertainty.safe_reserve_over_box(path, box, depth)
+    below = None if math.isinf(worst.reserve) else uncertainty.verdict_over_box(path, box, depth, worst.reserve - 1)
+    return Grown(box, depth, sizing.safe_reserve(path, depth), worst, below)
+
+
+def _reserve(size: int | float) -> str:
+    return "no reserve" if math.isinf(size) else f"{size:,} B"
+
+
+def add_surface(table: compare.Table, path: Stack, records: Sequence[sweep.Record]) -> None:
+    """The surface by a second way: safe from R_safe on, no deadlock where it is safe, the top of the deepest line wait-free."""
+    depths = sorted({record["inputs"]["depth"] for record in records})
+    needed = {depth: sizing.safe_reserve(path, depth) for depth in depths}
+    known = [record for record in records if value(record, "verdict") is not None]
+    above = [record for record in known if record["inputs"]["reserve"] >= needed[record["inputs"]["depth"]]]
+    if above:
+        all_safe = all(value(record, "verdict") == "safe" for record in above)
+        table.add(
+            f"from R_safe on every point is safe ({len(above)})",
+            True,
+            all_safe,
+            "solved",
+            "RES-2 and its like, against the verdict",
+        )
+    lives = [value(record, "time_to_deadlock") for record in known if value(record, "verdict") == "safe"]
+    lives = [time for time in lives if time is not None]
+    if lives:
+        table.add(
+            f"where it is safe it never hangs ({len(lives)})",
+            True,
+            all(map(math.isinf, lives)),
+            "solved",
+            "the verdict against the chain",
+        )
+    top = max(_of_depth(records, depths[-1]), key=lambda record: record["inputs"]["reserve"], default=None)
+    if top is not None:
+        x = float(performance.throughput(path, depths[-1]))
+        got = value(top, "throughput_before_deadlock")
+        table.add(f"X({depths[-1]}) at the top", x, got, "solved", "the wait-free network", tolerance=1e-9)
+
+
+def add_grown(table: compare.Table, path: Stack, found: Grown) -> None:
+    """The box by a second way, where its reserve is the least: its largest sizes, and one byte less."""
+    if found.worst.tight and found.below is not None:
+        largest = {address: high for address, (_, high) in found.box.items()}
+        corner = sizing.safe_reserve(uncertainty.set_numbers(path, largest), found.depth)
+        table.add("the box needs what its largest sizes need", corner, found.worst.reserve, "solved", "closed form")
+        table.add("one byte less is unsafe somewhere", False, found.below.safe, "solved", "path replayed at the sizes found")
+
+
+def add_prices(table: compare.Table, found: Sequence[Price], loss: float) -> None:
+    """The depth that is enough by the throughputs at it and at the one before, where these are exact."""
+    for price in found:
+        if price.rung == "solved" and price.enough > 1:
+            shares = [float(performance.throughput(price.path, k)) / price.throughput for k in (price.enough - 1, price.enough)]
+            table.add(f"{price.stack}: K' is the least", True, shares[0] < 1 - loss <= shares[1], "solved", "mean value analysis")
 
 
 def price_table(found: Sequence[Price]) -> str:

@@ -21,17 +21,35 @@ from mmmodel.exact import islands, stack_chain
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.stuck import StuckStates
 from mmmodel.performance import question, throughput_bounds
+from mmmodel.primer import budget
+from mmmodel.primer.parameters import Known, Read, Whole, some
 from mmmodel.reserves import OtherReserve, others
 from mmmodel.simulation.estimates import Estimate, simulate
 from mmmodel.stack import RESERVE, QuestionError, Stack
 from mmmodel.transitions import Relation
-from mmmodel.units import format_seconds
+from mmmodel.units import format_seconds, parse_bytes
 
 Word = Literal["safe", "unsafe", "not shown safe"]
 PRESENT = 12  # requests of a class whose throughput is compared: three times the knee of these grounds
 CHAIN = 60_000  # states of the chain that throughput is solved on; beyond, the upper bound stands in for it
 SIMULATED = 5000  # requests that a simulated ground may have
 KiB, MiB = 1024, 1024**2
+LEAST_RUNS = 25  # simulated at once, however few are asked for
+
+
+def _machine(text: str) -> int:
+    size = int(parse_bytes(text, "memory"))
+    if not MiB <= size <= 2**60:
+        raise ValueError(f"{size:,} B is no machine's memory")
+    return size
+
+
+PARAMETERS: Known = {
+    "memory": Read(_machine, "a size of memory from 1 MiB to 1 EiB, such as 512 MiB"),
+    "horizon_ms": Whole("milliseconds", 1, 3_600_000),
+    "runs": Whole("runs", 2),
+    "seed": Whole("number", 0),
+}
 
 
 @dataclass(frozen=True)
@@ -102,18 +120,9 @@ class Cell:
         return "safe" if self.verdict.safe else "unsafe" if self.verdict.certain else "not shown safe"
 
     @property
-    def rung(self) -> Rung:
-        """How the word is known: by every state, or by the solver or a path that was replayed."""
-        return "exhausted" if "search" in self.verdict.method and not self.verdict.method.startswith("no stuck") else "solved"
-
-    @property
     def why(self) -> str:
         """The pools on which the requests of the deadlock block one another, in a few words."""
-        if self.verdict.safe:
-            return ""
-        if not self.verdict.cycle:
-            return "consumed"
-        return " + ".join(self.verdict.cycle)
+        return "consumed" if self.verdict.reason == "consumed" else " + ".join(self.verdict.cycle)
 
 
 def cell(scheme: str, ground: Ground) -> Cell | None:
@@ -144,7 +153,7 @@ def reserve_needed(stack: Stack) -> float:
     """
     system = stack.system(unlimited=True)
     relation = Relation(system)
-    if any(position.never for position in relation.positions):
+    if relation.endless:
         return math.inf
     top, _ = StuckStates(relation, sized=system.pool(RESERVE)).most_holding()
     return max(top + 1, islands.footprint(relation, system.pool(RESERVE)))
@@ -181,10 +190,47 @@ def time_to_hang(scheme: str, ground: Ground, seed: int, horizon: str = "20 ms",
     None where the ground has more than SIMULATED requests, or where memory is consumed (then it takes n packets, RX-5).
     """
     stack = applied(scheme, ground)
-    many = sum(cls.depth or 0 for cls in stack.requests.values()) > SIMULATED
-    if many or any(step.serve == "never" for cls in stack.requests.values() for step in cls.steps):
+    if not _simulated(stack):
         return None
     return simulate(stack, seed=seed, replications=runs, horizon=horizon, measure="time_to_deadlock").time_to_deadlock
+
+
+def _simulated(stack: Stack) -> bool:
+    many = sum(cls.depth or 0 for cls in stack.requests.values()) > SIMULATED
+    return not many and not any(step.serve == "never" for cls in stack.requests.values() for step in cls.steps)
+
+
+def times_to_hang(unsafe: Sequence[Cell], seed: int, horizon: float, runs: int) -> dict[Cell, Estimate]:
+    """`time_to_hang` of the cells that can be simulated, `horizon` in seconds. Raises TooDear."""
+    cost = budget.Cost(0.0, 0)
+    stacks = [stack for stack in (applied(one.scheme, one.ground) for one in unsafe) if _simulated(stack)]
+    for stack in stacks:
+        cost += budget.simulated(stack, max(runs, LEAST_RUNS), horizon)
+    asked = f"horizon_ms = {horizon * 1e3:.10g}, runs = {runs}"
+    budget.allow(f"{runs:,} simulated runs of each of {len(stacks)} unsafe cells", cost, parameter=asked)
+    found = ((one, time_to_hang(one.scheme, one.ground, seed, f"{horizon} s", runs)) for one in unsafe)
+    return {one: time for one, time in found if time is not None}
+
+
+def times_in_words(times: Mapping[Cell, Estimate], horizon: float) -> str:
+    """Which of the simulated cells hung, the soonest and the latest, and which did not."""
+    hung = sorted((one for one, time in times.items() if time.mean is not None), key=lambda one: times[one].mean or 0.0)
+    quiet = [one for one, time in times.items() if time.mean is None]
+    said = [
+        f"Of the {some(len(times), 'unsafe cell')} that {'was' if len(times) == 1 else 'were'} simulated, {len(hung)} hung within {format_seconds(horizon)}."
+    ]
+    if hung:
+        ends = [
+            f"{_short(one.scheme)}, {one.ground.title}, after {format_seconds(times[one].mean or 0.0)} on average"
+            for one in (hung[0], hung[-1])
+        ]
+        said.append(f"The soonest is {ends[0]}" + (f"; the latest {ends[1]}." if len(hung) > 1 else "."))
+    if quiet:
+        names = "; ".join(f"{_short(one.scheme)}, {one.ground.title}" for one in quiet)
+        said.append(
+            f"The others have a path into the deadlock that no simulated run took: that kind passes a test and hangs a machine later ({names})."
+        )
+    return " ".join(said)
 
 
 def few(stack: Stack, present: int = PRESENT) -> Stack:
@@ -269,7 +315,18 @@ def cells_table(
     cells: Mapping[str, Sequence[Cell | None]], throughputs: Mapping[Cell, tuple[float, Rung]], times: Mapping[Cell, Estimate]
 ) -> compare.Rows:
     """Every cell a line: word, rung, cycle, reserve needed and there, throughput kept, time to the deadlock, hangs of a real kernel."""
-    head = ("scheme", "on", "verdict", "evidence", "blocked on", "reserve needed", "there", "throughput kept", "hangs after", "measured")
+    head = (
+        "scheme",
+        "on",
+        "verdict",
+        "evidence",
+        "blocked on",
+        "reserve needed",
+        "there",
+        "throughput kept",
+        "hangs after",
+        "measured",
+    )
     rows, runs = [], measured.recorded_runs()
     for across in cells.values():
         for one in filter(None, across):
@@ -278,7 +335,7 @@ def cells_table(
                     one.scheme,
                     one.ground.title,
                     one.word + (" *" if one.scaled else ""),
-                    f"{one.rung}: {one.verdict.method}",
+                    f"{one.verdict.rung}: {one.verdict.method}",
                     one.why or "-",
                     "no reserve is enough" if math.isinf(one.needed) else _bytes(one.needed),
                     _bytes(one.have),
@@ -390,4 +447,6 @@ __all__ = [
     "table",
     "throughput",
     "time_to_hang",
+    "times_in_words",
+    "times_to_hang",
 ]

@@ -1,9 +1,9 @@
 """How much of the reserve is in use: the law of U for one class of a stack, its tails and their bounds, as notebook 4 draws them.
 
-    U       bytes in use, wait-free: Σ over the requests in flight of what each holds
-    one server a step: a closed product-form network, U by convolution (exact.occupancy)
-    "spread": as if no request ever queued, each in some step with the share of time it is served there; independent, so that the
-              tails of sums of independent terms apply (Chernoff, Lugannani–Rice, Hoeffding)
+U       bytes in use, wait-free: Σ over the requests in flight of what each holds
+one server a step: a closed product-form network, U by convolution (exact.occupancy)
+"spread": as if no request ever queued, each in some step with the share of time it is served there; independent, so that the
+          tails of sums of independent terms apply (Chernoff, Lugannani–Rice, Hoeffding)
 """
 
 from __future__ import annotations
@@ -144,11 +144,15 @@ def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
     for n, step in enumerate(cls.steps):
         held += step.take[pool]
         if step.fallback or step.lose is not None or step.never:
-            raise QuestionError(f"stack {made.name}, step {step.name}: with refusals or memory that is consumed U has no product form")
+            raise QuestionError(
+                f"stack {made.name}, step {step.name}: with refusals or memory that is consumed U has no product form"
+            )
         if step.service is not None:
             service = step.service
             if service.servers is not None and (service.station in stations or service.dist != "expon"):
-                raise QuestionError(f"stack {made.name}, step {step.name}: its station has no product form with one holding; take another")
+                raise QuestionError(
+                    f"stack {made.name}, step {step.name}: its station has no product form with one holding; take another"
+                )
             stations[service.station if service.servers is not None else n] = (float(1 / service.rate), held, service.servers)
         held -= step.give[pool]
     if not stations:
@@ -194,7 +198,9 @@ def depth_figure(stack: Askable, request_class: str, deepest: int, digits: Seque
     at = -np.inf
     for y, name, colour in sorted(ends):
         at = max(y, at + 5.5)
-        ax.annotate(name, (depths[-1], y), xytext=(depths[-1] * 1.12, at), color=colour, fontsize=9, va="center", annotation_clip=False)
+        ax.annotate(
+            name, (depths[-1], y), xytext=(depths[-1] * 1.12, at), color=colour, fontsize=9, va="center", annotation_clip=False
+        )
     ax.set_xlim(1, depths[-1] * 4.4)
     ax.set_xticks(ticks := [2**n for n in range(deepest.bit_length())], [str(t) for t in ticks])
     shares = ", ".join(f"10^-{d}: {y:.0f} %" for d, (y, _, _) in zip(digits, ends))
@@ -237,7 +243,9 @@ def ladder_figure(pressure: Sequence[float], refused: np.ndarray, names: Sequenc
         ax.plot(pressure, y, color=colour, marker=marker, ms=5, markevery=4)
         ax.annotate(name, (pressure[-1], y[-1]), xytext=(6, 0), textcoords="offset points", color=colour, fontsize=9, va="center")
     ax.axhline(limit, color=plot.BLACK, lw=0.9, ls="-.")
-    ax.text(pressure[-1] * 3.8, limit / 1.6, "limit for the last right,\nwhatever the others do", fontsize=9, ha="right", va="top")
+    ax.text(
+        pressure[-1] * 3.8, limit / 1.6, "limit for the last right,\nwhatever the others do", fontsize=9, ha="right", va="top"
+    )
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set(xlabel="load of the ordinary users (times all places there are)", ylabel="share of allocations refused")

@@ -203,6 +203,8 @@ def _series(job: _Job) -> np.ndarray:
 
 def _hitting(job: _Job) -> list[tuple[float, str]]:
     """(time, why it ended) of replications until a deadlock or an unsafe state."""
+    if job.unsafe and job.program.shut:
+        return [(0.0, "hit")] * job.runs
     run = engine_for(job.program, job.seed, grant=job.grant, dead=not job.unsafe, unsafe=job.unsafe)
     found = []
     for _ in range(job.runs):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmmodel.stack import QuestionError, Service, System, SystemClass, SystemStep
+from mmmodel.stack import THROTTLE, QuestionError, Service, System, SystemClass, SystemStep, admitted
 from mmmodel.units import parse_seconds
 
 UNLIMITED = 2**60  # free amount of a pool without capacity
@@ -89,15 +89,15 @@ def _open(value: Any) -> Open:
 def with_sources(system: System, sources: Sequence[Open | None]) -> System:
     """The system as the engines run it: the population of an open class becomes a pool that its first step takes one unit of.
 
-    Raises QuestionError for a saturated class without a population, and where no time could ever pass.
+    Raises QuestionError for a saturated class that nothing bounds, and where no time could ever pass.
     """
     if not any(_timed(step) for cls in system.classes for step in cls.steps):
         raise QuestionError(f"serve: no step of {system.stack.name} has a service time; a simulation needs times")
-    for cls, source in zip(system.classes, sources):
-        if source is None and cls.population is None:
-            raise QuestionError(f"depth: nothing bounds the requests of class {cls.name}; give depth=, or an open source")
-    if not any(source or cls.population for cls, source in zip(system.classes, sources)):
-        raise QuestionError("depth: no request of any class fits; the first steps take more than the throttle holds")
+    for cls, present, source in zip(system.classes, system.present, sources):
+        if source is None and present is None:
+            # without a throttle depth= says how many there are; with one it is the throttle's, which does not bound this class
+            give = "give the class a depth of its own" if THROTTLE in system.pools else "give depth="
+            raise QuestionError(f"depth: nothing bounds the requests of class {cls.name}; {give}, or an open source")
     for at, (cls, source) in enumerate(zip(system.classes, sources)):
         if source is not None and cls.population is not None:
             system = _depth_pool(system, at, cls.population)
@@ -109,14 +109,14 @@ def _timed(step: SystemStep) -> bool:
 
 
 def _depth_pool(system: System, at: int, population: int) -> System:
-    def widen(step: SystemStep, take: int) -> SystemStep:
-        fallback = tuple(widen(other, 0) for other in step.fallback)
-        return replace(step, take=(*step.take, take), give=(*step.give, 0), floor=(*step.floor, 0), fallback=fallback)
+    def widen(step: SystemStep) -> SystemStep:
+        fallback = tuple(widen(other) for other in step.fallback)
+        return replace(step, take=(*step.take, 0), give=(*step.give, 0), floor=(*step.floor, 0), fallback=fallback)
 
-    classes = [
-        replace(cls, steps=tuple(widen(step, int(n == at and i == 0)) for i, step in enumerate(cls.steps)))
-        for n, cls in enumerate(system.classes)
-    ]
+    classes = [replace(cls, steps=tuple(widen(step) for step in cls.steps)) for cls in system.classes]
+    none = (0,) * len(system.pools)
+    unit = SystemStep("admit", (*none, 1), (*none, 0), (*none, 0))
+    classes[at] = replace(classes[at], steps=admitted(classes[at].steps, unit))
     return replace(
         system,
         pools=(*system.pools, f"depth of {system.classes[at].name}"),
@@ -163,6 +163,9 @@ class Program:
     system: System
     sources: tuple[Open | None, ...]
 
+    def __post_init__(self) -> None:
+        self.system.require_plain("a simulation")
+
     @cached_property
     def places(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
         """(class, path, held) of each place, in order."""
@@ -182,12 +185,23 @@ class Program:
     @property
     def population(self) -> list[int]:
         """Requests present at the start, by class; 0 for an open one."""
-        return [0 if source else cls.population or 0 for cls, source in zip(self.system.classes, self.sources)]
+        return [0 if source else present or 0 for present, source in zip(self.system.present, self.sources)]
 
     @cached_property
     def names(self) -> list[str]:
         """`class/step` of each place."""
         return [f"{self.system.classes[n].name}/{step_at(self.system.classes[n].steps, path).name}" for n, path, _ in self.places]
+
+    @cached_property
+    def shut(self) -> bool:
+        """Whether the requests of some class wait for ever outside, since its first step takes more than there is."""
+        for n, source in enumerate(self.sources):
+            first = int(self.layout.first[n])
+            take, floor = self.layout.take[first], self.layout.floor[first]
+            too_much = ((take > 0) & (take + floor > self.layout.capacity)).any()
+            if too_much and self.layout.fallback[first] < 0 and not (source and source.blocked == "lost"):
+                return True
+        return False
 
     @cached_property
     def exact_banker(self) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmmodel.simulation.estimates import child
 from mmmodel.simulation.events import check_grant, engine_for, program_for
-from mmmodel.simulation.program import Source
+from mmmodel.simulation.program import Program, Source
 from mmmodel.stack import Askable
 from mmmodel.units import parse_seconds
 
@@ -69,17 +69,8 @@ def trace(
 
     Raises StackError, QuestionError, ValueError.
     """
-    check_grant(grant)
-    until = math.inf if horizon == math.inf else parse_seconds(horizon, "horizon")
     program = program_for(stack, depth, reserve, source)
-    room = 8 * (events + sum(program.population)) + 1000
-    while True:
-        run = engine_for(program, child(seed, 0), grant=grant, dead=until_deadlock, recorded=room)
-        ended = run.advance(until, events)
-        rows, whole = run.log()
-        if whole:
-            break
-        room *= 4
+    rows, ended = _run(program, seed, horizon, events, grant, until_deadlock)
     kind, request, klass, place = rows[:, 1:5].T.astype(np.int64)
     holding, waiting = _histories(program.layout, kind, request, place, max(request.max(initial=0) + 1, sum(program.population)))
     system = program.system
@@ -98,6 +89,38 @@ def trace(
         waiting,
         ended,
     )
+
+
+def free_over_time(
+    stack: Askable,
+    depth: int | None = None,
+    reserve: int | str | None = None,
+    *,
+    seed: int | np.random.SeedSequence,
+    horizon: float | str = math.inf,
+    events: int = 10_000,
+) -> tuple[np.ndarray, dict[str, np.ndarray], str]:
+    """(times (n,) in seconds, what is free of each pool from then on, how it ended) of one run from empty that a deadlock does not end.
+
+    For many events: the histories of `trace` take events × requests of memory. Raises as `trace` does.
+    """
+    program = program_for(stack, depth, reserve)
+    rows, ended = _run(program, seed, horizon, events, "random", False)
+    return rows[:, 0].copy(), {pool: rows[:, 5 + n].astype(np.int64) for n, pool in enumerate(program.system.pools)}, ended
+
+
+def _run(program: Program, seed, horizon: float | str, events: int, grant: str, dead: bool) -> tuple[np.ndarray, str]:
+    """The rows of a run's log, whole, and how it ended."""
+    check_grant(grant)
+    until = math.inf if horizon == math.inf else parse_seconds(horizon, "horizon")
+    room = 8 * (events + sum(program.population)) + 1000
+    while True:
+        run = engine_for(program, child(seed, 0), grant=grant, dead=dead, recorded=room)
+        ended = run.advance(until, events)
+        rows, whole = run.log()
+        if whole:
+            return rows, ended
+        room *= 4
 
 
 def _histories(layout, kind, request, place, requests: int) -> tuple[np.ndarray, np.ndarray]:

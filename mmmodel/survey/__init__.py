@@ -1,7 +1,7 @@
 """A host's writeout paths: which stack of the catalogue each is, sized with the host's own numbers, and the verdict.
 
-The way of a survey: `linux` reads the host · `paths` follows what is written to down to what it rests on · `stacks` finds the
-stacks of the catalogue and fills in the host's numbers · `judging` gives reserves, verdict and conditions · `settings` what to
+The way of a survey: `linux` reads the host · `paths` follows what is written to down to what it rests on (`kinds` has the tables of
+layers) · `servers` says where the other end is · `stacks` finds the stacks of the catalogue and fills in the host's numbers · `judging` gives reserves, verdict and conditions · `settings` what to
 paste · `notes` what else there is to say · `text`, `page` show it · `check` gets its numbers by a second way.
 """
 
@@ -28,6 +28,7 @@ from mmmodel.survey.judging import doubts, judged, shared
 from mmmodel.survey.notes import notes, remarks
 from mmmodel.survey.page import floor_figure, margin_figure, table_html, table_rows
 from mmmodel.survey.paths import paths
+from mmmodel.survey.servers import servers_of
 from mmmodel.survey.settings import advised
 
 __all__ = [
@@ -60,7 +61,8 @@ def survey(root: str | Host = "/", advice: bool = True) -> Survey:
     reserve = host.exclusive_reserve()
     least = max(0, reserve - host.highatomic_limit())
     bare = Survey(host, reserve, least, (), tuple(receive_rings(host.nics, host.page_size)), tuple(doubts(host)))
-    found = [judged(bare, replace(path, notes=(*path.notes, *remarks(host, path)))) for path in paths(host)]
+    listed = [replace(path, servers=servers_of(host, path)) for path in paths(host)]
+    found = [judged(bare, replace(path, notes=(*path.notes, *remarks(host, path)))) for path in listed]
     found = [replace(path, judgements=tuple(shared(bare, found, path))) for path in found]
     if advice:
         found = [advised(bare, path) for path in found]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmmodel.advice import Advice
-from mmmodel.linux import Host, Missing, Ring
+from mmmodel.linux import Host, Missing, Ring, Server
 from mmmodel.sizing import Verdict
 from mmmodel.stack import Stack
 
@@ -91,13 +91,12 @@ class Path:
     device: str
     layers: tuple[str, ...]  # kinds: crypt, linear, nbd, local, …; "file" stands between a loop device and what its file is on
     devices: tuple[str, ...]  # their devices
+    swap: bool = False
+    file_system: str = ""  # the kind of that which is mounted on the uppermost device; empty: none writes to it
+    servers: tuple[Server, ...] = ()  # of the undermost layer, where that is reached over a network
     judgements: tuple[Judgement, ...] = ()
     refused: tuple[str, ...] = ()  # layers that no stack of the catalogue stands for, each with the reason
     notes: tuple[str, ...] = ()
-
-    @property
-    def swap(self) -> bool:
-        return self.use.startswith("swap")
 
     @property
     def state(self) -> str:

@@ -18,12 +18,12 @@ from mmmodel.catalogue import fitted_stack
 from mmmodel.linux import Host, Zone, exclusive_reserve, total_floor
 from mmmodel.measured import draw
 from mmmodel.stack import RESERVE, THROTTLE, Stack, StackError
+from mmmodel.survey import servers
 from mmmodel.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Fact, Judgement, Path, Survey
 from mmmodel.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
 from mmmodel.units import format_bytes
 
 MOST_MEMORY = 1 << 50  # bytes; no machine has more
-SERVERS = {"nbd": re.compile(r"nbd-server|nbdkit|qemu-nbd"), "iscsi": re.compile(r"tgtd|tcmu-runner")}
 RATIO = {"1376 B + 14 B": "{value} B", "a ratio of 3 to 1": "what is stored next compresses as what is stored now"}
 
 
@@ -35,8 +35,8 @@ def judged(survey: Survey, path: Path) -> Path:
     for part in found:
         try:
             judgements.append(_judge(survey, part))
-            if path.swap and part.path.layers[-1] == "nbd" and virtio:
-                judgements.append(_judge_ladder(survey, part.path.devices))
+            if path.swap and part.path.layers[-1] == "nbd" and virtio and not servers.here(servers.servers_of(survey.host, part.path)):
+                judgements.append(_judge_ladder(survey, part.path))
         except StackError as error:  # numbers that no stack can have, from a damaged file: nothing is claimed
             refused = (*refused, f"{' on '.join(part.path.layers)}: the numbers read are those of no stack ({error.problems[0][1]})")
     return replace(path, judgements=tuple(judgements), refused=refused)
@@ -69,14 +69,19 @@ def _judge(survey: Survey, part: Part) -> Judgement:
     have = survey.reserve if right == "memalloc" else 0
     verdict = verdict_of(stack, have)
     state, first = _state(survey, stack, right, safe, verdict)
-    conditions = [*first, *(_as_condition(fact) for fact in facts if not fact.known)]
+    found = servers.servers_of(survey.host, part.path)
+    conditions = [*servers.conditions(survey.host, part.path, found), *first]
+    conditions += [_as_condition(fact) for fact in facts if not fact.known]
     conditions += [f"as assumed: {text}" for text in _assumed(stack)] + ([larger] if larger else [])
     conditions += [*_path_conditions(survey, part.path), *_above(part)]
     conditions += [f"the reserve is as computed: {doubt}" for doubt in survey.doubts if right == "memalloc"]
     if state == SAFE and conditions:
         state = SAFE_IF
-    if state == UNSAFE and part.above:
-        state = NOT_SHOWN  # the layers above may admit less than the device does: then the way in is none
+    near = servers.here(found)
+    if near and state in (SAFE, SAFE_IF):
+        state = NOT_SHOWN
+    if state == UNSAFE and (part.above or any(not server.tcp for server in near)):
+        state = NOT_SHOWN  # the layers above may admit less than the device does, the stack is of TCP: then the way in may be none
     depth = stack.pools[THROTTLE].capacity if THROTTLE in stack.pools else None
     margin = (survey.reserve_at_least if right == "memalloc" else 0) - safe
     notes = tuple(_path_notes(part.path, right))
@@ -109,7 +114,7 @@ def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizin
     host = survey.host
     if math.isinf(safe) and any(step.serve == "never" for step in _reserve_steps(stack)):
         return CONSUMES, []
-    if right == "ordinary" and not (verdict.safe and verdict.starts):
+    if right == "ordinary" and not verdict.safe:
         floor, now = host.floor("ordinary"), sum(zone.free for zone in host.zones) * host.page_size
         return NOT_SHOWN, [
             f"{size_text(safe)} stay free above the ordinary floor of {format_bytes(floor)} (free in all now: {format_bytes(now)}); "
@@ -117,7 +122,7 @@ def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizin
         ]
     if right == "memalloc" and survey.reserve < safe:
         between = f"the reserve stays exactly as it is: it lies between unsafe ones, and is safe only from {size_text(safe)} on"
-        state = UNSAFE if not verdict.safe and verdict.certain and verdict.path else NOT_SHOWN
+        state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
         return state, [between] if verdict.safe else []
     if right == "memalloc" and survey.reserve_at_least < safe:
         room = format_bytes(survey.reserve - safe)
@@ -131,11 +136,13 @@ def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizin
 def _above(part: Part) -> Iterator[str]:
     if part.above:
         yield f"what lies above ({' on '.join(part.above)}) adds nothing and admits as much: the catalogue has no stack for all of it together"
-    if part.path.use.startswith("file under"):
+    if part.under_file:
         yield "the file system between the file and this device takes nothing of the reserve (the catalogue has no stack for it)"
+    if part.path.file_system:
+        yield f"the file system on this device, {part.path.file_system}, takes nothing of the reserve when it writes out (the catalogue has no stack for it)"
 
 
-def _judge_ladder(survey: Survey, devices: tuple[str, ...]) -> Judgement:
+def _judge_ladder(survey: Survey, path: Path) -> Judgement:
     """Swap on NBD across virtio-net: the ladder of rights and the lock of its receive refill, with this host's floors."""
     name = "nbd-swap-virtio"
     ordinary, atomic = floors(survey.host.zones, survey.host)
@@ -148,7 +155,7 @@ def _judge_ladder(survey: Survey, devices: tuple[str, ...]) -> Judgement:
     verdict = verdict_of(stack, capacity)
     one, safe, free = _three(stack)
     lists, spare = percpu_pages(survey.host.zones), spare_pages(ordinary, atomic, survey.host.page_size)
-    state = UNSAFE if not verdict.safe and verdict.certain and verdict.path else NOT_SHOWN
+    state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
     if verdict.safe and lists is not None and lists <= spare:
         state = SAFE_IF
     conditions = [f"as assumed: {text}" for text in _assumed(stack)]
@@ -166,10 +173,11 @@ def _judge_ladder(survey: Survey, devices: tuple[str, ...]) -> Judgement:
         )
     if verdict.safe and not _at_most(survey.host.kernel, (6, 12)):
         conditions.append("the driver of this kernel does as that of Linux 6.1 and 6.12, which were read")
+    conditions += servers.conditions(survey.host, path, servers.servers_of(survey.host, path))
     conditions += [f"the floors are as computed: {doubt}" for doubt in survey.doubts]
     notes = (f"stack {name}: unsafe here means the measured machine's draw would close the lock with this host's floors",)
     return Judgement(
-        stack, devices, state, "all", facts, 12, capacity, one, safe, free, capacity - safe, verdict, tuple(conditions), notes
+        stack, path.devices, state, "all", facts, 12, capacity, one, safe, free, capacity - safe, verdict, tuple(conditions), notes
     )
 
 
@@ -264,10 +272,8 @@ def _path_conditions(survey: Survey, path: Path) -> Iterator[str]:
         yield "virtio_net's refill does not close its lock (measured for swap on NBD; the order of takes is the same here)"
     if not survey.rings:
         yield "the network interface that leads to the server takes nothing of the reserve (none can be read here)"
-    pattern = SERVERS.get(layers[-1])
-    for daemon in survey.host.daemons:
-        if pattern and pattern.fullmatch(daemon.name):
-            yield f"the {daemon.name} (process {daemon.pid}) that runs here does not serve this device (a server in the same memory hangs)"
+    if layers[-1] == "nvme-tcp" and (disk := survey.host.disk_of(path.devices[-1])) is not None and len(disk.targets) > 1:
+        yield f"a controller stays connected (it has {len(disk.targets)}: with none left, requests wait above the stack until one is back)"
 
 
 def _path_notes(path: Path, right: str) -> Iterator[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from mmmodel.linux import Array, Daemon, Host, LoopFile, Zram
+from mmmodel.linux import Array, BlockDevice, Daemon, Host, LoopFile, Zram
+from mmmodel.survey import servers
 from mmmodel.survey.answer import Path, Survey
-from mmmodel.survey.paths import NFS
+from mmmodel.survey.kinds import GIVEN, GUESTS, NFS
 from mmmodel.survey.stacks import NETWORK
 from mmmodel.units import format_bytes
 
@@ -59,6 +60,11 @@ def remarks(host: Host, path: Path) -> Iterator[str]:
             yield from _loop(disk.name, disk.loop)
         if kind == "fuse":
             yield from _fuse(host, device)
+        if disk is not None and (disk.name.startswith(GUESTS) or disk.transport in GIVEN):
+            yield f"{disk.name} is a disk of the hypervisor's: under it is a path of that machine, which may lead over a network, and is to be surveyed there"
+        if kind == "multipath" and disk is not None:
+            yield _multipath(host, disk)
+    yield from servers.notes(path.servers, path.layers[-1] in NETWORK)
     if path.layers and NFS.fullmatch(path.layers[-1].removesuffix("-swap")):
         yield from _nfs(host, path)
     if not path.swap:
@@ -109,8 +115,15 @@ def _nfs(host: Host, path: Path) -> Iterator[str]:
     if mount is not None:
         told = [option for option in mount.options if re.fullmatch(r"hard|soft|softerr|proto=\w+|wsize=[0-9]+|nconnect=[0-9]+", option)]
         yield f"mounted with {', '.join(told) or 'options that were not recorded'}"
-        if {"addr=127.0.0.1", "addr=::1"} & set(mount.options):
-            yield "its server is this machine: nfsd may wait for memory that is set free by writing to itself"
+
+
+def _multipath(host: Host, disk: BlockDevice) -> str:
+    """Its features come first in the table: their number, then their names."""
+    tables = [target.args for target in host.dm_targets if target.name == disk.dm_name and target.target == "multipath"]
+    if not tables:
+        return f"whether queue_if_no_path is set on {disk.name} could not be read"
+    queues = any("queue_if_no_path" in args[1 : 1 + int(args[0])] for args in tables if args and re.fullmatch("[0-9]{1,3}", args[0]))
+    return f"queue_if_no_path is {'set' if queues else 'not set'} on {disk.name}: with no path left, its requests {'wait without a bound' if queues else 'fail'}"
 
 
 def _limits(host: Host, path: Path) -> Iterator[str]:
@@ -124,8 +137,8 @@ def _limits(host: Host, path: Path) -> Iterator[str]:
         yield f"write-back limit of its own: {', '.join(told)} (sys/class/bdi)"
 
 
-def _few(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+def _few(items: Sequence[object]) -> str:
+    return ", ".join(map(str, items[:5])) + (", …" if len(items) > 5 else "")
 
 
 def _daemon_note(daemon: Daemon) -> str:
@@ -137,6 +150,7 @@ def _daemon_note(daemon: Daemon) -> str:
     )
     locked = "unknown" if daemon.locked is None else format_bytes(daemon.locked)
     resident = "unknown" if daemon.resident is None else format_bytes(daemon.resident)
-    return f"daemon {daemon.name} (process {daemon.pid}): {flags}; locked memory {locked} of {resident} resident"
+    opened = f", which has {_few(daemon.devices)} open" if daemon.devices else ""
+    return f"daemon {daemon.name} (process {daemon.pid}){opened}: {flags}; locked memory {locked} of {resident} resident"
 
 

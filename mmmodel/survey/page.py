@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 from mmmodel import plot
+from mmmodel.linux.watermarks import lowmem_protection
 from mmmodel.survey.answer import SAFE, SAFE_IF, Survey
 from mmmodel.survey.judging import size_text
 from mmmodel.units import format_bytes
@@ -53,20 +54,25 @@ def floor_figure(survey: Survey) -> plot.Shown:
     floors = [host.floor(right) for right in rights]
     size, name = plot.scale_bytes(max(floors[0], 1))
     figure, ax = plot.axes(8.0, 2.4)
+    lowmem = host.page_size * lowmem_protection(host.zones)
     for row, floor in enumerate(floors):
-        ax.barh(row, floor / size, color=plot.WASTE, hatch="//", ec="white", height=0.6)
+        apart = lowmem if rights[row] != "memalloc" else 0
+        ax.barh(row, (floor - apart) / size, color=plot.WASTE, hatch="//", ec="white", height=0.6, label="" if row else "watermark")
+        if lowmem:
+            label = "" if row else "lowmem protection"
+            ax.barh(row, apart / size, left=(floor - apart) / size, color=plot.SKY, hatch="..", ec="white", height=0.6, label=label)
         ax.text(floor / size, row, f" must leave {floor / size:,.4g} {name}", va="center", fontsize=9)
     reserve = survey.reserve / size
     ax.axvline(reserve, color=plot.BLUE, lw=1.5, ls="--", label=f"exclusive reserve, {reserve:,.4g} {name}")
     ax.set_yticks(range(3), rights)
     ax.invert_yaxis()
     ax.set(xlabel=f"free memory ({name})", xlim=(0, floors[0] / size * 1.3))
-    ax.legend(loc="lower right", fontsize=9, frameon=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
     listed = "; ".join(f"{right} {format_bytes(floor)}" for right, floor in zip(rights, floors, strict=True))
     return plot.Shown(
         figure,
-        f"What a request of each right must leave free on host {host.name}: {listed}. The exclusive reserve, without the "
-        f"lowmem protection that the floors include, is {format_bytes(survey.reserve)}.",
+        f"What a request of each right must leave free on host {host.name}: {listed}; of each but the last "
+        f"{format_bytes(lowmem)} is lowmem protection, which is no part of the exclusive reserve: that is {format_bytes(survey.reserve)}.",
     )
 
 

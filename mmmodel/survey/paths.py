@@ -7,25 +7,18 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 
 from mmmodel.linux import BlockDevice, Host, Mount, Swap, kind_of_uuid, mount_of
 from mmmodel.linux.fuse import KIND as FUSE
 from mmmodel.linux.loop import LoopFile
+from mmmodel.linux.mounts import IN_MEMORY
 from mmmodel.survey.answer import Path
+from mmmodel.survey.kinds import CLUSTERED, DM, NFS, NOT_ON_ONE, SCSI, STACKED, kind_of_name, reason
 
 Chain = tuple[tuple[str, str], ...]
 UNUSED = "in use by no swap and no mount"
 MOST_WAYS = 64  # down from one device; a host with more is a damaged tree, or is told so
-LAYERED = {"snapshot-origin": "snapshot", "snapshot-merge": "snapshot", "striped": "linear", "thin-pool": "linear"}
-ELSEWHERE = re.compile(r"nfs[0-9]?|ceph|cifs|smb3|9p|glusterfs|virtiofs|gfs2|ocfs2|zfs|bcachefs|lustre|afs")
-NFS = re.compile(r"nfs[0-9]?")
-DISKS = (
-    ("nbd", "nbd"), ("zram", "zram"), ("loop", "loop"), ("ublkb", "ublk"), ("rbd", "rbd"), ("drbd", "drbd"), ("md", "md"),
-    ("bcache", "bcache"), ("nvme", "nvme"), ("dm-", "dm"), ("zd", "zvol"),
-    *((name, "local") for name in ("vd", "sd", "hd", "xvd", "mmcblk", "pmem", "mtdblock", "sr", "fd", "ram")),
-)  # fmt: skip
 
 
 def paths(host: Host) -> Iterator[Path]:
@@ -58,15 +51,39 @@ def _mount_paths(host: Host) -> Iterator[Path]:
     done: set[str] = set()
     for mount in host.mounts:
         key = mount.number or (mount.device if mount.device.startswith("/dev/") else mount.point)
-        if key in done or "ro" in mount.options:
+        if key in done or "ro" in mount.options or mount.kind in IN_MEMORY:
             continue
         done.add(key)
         use = f"mount {mount.point} ({mount.kind})"
-        if FUSE.fullmatch(mount.kind) or ELSEWHERE.fullmatch(mount.kind):
+        fuse = FUSE.fullmatch(mount.kind) is not None
+        if fuse or (not _on_device(mount) and not _seen_elsewhere(host, mount)):
             layer, number = _file_system(mount)
             yield Path(use, mount.device, (layer,), (number,))
-        elif mount.device.startswith(("/dev/", "-")) or not (mount.number or "0:").startswith("0:"):
-            yield from _device_paths(host, use, mount.device, mount.number)
+        if host.disk_of(mount.device, mount.number) is not None if fuse else _on_device(mount):
+            above = ((mount.kind, ""),) if mount.kind in CLUSTERED else ()
+            yield from _device_paths(host, use, mount.device, mount.number, above=above, file_system=mount.kind)
+
+
+def _on_device(mount: Mount) -> bool:
+    """Whether a file system is on a block device: by its number, whose major is 0 where it is on none or on several, or by the device's name.
+
+    Where neither is known (a recording without mountinfo), by its kind.
+    """
+    if mount.device.startswith("/dev/") or mount.number is not None:
+        return mount.device.startswith("/dev/") or not mount.number.startswith("0:")
+    return mount.device == "-" and not FUSE.fullmatch(mount.kind) and reason(mount.kind) is None
+
+
+def _seen_elsewhere(host: Host, mount: Mount) -> bool:
+    """Whether what a stacked file system is written to is listed by itself: the file system that its directory is on."""
+    if mount.kind not in STACKED:
+        return False
+    option = STACKED[mount.kind]
+    directory = next((text.removeprefix(f"{option}=") for text in mount.options if text.startswith(f"{option}=")), None)
+    if option is not None and directory is None:
+        return True  # there is none: nothing can be written to it
+    below = mount_of(directory, host.mounts) if directory else None
+    return below is not None and below.kind not in STACKED
 
 
 def _file_system(mount: Mount) -> tuple[str, str]:
@@ -76,32 +93,41 @@ def _file_system(mount: Mount) -> tuple[str, str]:
 
 def _swap_paths(host: Host, swap: Swap) -> Iterator[Path]:
     if swap.kind == "partition":
-        yield from _device_paths(host, "swap", swap.path)
+        yield from _device_paths(host, "swap", swap.path, swap=True)
         return
     mount = mount_of(swap.path, host.mounts)
+    use = "swap file" if mount is None else f"swap file on {mount.kind}"
     if mount is None:
         note = "the file system that the file is on is not known"
-        yield Path("swap file", swap.path, ("?",), ("",), notes=(note,))
+        yield Path(use, swap.path, ("?",), ("",), swap=True, notes=(note,))
     elif NFS.fullmatch(mount.kind):
         tcp = not any(option.startswith("proto=") and option not in ("proto=tcp", "proto=tcp6") for option in mount.options)
-        yield Path(f"swap file on {mount.kind}", swap.path, ("nfs-swap" if tcp else "nfs-swap over another transport than tcp",), (mount.number or "",))
-    elif mount.device.startswith("/dev/") or not (mount.number or "0:").startswith("0:"):
-        yield from _device_paths(host, f"swap file on {mount.kind}", mount.device, mount.number, swap.path)
+        layer = "nfs-swap" if tcp else "nfs-swap over another transport than tcp"
+        yield Path(use, swap.path, (layer,), (mount.number or "",), swap=True)
+    elif _on_device(mount):  # the kernel writes to the device's blocks, past the file system
+        above = ((mount.kind, ""),) if mount.kind in NOT_ON_ONE | CLUSTERED else ()
+        yield from _device_paths(host, use, mount.device, mount.number, swap.path, above=above, swap=True)
     else:
-        yield Path(f"swap file on {mount.kind}", swap.path, (mount.kind,), (mount.number or "",))
+        yield Path(use, swap.path, (mount.kind,), (mount.number or "",), swap=True)
 
 
-def _device_paths(host: Host, use: str, name: str, number: str | None = None, shown: str | None = None) -> Iterator[Path]:
-    shown = shown or name
+def _device_paths(
+    host: Host, use: str, name: str, number: str | None = None, shown: str | None = None, *, above: Chain = (), swap: bool = False, file_system: str = ""
+) -> Iterator[Path]:
+    """The ways down from a device, below the layers `above`."""
+
+    def path(chain: Chain, notes: tuple[str, ...] = ()) -> Path:
+        kinds, devices = zip(*above, *chain, strict=True)
+        return Path(use, shown or name, kinds, devices, swap=swap, file_system=file_system, notes=notes)
+
     disk = host.disk_of(name, number)
     if disk is None:
-        yield Path(use, shown, ("?",), ("",), notes=("this device is not in /sys/block: what it rests on is not known",))
+        yield path((("?", ""),), ("this device is not in /sys/block: what it rests on is not known",))
         return
     ways = chains(host, disk, ())
-    for chain in itertools.islice(ways, MOST_WAYS):
-        yield Path(use, shown, tuple(kind for kind, _ in chain), tuple(device for _, device in chain))
+    yield from (path(chain) for chain in itertools.islice(ways, MOST_WAYS))
     if next(ways, None) is not None:
-        yield Path(use, shown, ("?",), ("",), notes=(f"it rests on more than {MOST_WAYS} devices: the others are not judged",))
+        yield path((("?", ""),), (f"it rests on more than {MOST_WAYS} devices: the others are not judged",))
 
 
 def chains(host: Host, disk: BlockDevice, above: tuple[str, ...]) -> Iterator[Chain]:
@@ -131,9 +157,9 @@ def _file_chains(host: Host, loop: LoopFile, above: tuple[str, ...]) -> Iterator
         return
     here = ("file", f"{path or 'that could not be read'} ({mount.kind if mount is not None else 'file system not known'})")
     lower = host.disk_of(mount.device, mount.number) if mount is not None else None
-    if lower is not None:
+    if lower is not None and not FUSE.fullmatch(mount.kind):
         yield from ((here, *chain) for chain in chains(host, lower, above))
-    elif mount is not None and not mount.device.startswith("/dev/"):
+    elif mount is not None and (FUSE.fullmatch(mount.kind) or not mount.device.startswith("/dev/")):
         yield here, _file_system(mount)
     else:
         yield here, ("?", "")
@@ -141,23 +167,21 @@ def _file_chains(host: Host, loop: LoopFile, above: tuple[str, ...]) -> Iterator
 
 def kind(host: Host, disk: BlockDevice) -> str:
     """What a disk is, by its own files first, then by the name that its driver gave it; "?" where neither tells."""
-    named = next((kind for prefix, kind in DISKS if re.fullmatch(rf"{re.escape(prefix)}[0-9a-z]*", disk.name)), "?")
+    named = kind_of_name(disk.name)
     if disk.md is not None:
         return f"md-{disk.md.level}" if disk.md.level is not None else "md"
     if disk.loop is not None and disk.loop.direct:
         return "loop with direct I/O"
     if named == "dm":
-        targets = {LAYERED.get(t.target, t.target) for t in host.dm_targets if t.name == disk.dm_name}
+        targets = {DM.get(t.target, t.target) for t in host.dm_targets if t.name == disk.dm_name}
         if len(targets) == 1:
             return targets.pop()
-        return "several targets" if targets else _uuid_kind(disk)
+        return f"several targets ({', '.join(sorted(targets))})" if targets else _uuid_kind(disk)
     if named == "nvme" and disk.transport not in ("pcie", "apple-nvme"):
         return f"nvme-{disk.transport}" if disk.transport else "nvme over an unknown transport"
-    if disk.name.startswith("sd") and disk.transport == "iscsi":
-        return "iscsi"
-    if disk.name.startswith("sd") and disk.transport is None and not (host.tree is not None and host.tree.live):
-        return "scsi disk over an unknown transport"  # it may be an iSCSI unit
-    return named
+    if disk.name.startswith("sd"):
+        return "scsi disk over an unknown transport" if disk.transport is None else SCSI.get(disk.transport, named)
+    return "virtio over vdpa" if disk.transport == "vdpa" else named
 
 
 def _uuid_kind(disk: BlockDevice) -> str:

@@ -14,12 +14,16 @@ from mmmodel.measured import percpu_limit
 from mmmodel.stack import StackError
 from mmmodel.survey.answer import SAFE_IF, Judgement, Path, Survey
 from mmmodel.survey.judging import floors, ladder, size_text, spare_pages
+from mmmodel.survey.servers import here
 from mmmodel.units import format_bytes
 
 SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction as it was tried in the kernel lab
 
 
 def advised(survey: Survey, path: Path) -> Path:
+    """The path with settings for each judgement; with none where its server is on this machine, for none cures that."""
+    if here(path.servers):
+        return path
     return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, j))) for j in path.judgements))
 
 

@@ -18,6 +18,7 @@ from mmmodel.linux.fuse import connection_name
 from mmmodel.linux.host import STRUCTS
 from mmmodel.stack import RESERVE, THROTTLE, Pool, Stack
 from mmmodel.survey.answer import DISKS_ALONE, Fact, Path
+from mmmodel.survey.kinds import reason
 
 MOST_DEPTH = 1 << 22  # a depth beyond it is no setting of a queue but a damaged file
 SLAB_OF = {
@@ -44,19 +45,6 @@ STACK_OF = {  # layers from the top down, linear mappings left out
     ("nfs-swap",): "nfs-swap",
 }
 NETWORK = ("nbd", "iscsi", "nvme-tcp", "nfs-swap")
-UNPROTECTED = "its sockets are not SOCK_MEMALLOC (Linux 6.12), so that replies to it are not received into the reserve"
-NO_STACK = (  # why the catalogue has none, where there is more to say than that
-    (r"nfs[0-9]?", "its sockets are SOCK_MEMALLOC only while a swap file on it is active (net/sunrpc, Linux 6.12); the catalogue has NFS swap, not NFS write-back"),
-    (r"rbd|ceph|drbd|cifs|smb3", UNPROTECTED),
-    (r"md-raid1|md-raid10", "a write takes an r1bio (r10bio) of the array and a clone for each mirror"),
-    (r"md-raid[456]", "a write holds a stripe of the array's cache until all of its members have been written"),
-    (r"md(-.*)?", "an array takes clones of its own"),
-    (r"zfs|zvol", "a write takes buffers of the ZFS cache, and their documentation advises against swapping to it (openzfs #7734, open)"),
-    (r"loop with direct I/O", "past the page cache the file system of the file maps each write anew; the stack loop is of a buffered file"),
-    (r"tmpfs|ramfs", "its pages are memory themselves: writing to it sets none free"),
-    (r"\?|.*unknown.*", "what it is cannot be told from what could be read"),
-)
-
 
 @dataclass(frozen=True)
 class Part:
@@ -65,6 +53,7 @@ class Part:
     path: Path
     stack: str
     above: tuple[str, ...]
+    under_file: bool  # of a loop device
 
 
 def parts(path: Path) -> tuple[tuple[Part, ...], tuple[str, ...]]:
@@ -81,11 +70,11 @@ def parts(path: Path) -> tuple[tuple[Part, ...], tuple[str, ...]]:
             continue
         start = next((n for n in range(len(kinds)) if _stack_of(kinds[n:])), len(kinds))
         above = [(kind, device) for kind, device in group[:start] if kind not in DISKS_ALONE]
-        refused += [_refusal(kind, device) for kind, device in above]
+        refused += [_refusal(kind, device, kinds[n + 1 :]) for n, (kind, device) in enumerate(group[:start]) if kind not in DISKS_ALONE]
         if start < len(kinds):
-            use = path.use if number == 0 else f"file under {path.use}"
-            own = replace(path, use=use, layers=kinds[start:], devices=tuple(device for _, device in group[start:]))
-            found.append(Part(own, _stack_of(kinds[start:]), tuple(kind for kind, _ in above)))
+            use, on_it = (path.use, path.file_system) if number == 0 else (f"file under {path.use}", "")
+            own = replace(path, use=use, file_system=on_it, layers=kinds[start:], devices=tuple(device for _, device in group[start:]))
+            found.append(Part(own, _stack_of(kinds[start:]), tuple(kind for kind, _ in above), under_file=number > 0))
     return tuple(found), tuple(refused)
 
 
@@ -104,9 +93,18 @@ def _stack_of(kinds: Iterable[str]) -> str | None:
     return STACK_OF.get(tuple(kind for kind in kinds if kind != "linear"))
 
 
-def _refusal(kind: str, device: str) -> str:
-    reason = next((reason for pattern, reason in NO_STACK if re.fullmatch(pattern, kind)), "the catalogue has no stack for it")
-    return f"{kind} {device}".strip() + f": {reason}"
+def _refusal(kind: str, device: str, below: Iterable[str]) -> str:
+    """Why a layer has no stack here: by its kind, or because what the catalogue has of it is on something else."""
+    on = [key[1:] for key in STACK_OF if key[0] == kind]
+    if on:
+        known = " or ".join(dict.fromkeys(_listed(kinds) or "a file" for kinds in on))
+        return f"{kind} {device}: the catalogue has it on {known}, and here it is on {_listed(below) or 'nothing that could be read'}"
+    return f"{kind} {device}".strip() + f": {reason(kind) or 'the catalogue has no stack for it'}"
+
+
+def _listed(kinds: Iterable[str]) -> str:
+    names = {"?": "an unknown device", "local": "a local disk"}
+    return " on ".join(names.get(kind, kind) for kind in kinds if kind != "linear")
 
 
 # ---- sizes ----------------------------------------------------------------------------------------------------------------

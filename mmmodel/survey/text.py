@@ -117,6 +117,7 @@ def as_dict(survey: Survey) -> dict[str, Any]:
                 "threads": len(daemon.threads),
                 "locked": daemon.locked,
                 "resident": daemon.resident,
+                "devices": None if daemon.devices is None else list(daemon.devices),
             }
             for daemon in survey.host.daemons
         ],
@@ -136,6 +137,7 @@ def _path_dict(path: Path) -> dict[str, Any]:
         "state": path.state,
         "judgements": [_judgement_dict(judgement) for judgement in path.judgements],
         "refused": list(path.refused),
+        "servers": [{"place": server.place.value, "at": server.at, "why": server.why} for server in path.servers],
         "notes": list(path.notes),
     }
 

@@ -109,42 +109,60 @@ def _deadlocked(state, classes, pools):
 class Chain:
     """A saturated one-class stack: K labelled requests, exponential services, grants at random, all in fractions.
 
-    A request is ("w", j), waiting for chunk j, or ("s", j), holding chunks 0..j at station j. States are sorted
-    tuples."""
+    By step: chunks, rates, servers, stations (default: one each), gives (given back after the service), floors, again (rate at
+    which a refused take is tried again; None: it waits), elsewhere (rate of the one service, on infinitely many servers, that a
+    refused request gets instead of the step; None: it waits). A request is (kind, j, held): "w" waiting for chunk j, "s" served at
+    station j, "l" lost until it tries chunk j again, "e" served elsewhere instead of step j. States are sorted tuples."""
 
-    def __init__(self, chunks, rates, servers, depth, reserve, stations=None):
+    def __init__(
+        self, chunks, rates, servers, depth, reserve, stations=None, *, gives=None, floors=None, again=None, elsewhere=None
+    ):
+        steps = len(chunks)
         self.chunks, self.rates, self.servers, self.depth = chunks, [Fraction(rate) for rate in rates], servers, depth
-        self.reserve = sum(chunks) * depth if reserve is None else reserve
-        self.stations = stations or list(range(len(chunks)))
-        self.start = self._granted(tuple([("w", 0)] * depth))
+        self.gives, self.floors = gives or [0] * steps, floors or [0] * steps
+        self.again, self.elsewhere = again or [None] * steps, elsewhere or [None] * steps
+        self.reserve = sum(chunks) * depth + max(self.floors) if reserve is None else reserve
+        self.stations = stations or list(range(steps))
+        self.start = self._granted(tuple([("w", 0, 0)] * depth))
 
-    def _held(self, request):
-        kind, j = request
-        return sum(self.chunks[: j + (kind == "s")])
+    def _fits(self, j, free):
+        return free - self.chunks[j] >= self.floors[j]
+
+    def _free(self, state):
+        return self.reserve - sum(held for _, _, held in state)
+
+    def _taken(self, state, i):
+        _, j, held = state[i]
+        return self._granted(tuple(sorted((*state[:i], ("s", j, held + self.chunks[j]), *state[i + 1 :]))))
 
     def _granted(self, state):
         """Distribution over the states after everything that fits has been granted, one after another at random."""
-        free = self.reserve - sum(map(self._held, state))
-        ready = [i for i, (kind, j) in enumerate(state) if kind == "w" and self.chunks[j] <= free]
+        free = self._free(state)
+        ready = [i for i, (kind, j, _) in enumerate(state) if kind == "w" and self._fits(j, free)]
+        for i, (kind, j, held) in enumerate(state):
+            if kind == "w" and not ready and (self.again[j] or self.elsewhere[j]):
+                return self._granted(tuple(sorted((*state[:i], ("l" if self.again[j] else "e", j, held), *state[i + 1 :]))))
         if not ready:
             return {tuple(sorted(state)): Fraction(1)}
         result = {}
         for i in ready:
-            after = (*state[:i], ("s", state[i][1]), *state[i + 1 :])
-            for final, share in self._granted(tuple(sorted(after))).items():
+            for final, share in self._taken(state, i).items():
                 result[final] = result.get(final, 0) + share / len(ready)
         return result
 
     def rates_from(self, state):
-        """(distribution, rate, completes a request) of every service that can end."""
-        for i, (kind, j) in enumerate(state):
-            if kind == "w":
+        """(distribution, rate, completes a request) of every service that can end, and of every new try that fits."""
+        for i, (kind, j, held) in enumerate(state):
+            if kind == "l" and self._fits(j, self._free(state)):
+                yield self._taken(state, i), Fraction(self.again[j]), False
+            if kind in "wl":
                 continue
-            crowd = sum(other == "s" and self.stations[step] == self.stations[j] for other, step in state)
-            share = Fraction(1) if self.servers[j] is None else min(Fraction(1), Fraction(self.servers[j], crowd))
+            crowd = sum(other == "s" and self.stations[step] == self.stations[j] for other, step, _ in state)
+            share = Fraction(1) if self.servers[j] is None or kind == "e" else min(Fraction(1), Fraction(self.servers[j], crowd))
+            rate = share * self.rates[j] if kind == "s" else Fraction(self.elsewhere[j])
             done = j + 1 == len(self.chunks)
-            after = (*state[:i], ("w", 0 if done else j + 1), *state[i + 1 :])
-            yield self._granted(tuple(sorted(after))), share * self.rates[j], done
+            behind = ("w", 0, 0) if done else ("w", j + 1, held - self.gives[j] * (kind == "s"))
+            yield self._granted(tuple(sorted((*state[:i], behind, *state[i + 1 :])))), rate, done
 
     def explore(self):
         seen, queue = list(self.start), deque(self.start)
@@ -160,14 +178,17 @@ class Chain:
 
     def dead(self, state):
         """Some requests wait for more than would be free if all the others finished."""
-        waiting = [request for request in state if request[0] == "w"]
+        waiting = [request for request in state if request[0] in "wl" and request[2]]
         while waiting:
-            free = self.reserve - sum(map(self._held, waiting))
-            rest = [request for request in waiting if self.chunks[request[1]] > free]
+            free = self._free(waiting)
+            rest = [request for request in waiting if not self._fits(request[1], free)]
             if len(rest) == len(waiting):
                 return True
             waiting = rest
         return False
+
+    def safe(self):
+        return not any(map(self.dead, self.explore()))
 
     def throughput(self):
         states = self.explore()

@@ -61,35 +61,19 @@ def _cycle_of_blocked(state, nodes):
     return False
 
 
-def _strongly_connected(nodes, arcs):
-    def reach(start):
-        found, todo = {start}, [start]
-        while todo:
-            node = todo.pop()
-            for s, t in arcs:
-                if s == node and t not in found:
-                    found.add(t)
-                    todo.append(t)
-        return found
-
-    return all(reach(node) == set(nodes) for node in nodes)
-
-
 def test_networks_with_blocking_against_every_state():
     generator = random.Random(11)
     compared = dead = 0
-    while compared < 150:
+    while compared < 250:
         nodes = "abcd"[: generator.randint(2, 4)]
-        arcs = [pair for pair in itertools.permutations(nodes, 2) if generator.random() < 0.6]
-        if not _strongly_connected(nodes, arcs):
-            continue
+        arcs = [pair for pair in itertools.permutations(nodes, 2) if generator.random() < 0.5]
         rooms = {node: generator.randint(1, 3) for node in nodes}
         population = generator.randint(1, min(sum(rooms.values()) - 1, 5))
         found = _deadlock_reachable(rooms, arcs, population)
         assert found == (population > cycles.deadlock_free_population(rooms, arcs)), (rooms, arcs, population)
         compared += 1
         dead += found
-    assert 20 < dead < 130
+    assert 20 < dead < 230
 
 
 def test_tightest_cycle_against_all_simple_cycles():

@@ -8,11 +8,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+import sympy
 
 from mmmodel.bounds import registry
+from mmmodel.bounds.registry import Claim, Relation, Rung
 
 ENTRIES = registry.entries()
 SAMPLES = 40
+LIKE_A_RELATION = (sympy.core.relational.Relational, sympy.logic.boolalg.Boolean)
 
 
 def test_there_are_entries_of_every_subject():
@@ -57,8 +60,76 @@ def test_a_changed_coefficient_is_refuted(identifier):
     for mutant in entry.mutations():
         assert mutant.prove() == "refuted", mutant.name
     for step in (*entry.identities, *entry.derivation):
-        if step.relation in ("=", "whole", "worst"):
+        if step.relation in (Relation.EQUAL, Relation.WHOLE, Relation.WORST):
             assert not replace(step, after=2 * step.after + 1).check(), step.why
+
+
+@pytest.mark.parametrize("identifier", ENTRIES)
+def test_no_step_and_no_claim_says_nothing(identifier):
+    entry = ENTRIES[identifier]
+    assert not [step.why for step in (*entry.derivation, *entry.identities) if step.says_nothing]
+    assert not [claim.name for claim in entry.claims if claim.says_nothing]
+    assert not [step.why for step in entry.identities if step in entry.derivation], "one check is not two rungs"
+
+
+def test_what_says_nothing():
+    x, y, z = sympy.symbols("x y z", real=True)
+    assert registry.Step("both sides alike", x + y, y + x).says_nothing
+    assert registry.Step("an equation that holds anyway", sympy.Eq(x, x), x, Relation.SOLVES, unknown=x).says_nothing
+    assert not registry.Step("a square", (x + y) ** 2, x**2 + 2 * x * y + y**2).says_nothing
+    assert not registry.Step("a limit", sympy.Limit(1 / x, x, sympy.oo), sympy.Integer(0)).says_nothing
+    assert Claim("true as it stands", (x > 0,), sympy.Le(x, x)).says_nothing
+    assert Claim("a premise", (x > 0, y > 0), sympy.And(x > 0, x + y > 0)).says_nothing
+    assert Claim("a premise, written in another way", (2 * x >= 4 * y,), y <= x / 2).says_nothing
+    assert Claim("one inequality written in two ways", (), sympy.Equivalent(5 * x / 8 >= y, x >= 8 * y / 5)).says_nothing
+    assert not Claim("a consequence", (x >= y, y >= z), x >= z).says_nothing
+
+
+@pytest.mark.parametrize("identifier", [name for name, entry in ENTRIES.items() if isinstance(entry.value, LIKE_A_RELATION)])
+def test_a_statement_that_is_its_own_value_is_true(identifier):
+    """An inequality is not only evaluated as the numeric function evaluates it: it holds wherever its assumptions do."""
+    entry = ENTRIES[identifier]
+    fixed = all(quantity.low == quantity.high for quantity in entry.quantities)  # a counterexample: its witness alone
+    if not isinstance(entry.statement, sympy.Equivalent):  # both sides of an equivalence may be false
+        assert all(entry.value_at(point) is True for point in entry.samples(1 if fixed else 200, seed=2))
+
+
+# assumptions that only say what the symbols mean, or that other tests drop; (entry, assumption): why
+TAKEN_FOR_GRANTED = {
+    ("RES-12", "n <= R"): "test_racy_throttle_against_every_interleaving",
+    ("RX-1", "r <= C"): "test_no_bound_where_arrivals_outrun_the_classification",
+    ("RX-2", "r <= C"): "test_no_bound_where_arrivals_outrun_the_classification",
+    ("RX-3", "r <= C"): "test_no_bound_where_arrivals_outrun_the_classification",
+    ("THR-1", "D_max <= D"): "the largest of what sums to D",
+    ("THR-4", "D_max <= D"): "the largest of what sums to D",
+    ("OCC-4", "p >= 0"): "a probability",
+    ("OCC-4", "p <= 1"): "a probability",
+}
+ASSUMED = [(name, n) for name, entry in ENTRIES.items() for n in range(len(entry.assumptions))]
+
+
+@pytest.mark.parametrize(("identifier", "number"), ASSUMED)
+def test_each_assumption_is_needed(identifier, number):
+    """Where one assumption alone fails, the statement is false, or its numbers are no instance at all."""
+    entry = ENTRIES[identifier]
+    dropped = entry.assumptions[number]
+    if (identifier, str(dropped)) in TAKEN_FOR_GRANTED:
+        return
+    rest = replace(entry, assumptions=[a for a in entry.assumptions if a is not dropped], tight=replace(entry.tight, witness={}))
+    outside = [point for point in rest.samples(400, seed=5) if not entry._holds(dropped, point)]
+    assert any(not _holds_at(entry, point) for point in outside)
+
+
+def _holds_at(entry, point):
+    try:
+        expected, got = entry.value_at(point), entry.numeric(**point)
+        return expected is not False and math.isclose(got, float(expected), rel_tol=1e-9)
+    except (ValueError, ZeroDivisionError, TypeError):
+        return False
+
+
+def test_nothing_is_taken_for_granted_that_is_not_assumed():
+    assert set(TAKEN_FOR_GRANTED) <= {(name, str(ENTRIES[name].assumptions[n])) for name, n in ASSUMED}
 
 
 @pytest.mark.parametrize("identifier", ENTRIES)
@@ -102,7 +173,7 @@ def test_table_lists_all_and_marks_only_rungs():
     table = registry.table()
     assert [record["id"] for record in table] == list(ENTRIES)
     for record in table:
-        assert [name for name in registry.RUNGS if record[name]] == list(ENTRIES[record["id"]].rungs)
+        assert [rung for rung in Rung if record[rung]] == list(ENTRIES[record["id"]].rungs)
     assert len(registry.table("RES")) == sum(identifier.startswith("RES") for identifier in ENTRIES)
     assert "RES-2" in repr(table)
     assert table._repr_html_().count("<tr>") == len(table) + 1
@@ -111,8 +182,6 @@ def test_table_lists_all_and_marks_only_rungs():
 
 
 def test_a_proof_can_fail():
-    import sympy
-
     x = sympy.Symbol("x", real=True)
     claim = registry.Claim("false", (x > 0,), x > 1)
     assert claim.prove() == "refuted"
@@ -127,8 +196,6 @@ def test_a_proof_can_fail():
 
 
 def test_empty_samples_and_open_assumptions_are_errors():
-    import sympy
-
     entry = ENTRIES["RES-1"]
     K = entry.quantities[0].symbol
     assert not list(replace(entry, assumptions=(K < 0.5,)).samples(5, seed=1))
@@ -155,8 +222,10 @@ def test_a_proof_does_not_depend_on_what_was_asked_before():
 
 
 def test_claims_that_count_up_are_told_as_one():
-    names = ["stuck, m = 1", "stuck, m = 2", "stuck, m = 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
-    assert registry._gathered(names) == ["stuck, m = 1 to 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
+    told = [("stuck, m = {}", 1), ("stuck, m = {}", 2), ("stuck, m = {}", 3), ("1 of 2", None), ("2 of 3", None)]
+    told += [("free, {}", 4), ("free, {}", 6), ("alone", None)]
+    claims = [Claim(name, (), True, size=size) for name, size in told]
+    assert registry._gathered(claims) == ["stuck, m = 1 to 3", "1 of 2", "2 of 3", "free, 4", "free, 6", "alone"]
 
 
 def test_a_long_derivation_is_folded_and_a_short_one_is_not():

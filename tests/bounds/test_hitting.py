@@ -39,7 +39,7 @@ def test_first_passage_against_the_linear_system():
 
 
 def test_vectors():
-    """domain.md section 3.4: λ = 5, μ_i = i: n = 10 -> 13.2143, n = 20 -> 2.5899e5."""
+    """λ = 5, μ_i = i, by an independent program: n = 10 -> 13.2143, n = 20 -> 2.5899e5."""
     for n, expected, digits in ((10, 13.2143, 5e-5), (20, 2.5899e5, 5)):
         assert float(hitting.first_passage([5] * n, list(range(1, n)))) == pytest.approx(expected, abs=digits)
 
@@ -57,6 +57,9 @@ def test_first_passage_between_its_bounds():
         arrival, service = births[0], Fraction(generator.randint(1, 9), 3)
         low, high = hitting.many_servers_passage_bounds(arrival, service, n)
         assert low <= hitting.first_passage([arrival] * n, [i * service for i in range(1, n)]) <= high
+    for births, deaths in (([1, 9, 9], [1, 1]), ([9, 1, 9], [1, 1]), ([1, 1, 1], [9, 0])):  # HIT-2 needs each of its assumptions
+        steps = hitting.passage_steps(births, deaths)
+        assert sum(steps) > 3 * steps[-1]
     steps = hitting.passage_steps([Fraction(1)] * 30, [Fraction(i) for i in range(1, 30)])
     assert sum(steps) / steps[-1] < Fraction(21, 20)  # the last step is nearly all of a rare passage
     with pytest.raises(ValueError, match=r"^births"):
@@ -69,6 +72,9 @@ def test_first_passage_between_its_bounds():
 
 def test_growth_rates():
     """ln T_{n+1} - ln T_n with constant rates; (1/n) ln T_n with a load of α n; at the edge no growth."""
+    # HIT-5 needs μ > λ: otherwise T_n grows like n, and ln(μ/λ) would be below 0
+    assert hitting.constant_rates_passage(2.5, 1.0, 800) < 2.1 * hitting.constant_rates_passage(2.5, 1.0, 400)
+    assert hitting.growth_per_place(2.5, 1.0) == 0
     times = [hitting.first_passage([1.0] * n, [2.5] * (n - 1)) for n in (60, 61)]
     assert math.log(times[1] / times[0]) == pytest.approx(hitting.growth_per_place(1.0, 2.5), abs=1e-9)
     for share in (0.2, 0.5, 0.8):
@@ -123,7 +129,7 @@ def test_the_largest_symbolic_time_found():
 
 
 def test_deadlock_vectors():
-    """design.md section 4.8."""
+    """Times to deadlock that other programs gave (notebook 05)."""
     case = (4, 4, 3), (1, 2, 3), (None, 1, 1), 4
     assert hitting.deadlock_time(*case, 24) == Fraction(131, 51)
     assert hitting.deadlock_time(*case, 30) == Fraction(785297, 190944)

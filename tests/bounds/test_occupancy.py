@@ -88,7 +88,7 @@ def test_erlang_b_on_both_sides():
         exact = occupancy.erlang_b(servers, load)
         assert low <= exact <= high
         assert exact == (load**servers / math.factorial(servers)) / sum(load**k / math.factorial(k) for k in range(servers + 1))
-    assert occupancy.erlang_b(10, 5.0) == pytest.approx(0.018384570, abs=5e-10)  # domain.md section 3.4
+    assert occupancy.erlang_b(10, 5.0) == pytest.approx(0.018384570, abs=5e-10)  # tables of Erlang B
 
 
 def test_ladder_against_its_balance_equations():

@@ -29,6 +29,15 @@ def test_backlog_and_delay_against_a_slotted_queue():
     assert receive.receive_reserve(10, 1, 1) == 11
 
 
+def test_no_bound_where_arrivals_outrun_the_classification():
+    """RX-1 to RX-3 need r ≤ C: here both the backlog and the wait go on growing."""
+    burst, rate, latency, capacity = 100, 50, 2, 40
+    backlogs = [burst + rate * s - capacity * max(0, s - latency) for s in range(100)]
+    waits = [latency + Fraction(burst + rate * s, capacity) - s for s in range(100)]
+    assert max(backlogs) > receive.backlog(burst, rate, latency) == backlogs[latency]
+    assert max(waits) > receive.classification_delay(burst, capacity, latency) == waits[0]
+
+
 def test_poisson_tail_above_the_exact_one():
     for load in (0.5, 3.0, 10.0, 40.0):
         for n in range(1, 120):

@@ -33,12 +33,11 @@ def test_below_the_wait_free_reserve_somebody_waits(chunks, depth):
         (sum(chunks) * depth - 1, True),
     ):
         chain = brute.Chain(chunks, [1] * len(chunks), [None] * len(chunks), depth, reserve_)
-        assert any(kind == "w" for state in chain.explore() for kind, _ in state) == expected
+        assert any(kind == "w" for state in chain.explore() for kind, *_ in state) == expected
 
 
 def test_more_reserve_can_bring_deadlock_back():
-    """K = 4, chunks 4, 4, 3: 23 is safe, 24 is not, 35 and up are (design.md section 4.3); the intervals are unions
-    of RES-19."""
+    """K = 4, chunks 4, 4, 3: 23 is safe, 24 is not, 35 and up are (notebook 02); the intervals are unions of RES-19."""
     dead = {r for r in range(11, 45) if brute.reserve_deadlocks((4, 4, 3), 4, r)}
     assert dead == {*range(11, 23), *range(24, 27), *range(28, 31), *range(32, 35)}
     positions = [(0, 4), (4, 4), (8, 3)]
@@ -183,7 +182,7 @@ def test_relaxation_is_never_below_the_knapsack():
 
 def test_unit_by_unit_against_every_state():
     for claims in itertools.product((1, 2, 3, 4), repeat=3):
-        for capacity in range(max(claims), 11):
+        for capacity in range(1, 11):
             steps = [brute.held_chunks([1] * claim) for claim in claims]
             dead = brute.deadlock_reachable(steps, [1] * 3, {"r": capacity})
             assert reserve.unit_by_unit_safe(claims, capacity) != dead
@@ -195,7 +194,7 @@ def test_unit_by_unit_against_every_state():
 
 def test_racy_throttle_against_every_interleaving():
     """Submitters check `used + need <= capacity`, later subtract; requests may complete and submit again."""
-    for capacity, needs in ((2, (1, 1)), (3, (2, 2)), (4, (2, 1, 2)), (5, (2, 2, 2))):
+    for capacity, needs in ((2, (1, 1)), (3, (2, 2)), (4, (2, 1, 2)), (5, (2, 2, 2)), (2, (5, 5))):
         start = (0, (0,) * len(needs))  # units in flight; per submitter 0 idle, 1 checked
         seen, todo = {start}, [start]
         while todo:
@@ -216,6 +215,7 @@ def test_racy_throttle_against_every_interleaving():
         if len(set(needs)) == 1 and capacity >= needs[0]:
             reachable = capacity - needs[0] in {used for used, _ in seen}
             assert most == bound or not reachable
+        assert most < bound or capacity >= max(needs)  # RES-12 needs n <= R: nobody passes otherwise
 
 
 def test_private_pools_are_free_of_deadlock_at_any_depth():
@@ -227,6 +227,28 @@ def test_private_pools_are_free_of_deadlock_at_any_depth():
         for j in range(1, len(chunks)):
             assert brute.deadlock_reachable([steps], [2], {**pools, f"level{j}": pools[f"level{j}"] - 1})
     assert reserve.private_pools([(4, 1), (2, 3, 5)]) == [4, 3, 5]
+    generator = random.Random(6)
+    for _ in range(20):
+        classes = [[generator.randint(0, 3) for _ in range(generator.randint(1, 3))] for _ in range(2)]
+        pools = {f"level{j}": size for j, size in enumerate(reserve.private_pools(classes))}
+        steps = [[({f"level{j}": (chunk, 0)}, {}) for j, chunk in enumerate(chunks)] for chunks in classes]
+        assert not brute.deadlock_reachable(steps, [3, 3], pools)
+
+
+def test_pooling_against_every_state():
+    """RES-20: one reserve as large as the classes' private ones together is safe, and so is all that is at least the joint one."""
+    generator = random.Random(7)
+    compared = 0
+    while compared < 20:
+        classes = [([generator.randint(1, 4) for _ in range(2)], generator.randint(1, 3)) for _ in range(2)]
+        steps, depths = [brute.held_chunks(chunks) for chunks, _ in classes], [depth for _, depth in classes]
+        apart = [
+            max((r + 1 for r in range(1, 40) if brute.deadlock_reachable([step], [depth], {"r": r})), default=0)
+            for step, depth in zip(steps, depths)
+        ]
+        compared += 1
+        assert not brute.deadlock_reachable(steps, depths, {"r": sum(apart)})
+        assert reserve.safe_reserve_classes([(chunks, None, depth) for chunks, depth in classes]) <= sum(apart)
 
 
 def test_two_pools_against_every_state():

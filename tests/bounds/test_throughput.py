@@ -61,7 +61,7 @@ def test_lower_exact_upper_with_several_servers():
 
 
 def test_published_vector():
-    """domain.md section 3.5: D = (1, .2, .1): X(1) = .769231, X(4) = .997767."""
+    """D = (1, .2, .1) by an independent program: X(1) = .769231, X(4) = .997767."""
     demands = [Fraction(1), Fraction(1, 5), Fraction(1, 10)]
     assert float(throughput.network_throughput(demands, 1)) == pytest.approx(0.769231, abs=5e-7)
     assert float(throughput.network_throughput(demands, 4)) == pytest.approx(0.997767, abs=5e-7)
@@ -109,6 +109,68 @@ def test_memory_never_helps():
             assert low <= exact <= free <= high
             assert exact == free or r < depth * sum(chunks)
     assert compared > 300
+
+
+WITHOUT = {"as they are": (), "given back early": ("gives",), "floors": ("floors",), "lost and sent again": ("again",)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "traits"), [*WITHOUT.items(), ("all together", ("gives", "floors", "again"))], ids=lambda x: str(x)
+)
+def test_laws_with_a_reserve(kind, traits):
+    """THR-1 and THR-8 at every safe reserve, whatever is given back early, has a floor or is lost; THR-9 where nothing is lost."""
+    generator = random.Random(kind)
+    compared = 0
+    while compared < 60:
+        chunks, rates, servers, depth = _random_stack(generator)
+        more, peak = _more(generator, chunks, traits)
+        depth = min(depth, 3)
+        free = brute.Chain(chunks, rates, servers, depth, None, **more)
+        demand, free_rate = sum(Fraction(1, rate) for rate in rates), free.throughput()
+        for r in generator.sample(range(peak, free.reserve), k=min(4, free.reserve - peak)):
+            chain = brute.Chain(chunks, rates, servers, depth, r, **more)
+            if len(chain.explore()) > 50 or not chain.safe():
+                continue
+            compared += 1
+            exact = chain.throughput()
+            assert exact <= free_rate <= depth / demand
+            if "again" not in traits:
+                assert exact >= 1 / demand
+
+
+def _more(generator, chunks, traits):
+    """Keyword arguments of a chain with these traits, and the most that one request needs at once."""
+    more = {}
+    if "floors" in traits:
+        more["floors"] = [generator.choice((0, 0, 1, 3)) for _ in chunks]
+    if "again" in traits:
+        more["again"] = [generator.choice((None, Fraction(1, 4), 3)) for _ in chunks]
+    held, peak, gives = 0, 0, []
+    for n, chunk in enumerate(chunks):
+        peak = max(peak, held + chunk + more.get("floors", [0] * len(chunks))[n])
+        gives.append(generator.randint(0, held + chunk) if "gives" in traits and n + 1 < len(chunks) else 0)
+        held += chunk - gives[-1]
+    return {**more, "gives": gives}, peak
+
+
+def test_a_take_that_is_lost_can_make_a_safe_stack_slower_than_depth_one():
+    """THR-9 needs that whoever is refused waits; THR-8 does not."""
+    case = (2, 2, 1), (5, 2, 1), (1, 1, 1)
+    chain = brute.Chain(*case, 3, 9, again=(None, None, Fraction(1, 10)))
+    alone = brute.Chain(*case, 1, None, again=(None, None, Fraction(1, 10)))
+    assert chain.safe()
+    assert chain.throughput() == Fraction(125826240, 380393623) < alone.throughput() == Fraction(10, 17)
+    assert brute.Chain(*case, 3, 9).throughput() >= Fraction(10, 17)
+
+
+def test_a_fallback_path_breaks_the_laws():
+    """THR-1, THR-8 and THR-9 need that every request walks every step: a way round can be quicker, or slower."""
+    quick = brute.Chain((1,), (1,), (None,), 2, 1, elsewhere=(10,))
+    assert quick.safe()
+    assert quick.throughput() > 2 == brute.Chain((1,), (1,), (None,), 2, None, elsewhere=(10,)).throughput()
+    slow = brute.Chain((1, 1), (1, 1), (1, 1), 2, 2, elsewhere=(None, Fraction(1, 10)))
+    assert slow.safe()
+    assert slow.throughput() < Fraction(1, 2)
 
 
 @pytest.mark.parametrize("seed", range(6))

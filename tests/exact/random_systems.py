@@ -33,6 +33,11 @@ def plain(rng: random.Random, steps: int = 3, depth: int = 4) -> tuple[Request, 
 
 
 def wild(rng: random.Random, kind: Wild) -> System:
+    """The system of `wild_data`."""
+    return Stack.model_validate(wild_data(rng, kind)).system()
+
+
+def wild_data(rng: random.Random, kind: Wild) -> dict:
     """One to three steps a class, each class with its own depth; the first step takes something."""
     pools = {"reserve": rng.randint(kind.room // 4, kind.room), "lock": rng.randint(1, 3)}
     if kind.pools == 1:
@@ -57,7 +62,7 @@ def wild(rng: random.Random, kind: Wild) -> System:
                     held[pool] -= step["give"][pool]
         requests[name] = {"depth": rng.randint(2, kind.depth), "steps": steps}
     made = {name: {"capacity": capacity, "unit": "unit"} for name, capacity in pools.items()}
-    return Stack.model_validate({"pools": made, "requests": requests}).system()
+    return {"pools": made, "requests": requests}
 
 
 def _step(rng: random.Random, pools: dict[str, int], kind: Wild, n: int) -> dict:

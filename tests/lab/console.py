@@ -17,7 +17,9 @@ import re
 from dataclasses import dataclass, field
 
 from mmmodel.linux import HostError, parse_sysrq
-from mmmodel.linux.sysrq import FAILURE, FRAME, STAMP, Report
+from mmmodel.linux.logs import Normaliser
+from mmmodel.linux.sysrq import FAILURE, Report
+from mmmodel.linux.tasks import FRAME
 
 WORD = re.compile(r"([a-z_]\w*|[\w.]+)=(\S+)")
 LINE = re.compile(r"LAB (?P<kind>[a-z]+)(?P<words>(?: [\w.]+=\S*)*) ;")
@@ -170,7 +172,7 @@ def _how(verdict: str, report: Report, refusals: tuple[Refusal, ...], end: Said)
 
 
 def _refusals(text: str) -> tuple[Refusal, ...]:
-    lines = [STAMP.sub("", line, count=1) for line in text.splitlines()]
+    lines = [line.text for line in Normaliser().lines([text])]
     found = []
     for number, line in enumerate(lines):
         if not (match := FAILURE.match(line)):
@@ -179,9 +181,9 @@ def _refusals(text: str) -> tuple[Refusal, ...]:
         for after in lines[number + 1 : number + 1 + TRACE]:
             if after.startswith("Mem-Info") or FAILURE.match(after):
                 break
-            if (frame := FRAME.fullmatch(after.rstrip())) and not frame["unsure"]:
+            if (frame := FRAME.match(after)) and not frame["unsure"]:
                 symbols.append(frame["symbol"].split(".")[0])
-        found.append(Refusal(match["name"], int(match["order"]), tuple(match["mode"].split("|")), tuple(symbols)))
+        found.append(Refusal(match["name"], int(match["order"]), tuple((match["mode"] or "").split("|")), tuple(symbols)))
     return tuple(found)
 
 

@@ -167,6 +167,19 @@ Node 0, zone  Movable
     "RX:\t\t1024\nRX Mini:\tn/a\nRX Jumbo:\tn/a\nTX:\t\t1024\n"
     "Current hardware settings:\nRX:\t\t256\nRX Mini:\tn/a\nRX Jumbo:\tn/a\nTX:\t\t512\n",
     "dmsetup-table": "SECRETSWAP: 0 16777208 crypt aes-xts-plain64 5ec2e7c0ffee5ec2 0 43:0 32768 1 allow_discards\n",
+    "proc/net/fib_trie": "Main:\n  +-- 0.0.0.0/0 2 0 2\n     |-- 127.0.0.0\n        /8 host LOCAL\n     |-- 192.0.2.7\n        /32 host LOCAL\n",
+    "proc/net/route": "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+    "enx001122334455\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n",
+    "proc/net/tcp": "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    "   0: 00000000:2A39 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5551 1 0000000000000000 100 0 0 10 0\n"
+    "   1: 070200C0:2A39 090200C0:9C40 01 00000000:00000000 00:00000000 00000000     0        0 5552 1 0000000000000000 20 4 30 10 -1\n"
+    "   2: 070200C0:0016 0A0200C0:9C41 01 00000000:00000000 00:00000000 00000000     0        0 5553 1 0000000000000000 20 4 30 10 -1\n",
+    "proc/net/unix": "Num       RefCount Protocol Flags    Type St Inode Path\n"
+    "0000000000000000: 00000002 00000000 00010000 0001 01  5554 /run/SECRETSOCKET\n",
+    "proc/812/fd/0": "/dev/null\n",
+    "proc/812/fd/3": "socket:[5551]\n",
+    "proc/812/fd/4": "socket:[5552]\n",
+    "proc/812/fd/5": "/home/SECRETUSER/image\n",
     "proc/812/comm": "nbd-server\n",
     "proc/812/cmdline": "nbd-server\0--password=SECRETPW\0",
     "proc/812/status": "Name:\tnbd-server\nVmLck:\t    4096 kB\nVmRSS:\t   20480 kB\n",

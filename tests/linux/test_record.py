@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import Host, HostError, load_host, record, recorded_files
-from tests.linux.conftest import FULL
+from mmmodel.linux import Host, HostError, Role, load_host, record, recorded_files
+from tests.linux.conftest import FULL, write_tree
 
 # Everything in the made-up tree that must not be recorded.
-SECRETS = ("SECRET", "5ec2e7", "c0ffee", "0011223344", "00:11:22", "192.0.2.7", "password")
+SECRETS = ("SECRET", "5ec2e7", "c0ffee", "0011223344", "00:11:22", "192.0.2.7", "070200C0", "090200C0", "0A0200C0", "password")
 
 
 def test_no_secret_is_written(full_tree, tmp_path):
@@ -50,7 +50,7 @@ def test_what_is_read_back(full_tree, tmp_path):
         ("-", "/mount1", "nfs4"),
         ("-", "/mount2", "xfs"),
     ]
-    assert after.mounts[1].options == ("rw", "hard", "proto=tcp", "rsize=1048576")
+    assert after.mounts[1].options == ("rw", "hard", "proto=tcp", "rsize=1048576", "clientaddr=198.18.0.1")
 
 
 def test_the_devices_read_back(full_tree, tmp_path):
@@ -67,7 +67,28 @@ def test_the_devices_read_back(full_tree, tmp_path):
 
 
 def test_the_daemons_read_back(full_tree, tmp_path):
-    assert load_host(record(tmp_path / "out", full_tree).path).daemons == Host.read(full_tree).daemons
+    (before,) = Host.read(full_tree).daemons
+    (after,) = load_host(record(tmp_path / "out", full_tree).path).daemons
+    assert before.sockets == (5551, 5552)
+    assert after == dataclasses.replace(before, sockets=(1, 2))
+
+
+def test_a_daemon_of_no_known_name_is_recorded_without_it(full_tree, tmp_path):
+    write_tree(full_tree, {f"proc/999/{name}": FULL[f"proc/812/{name.replace('999', '812')}"] for name in ("status", "task/999/stat")})
+    write_tree(full_tree, {"proc/999/fd/3": "/dev/ublkc0"})
+    daemons = load_host(record(tmp_path / "out", full_tree).path).daemons
+    assert [(daemon.pid, daemon.name, daemon.devices) for daemon in daemons] == [(812, "nbd-server", ()), (999, "daemon", ("/dev/ublkc0",))]
+
+
+def test_of_sockets_only_those_of_storage(full_tree, tmp_path):
+    """Own addresses and others come back as such, equal ones as equal; the connection at port 22 does not come back."""
+    before, after = Host.read(full_tree).reach, load_host(record(tmp_path / "out", full_tree).path).reach
+    assert [(s.role, s.near.port, s.far and s.far.port) for s in after.sockets] == [(Role.LISTENS, 10809, None), (Role.CONNECTS, 10809, 40000)]
+    assert [(s.near.port, s.inode) for s in before.sockets] == [(10809, 5551), (10809, 5552)]
+    connection = after.sockets[1]
+    assert (after.lists(connection.near.address), after.owns(connection.far.address)) == (True, False)
+    assert (after.known, after.routed) == (before.known, before.routed) == ({4}, {4})
+    assert after.interfaces(connection.far.address) == ("nic0",)
 
 
 def test_a_recording_of_a_recording_is_the_same(full_tree, tmp_path):

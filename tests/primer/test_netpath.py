@@ -23,7 +23,7 @@ def test_held_until_ack_by_hand(depth):
 
 
 def test_used_is_bounded_and_consumed_is_gone():
-    used, consumed = (netpath.receive(20_000, 4992, 40, hold, 3, 0.02) for hold in (20e-6, None))
+    used, consumed = (netpath.receive(20_000, 4992, 40, hold, 3, 10) for hold in (20e-6, None))
     assert used.gone == math.inf
     assert used.most < 40 * 4992
     assert consumed.gone < 0.02
@@ -45,7 +45,7 @@ def test_room_for_packets_is_enough_and_not_much_more(load, probability):
 
 
 def test_loss_is_paid_in_depth():
-    none, some = netpath.losses([0.0, 0.01])
+    none, some = netpath.losses(0.2, [0.0, 0.01])
     assert none.reply == pytest.approx(300e-6)
     assert some.reply == pytest.approx(300e-6 + 0.2 * 0.01 / 0.99)
     stack = netpath.lossy(0.01)
@@ -75,7 +75,8 @@ def test_cushions_as_measured():
     """domain: cushions 234, 318, 359, 398, 478 pages; hangs 19/20, 8/8, 4/6, 0/8, 0/8 on Debian 6.1.192."""
     rows = netpath.cushions()
     assert [row.cushion for row in rows] == [234, 318, 359, 398, 478]
-    assert [(row.runs.hangs, row.runs.runs) for row in rows] == [(19, 20), (8, 8), (4, 6), (0, 8), (0, 8)]
+    its = [row.runs[netpath.MODELLED] for row in rows]
+    assert [(runs.hangs, runs.runs) for runs in its] == [(19, 20), (8, 8), (4, 6), (0, 8), (0, 8)]
     assert [row.refused for row in rows] == [True, True, True, False, False]
 
 
@@ -99,11 +100,11 @@ def test_percpu_lists_take_what_the_cushion_had_left():
 
 
 def test_figures_say_what_they_show():
-    used, consumed = (netpath.receive(20_000, 4992, 20, hold, 3, 0.01) for hold in (20e-6, None))
+    used, consumed = (netpath.receive(20_000, 4992, 20, hold, 3, 5) for hold in (20e-6, None))
     shown = [
         netpath.cushion_figure(netpath.cushions()),
         netpath.held_figure(netpath.held_until_ack([1, 4, 8])),
-        netpath.loss_figure(netpath.losses([0.0, 0.01])),
+        netpath.loss_figure(netpath.losses(0.2, [0.0, 0.01])),
         netpath.receive_figure(used, consumed, 0.01),
     ]
     assert all(len(one.alt) > 60 and one.png.startswith(b"\x89PNG") for one in shown)

@@ -1,10 +1,13 @@
-"""Damaged hosts: never a traceback, and never a verdict "safe" that rests on a number which does not stand in the tree.
+"""Damaged hosts: never a traceback, never a verdict "safe" that rests on a number or an address which does not stand in the tree, and never
+one without a condition where the server is on the machine itself.
 
-Three trees: of one, all is read and one path is safe, so that a wrong "safe" can be seen; another has every layer that is known; the
-third was recorded from a booted machine.
-A few dozen cases here; ten thousand under the marker `verify`.
+Five trees: of one, all is read and one path is safe, so that a wrong "safe" can be seen; another has every layer that is known; the
+third was recorded from a booted machine. Of the fourth, the paths over a network are safe because all servers are on other machines; of
+the fifth, every server is on the machine itself, each by another way to tell, and nothing else keeps its path from being safe.
+A few dozen cases here; ten thousand under the marker `verify`. Half of the damages to the last two are to servers and daemons alone.
 """
 
+import ipaddress
 import json
 import math
 import random
@@ -16,14 +19,33 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mmmodel.linux import Host, HostError
+from mmmodel.linux import Host, HostError, Place
 from mmmodel.linux.host import RECORDED
-from mmmodel.survey import SAFE, UNSAFE, survey
+from mmmodel.survey import NOT_SHOWN, SAFE, SAFE_IF, UNSAFE, survey
 from mmmodel.survey.stacks import STACK_OF
 from tests.linux.conftest import write_tree
 from tests.linux.test_fuzz import damage_tree, repair
 from tests.survey.test_stacked import ALL
-from tests.survey.trees import ATA, READ, disk, fuse, loop, mounted, nbd
+from tests.survey.trees import (
+    ATA,
+    OTHER,
+    OTHER6,
+    OWN,
+    OWN6,
+    READ,
+    client,
+    digits,
+    disk,
+    fuse,
+    iscsi,
+    loop,
+    mounted,
+    nbd,
+    nvme,
+    swaps,
+    tcp,
+    unix,
+)
 
 CASES = 10_000
 PLAIN = READ | nbd(16) | disk("sda", **ATA) | loop("loop0", "/img") | fuse(45) | mounted(("8:16", "/", "ext4", "/dev/sda"), ("0:45", "/f", "fuse.x", "f"))
@@ -42,7 +64,37 @@ MANY = (
 )
 HOST = RECORDED / "debian-6.12-crypt-nbd"
 REAL = {str(path.relative_to(HOST)): path.read_text(encoding="utf-8") for path in sorted(HOST.rglob("*")) if path.is_file()}
-TREES = (PLAIN, MANY, REAL)
+REMOTE = (
+    READ
+    | nbd(8)
+    | nbd(8, "nbd1")
+    | nvme("nvme0n1", OTHER, near=OWN, tags="4")
+    | nvme("nvme1n1", OTHER6, tags="4")
+    | iscsi("sdi", OTHER)
+    | {"proc/swaps": swaps("/dev/nbd0", "/dev/nbd1", "/dev/nvme0n1", "/dev/nvme1n1", "/dev/sdi")}
+    | {"proc/net/tcp6": tcp((24, OWN6, 50001, OTHER6, 4420), (23, "::", 22))}
+)
+LOCAL = (
+    REMOTE
+    | client(700, "nbd0", 9000, comm="rbd-nbd")  # a Unix socket
+    | client(701, "nbd1", 7001)  # the loopback, mapped into IPv6
+    | nbd(8, "nbd2")  # in a namespace of its own, to the address of this one
+    | nvme("nvme0n1", OWN, near=OWN, tags="4")
+    | nvme("nvme1n1", OWN6, tags="4")
+    | iscsi("sdi", OWN)
+    | {name: text for name, text in client(800, "nbd9", 8001, 8002, comm="nbd-server", opens="/dev/fuse").items() if name.startswith("proc")}
+    | {"proc/swaps": swaps("/dev/nbd0", "/dev/nbd1", "/dev/nbd2", "/dev/nvme0n1", "/dev/nvme1n1", "/dev/sdi")}
+    | {"proc/702/net/tcp": tcp((7002, "10.1.1.2", 40002, OWN, 10809)), "proc/net/unix": unix(9000, 9001)}
+    | {
+        "proc/net/tcp": tcp((8001, "0.0.0.0", 10809), (0, OWN, 50000, OWN, 4420), (0, OWN, 4420, OWN, 50000), (0, OWN, 50001, OWN, 3260)),
+        "proc/net/tcp6": tcp(
+            (7001, "::ffff:127.0.0.1", 40001, "::ffff:127.0.0.1", 10809), (8002, "::ffff:127.0.0.1", 10809, "::ffff:127.0.0.1", 40001),
+            (0, OWN6, 50001, OWN6, 4420), (0, OWN6, 4420, OWN6, 50001),
+        ),
+    }
+)  # fmt: skip
+SERVERS = re.compile(r"proc/(net/(?!netstat|sockstat)|[0-9]+/).*|sys/class/(iscsi|net).*|sys/block/[^/]+/(pid|device/.*)")
+TREES = (PLAIN, MANY, REAL, REMOTE, LOCAL)
 
 
 def numbers(root: Path) -> set[int]:
@@ -62,7 +114,8 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
     draw = random.Random(seed)
     which = draw.randrange(len(TREES))
     root, whole = parents[which], TREES[which]
-    names = damage_tree(root, draw, whole)
+    servers = {name: text for name, text in whole.items() if SERVERS.fullmatch(name)}
+    names = damage_tree(root, draw, servers if which >= TREES.index(REMOTE) and draw.random() < 0.5 else whole)
     try:
         counts["cases"] += 1
         try:
@@ -75,7 +128,10 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
         json.dumps(answer.as_dict())
         safe = [judgement for path in answer.paths for judgement in path.judgements if judgement.state == SAFE]
         counts["with a path called safe"] += bool(safe)
+        counts["with every server on the machine itself"] += whole is LOCAL
         there = numbers(root) if safe else set()
+        check_servers(root, answer, seed)
+        assert whole is not LOCAL or not safe, (seed, [judgement.devices for judgement in safe])
         for judgement in safe:
             assert not judgement.conditions
             for fact in judgement.facts:
@@ -90,9 +146,28 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
             repair(root / name, whole[name])
 
 
+def check_servers(root: Path, answer, seed: int) -> None:
+    """The server of a path called safe is at an address that stands in the tree, and there is none of the machine's own."""
+    text = "\n".join(path.read_text(errors="replace") for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    for path in answer.paths:
+        if path.state == SAFE:
+            assert path.servers, seed
+            for server in path.servers:
+                assert server.place is Place.ELSEWHERE, (seed, path)
+                address = ipaddress.ip_address(server.at.split(" ")[0])
+                assert str(address) in text or digits(str(address)) in text, (seed, server)
+                assert not address.is_loopback, seed
+                assert not re.search(rf"-- {re.escape(str(address))}\n +/32 host LOCAL", text), (seed, server)
+
+
 def test_the_undamaged_ones(tmp_path):
-    """Else the fuzz would test nothing: one has a safe path, another every stack that there is, the third one that is unsafe."""
-    plain, many, real = (survey(str(root), advice=False) for root in roots(tmp_path))
+    """Else the fuzz would test nothing: one has a safe path, another every stack that there is, the third one that is unsafe; of two,
+    all that can be safe is, or would be but for its server."""
+    plain, many, real, remote, local = (survey(str(root), advice=False) for root in roots(tmp_path))
+    assert [path.state for path in remote.paths] == [*[SAFE] * 4, SAFE_IF]
+    assert [path.state for path in local.paths[:6]] == [NOT_SHOWN] * 6
+    assert {tuple(server.place for server in path.servers) for path in local.paths[:6]} == {(Place.HERE,)}
+    assert all(judgement.verdict.safe for path in local.paths[:6] for judgement in path.judgements)
     assert plain.paths[0].state == SAFE
     found = {judgement.stack.name for path in many.paths for judgement in path.judgements}
     missing = set(STACK_OF.values()) - found

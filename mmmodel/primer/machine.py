@@ -1,0 +1,40 @@
+"""What the survey's notebook shows beside the survey: the runs of the machine that is shipped."""
+
+from __future__ import annotations
+
+from mmmodel import compare
+from mmmodel.linux import load_host
+from mmmodel.measured import recorded_runs, thresholds
+from mmmodel.primer import netpath
+from mmmodel.primer.parameters import Known, Read
+from mmmodel.survey import Survey
+
+SHIPPED = "debian-6.1-nbd-swap"  # recorded from a guest of the kind that the kernel lab boots
+PARAMETERS: Known = {
+    "root": Read(load_host, 'a name in data/hosts, a recorded tree, a copy of /proc/zoneinfo, or "host" for this machine'),
+}
+
+
+def measured_text(answer: Survey) -> str:
+    """How often the guests of the kernel lab hung, if the machine is the recorded one of them: Markdown, empty for any other."""
+    if answer.host.name != SHIPPED:
+        return ""
+    seen = thresholds(recorded_runs())
+    values = sorted({at for found in seen.values() for at in found})
+    rows = [
+        (name, *(f"{found[at].hangs} of {found[at].runs}" if at in found else "–" for at in values))
+        for name, found in seen.items()
+    ]
+    lock = [f"*{j.state}*" for path in answer.paths for j in path.judgements if j.stack.name == netpath.VIRTIO]
+    said = [
+        "Guests like the machine that is shipped were also run, at several values of `vm.min_free_kbytes` (KiB). So many of the runs of each "
+        "series hung (notebook 12 tells what the series differ in, and why it matters):",
+        compare.markdown(("runs that hung", *(f"{at:,}" for at in values)), rows),
+    ]
+    if lock:
+        said.append(
+            f"They bear on what is said above of the stack `{netpath.VIRTIO}`, which is {' and '.join(lock)} here: the lock in the receive "
+            "path of `virtio_net` (notebook 6), where the refill of the receive ring switches receive service off and then waits for memory. "
+            "The advice for it knows nothing of these runs but the size of the largest draw."
+        )
+    return "\n\n".join(said)
