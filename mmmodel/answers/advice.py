@@ -8,12 +8,17 @@ draw on the reserve without being under any throttle.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mmmodel.answers import sizing
 from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack
 from mmmodel.model.units import format_bytes
+from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
+from mmmodel.question import Case, Question
+from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
+from mmmodel.model.units import counted, format_bytes
 
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
 
@@ -34,7 +39,11 @@ class Advice:
         parts = [self.goal]
         if self.lines:
             parts += [f"  in {self.file}:" if self.file else "  at a root shell:", *(f"    {line}" for line in self.lines)]
-        room = f"margin {format_bytes(self.margin)}" if self.margin >= 0 else f"still short by {format_bytes(-self.margin)}: not enough by itself"
+        room = (
+            f"margin {format_bytes(self.margin)}"
+            if self.margin >= 0
+            else f"still short by {format_bytes(-self.margin)}: not enough by itself"
+        )
         parts.append(f"  because {self.inequality}; {room}")
         parts += [f"  {word}: {text}" for word, text in (("undo", self.undo), ("note", self.caveat)) if text]
         return "\n".join(parts)
@@ -93,45 +102,106 @@ def advise(
     stack's own; `reserve` in bytes, None leaves out what needs it; `host` turns bytes into vm.min_free_kbytes and counts its
     receive rings. Raises QuestionError.
     """
+    return advise_on(Question(stack, depth, reserve), host, device, wait_free)
+
+
+def advise_on(question: Question, host: Host | None = None, device: str = "nbd0", wait_free: bool = True) -> list[Advice]:
+    """The same about a question that is filled in: nothing is worked out twice."""
     found: list[Advice] = []
-    throttle = stack.pools.get(THROTTLE)
-    depth = depth if depth is not None else throttle.capacity if throttle else None
-    if RESERVE not in stack.pools:
+    throttle = question.stack.pools.get(THROTTLE)
+    depth = question.depth if question.depth is not None else throttle.capacity if throttle else None
+    if RESERVE not in question.stack.pools or question.pool != RESERVE:
         return found
-    if reserve is not None and throttle is not None:
-        found += _depths(stack, depth, reserve, device, wait_free)
-    if host is not None and depth is not None:
-        found += _min_free(stack, depth, host)
-        found += _rings(stack, depth, reserve, host)
+    if question.reserve is not None and throttle is not None:
+        found += _depths(question, depth, device, wait_free)
+    if host is not None and depth is not None and not not_exclusive(question.stack):
+        found += _min_free(question.case, depth, host)
+        found += _rings(question.case, question.reserve, host)
     return found
 
 
+def not_exclusive(stack: Stack) -> str:
+    """Why the pool `reserve` of a stack is not the memory of a machine that only the memalloc right may take; empty if it may be.
+
+    By what its steps say: a floor in the pool is a watermark, so that the pool is all free memory and other rights share it; and a
+    path none of whose steps has the memalloc right may not take that memory at all. A step that names no right may be any.
+    """
+    takes = list(_takes(stack))
+    floors = [name for name, _, floor in takes if floor]
+    if floors:
+        return (
+            f"the pool {RESERVE} of stack {stack.name} is all free memory: {_some(floors)} must leave a floor of it free for other "
+            "rights; give its size in bytes, or survey the host, which puts its own floors in"
+        )
+    rights = {right for _, right, _ in takes}
+    if takes and not rights & {None, "memalloc"}:
+        names = _some(name for name, _, _ in takes)
+        return (
+            f"in stack {stack.name} {names} may not take it (right: {', '.join(sorted(map(str, rights)))}); give a size in bytes"
+        )
+    return ""
+
+
+def closed_to(stack: Stack) -> list[str]:
+    """The steps that take from the pool `reserve` with a right to which a machine's exclusive reserve is closed."""
+    return list(dict.fromkeys(f"{name} ({right})" for name, right, _ in _takes(stack) if right not in (None, "memalloc")))
+
+
+def _takes(stack: Stack) -> Iterator[tuple[str, str | None, int]]:
+    """(step, right, floor) of every take from the reserve."""
+
+    def walk(steps: Iterable[Step]) -> Iterator[tuple[str, str | None, int]]:
+        for step in steps:
+            for way in (step, *step.otherwise):
+                if way.take.get(RESERVE):
+                    yield step.name, way.right or step.right, way.floor.get(RESERVE, 0)
+            if isinstance(step.refused, Fallback):
+                yield from walk(step.refused.steps)
+
+    for cls in stack.requests.values():
+        yield from walk(cls.steps)
+
+
+def _some(names: Iterable[str]) -> str:
+    """The steps by name, the first few of them."""
+    listed = list(dict.fromkeys(names))
+    return f"step{'s' if len(listed) > 1 else ''} {', '.join(listed[:4])}{' and others' if len(listed) > 4 else ''}"
+
+
 def knob_of(stack: Stack) -> Knob:
-    """The knob that the stack's file names, `nr_requests` where it names none."""
-    return KNOBS.get(str(stack.settings.get("throttle", "nr_requests")), KNOBS["nr_requests"])
+    """The knob that the stack's file names, `nr_requests` where it names none. Raises QuestionError for a name that is none."""
+    name = str(stack.settings.get("throttle", "nr_requests"))
+    if name not in KNOBS:
+        raise QuestionError(
+            f"settings.throttle: {name!r} is not a knob; write one of {', '.join(KNOBS)}{did_you_mean(name, KNOBS)}"
+        )
+    return KNOBS[name]
 
 
-def _depths(stack: Stack, depth: int | None, reserve: int, device: str, wait_free: bool) -> list[Advice]:
-    knob = knob_of(stack)
-    unit = stack.pools[THROTTLE].unit + "s"
+def _depths(question: Question, depth: int | None, device: str, wait_free: bool) -> list[Advice]:
+    knob, reserve = knob_of(question.stack), question.have
+    unit = question.stack.pools[THROTTLE].unit
     found = []
-    ways = [("Safe", sizing.safe_depth(stack, reserve), sizing.safe_reserve)]
+    ways = [("Safe", question.safe_depth, False)]
     if wait_free:
-        ways += [("Never waiting for the reserve", sizing.wait_free_depth(stack, reserve), sizing.wait_free_reserve)]
-    for goal, most, needed in ways:
+        ways += [("Never waiting for the reserve", question.wait_free_depth, True)]
+    for goal, size, never_waits in ways:
+        most = size.value
         if most == 0 or math.isinf(most):
             continue
         settled = depth is not None and depth <= most
-        shown = depth if settled else int(most)
-        need = needed(stack, shown)
+        shown = depth if depth is not None and settled else int(most)
+        case = question.case if settled else question.at_depth(shown)
+        need = (case.free if never_waits else case.safe).value
         found.append(
             Advice(
-                f"{goal} at {shown:,} {unit}, the depth it has: nothing to set (up to {most:,} would be)"
+                f"{goal} at {counted(shown, unit)}, the depth it has: nothing to set (up to {most:,} would be)"
                 if settled
-                else f"{goal} with this reserve: at most {most:,} {unit} in flight",
+                else f"{goal} with this reserve: at most {counted(most, unit)} in flight",
                 "" if settled else knob.file,
                 () if settled else tuple(line.format(depth=most, device=device) for line in knob.lines),
-                f"{shown:,} {unit} need {format_bytes(need)} of reserve, and there are {format_bytes(reserve)}",
+                f"{counted(shown, unit)} {'needs' if shown == 1 else 'need'} {format_bytes(need)} of reserve, and there are "
+                f"{format_bytes(reserve)}",
                 reserve - need,
                 "" if settled else knob.undo,
                 knob.caveat,
@@ -140,12 +210,9 @@ def _depths(stack: Stack, depth: int | None, reserve: int, device: str, wait_fre
     return found
 
 
-def _min_free(stack: Stack, depth: int, host: Host) -> list[Advice]:
+def _min_free(case: Case, depth: int, host: Host) -> list[Advice]:
     found = []
-    ways = (
-        ("Safe", sizing.safe_reserve(stack, depth)),
-        ("Never waiting for the reserve", sizing.wait_free_reserve(stack, depth)),
-    )
+    ways = (("Safe", case.safe.value), ("Never waiting for the reserve", case.free.value))
     for goal, need in ways:
         if math.isinf(need):
             continue
@@ -209,6 +276,6 @@ def shrink_rings(need: float, reserve: int, host: Host) -> list[Advice]:
     ]
 
 
-def _rings(stack: Stack, depth: int, reserve: int | None, host: Host) -> list[Advice]:
-    need = sizing.safe_reserve(stack, depth)
+def _rings(case: Case, reserve: int | None, host: Host) -> list[Advice]:
+    need = case.safe.value
     return [] if reserve is None or math.isinf(need) else shrink_rings(need, reserve, host)

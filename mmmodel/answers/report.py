@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import html
 import math
+import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from mmmodel.answers import compare, plot, sizing
-from mmmodel.answers.advice import Advice, advise
+from mmmodel import compare, sizing
+from mmmodel.advice import Advice, advise_on, closed_to, not_exclusive
 from mmmodel.exact import islands
 from mmmodel.linux import Host, load_host
-from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack
-from mmmodel.model.units import format_bytes, parse_bytes, parse_count
+from mmmodel.question import Question, Size, Sure
+from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack, did_you_mean
+from mmmodel.units import counted, format_bytes, parse_bytes, parse_count, plural
+
+if TYPE_CHECKING:
+    from mmmodel import plot  # drawing is slow to import, and most reports are read as text
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
 PLENTY = 2**40  # units of the reserve
@@ -23,7 +27,10 @@ PLENTY = 2**40  # units of the reserve
 
 @dataclass(frozen=True)
 class Sizes:
-    """The three reserves at the asked depth and the two depths at the asked reserve, of the whole stack or of one class."""
+    """The three reserves at the asked depth and the two depths at the asked reserve, of the whole stack or of one class.
+
+    Each with how sure it is: Sure.SUFFICIENT where a smaller reserve, or a larger depth, may do.
+    """
 
     name: str
     footprint: int
@@ -31,11 +38,18 @@ class Sizes:
     wait_free_reserve: float
     safe_depth: float | None
     wait_free_depth: float | None
+    safe_reserve_is: Sure = Sure.EXACT
+    wait_free_reserve_is: Sure = Sure.EXACT
+    safe_depth_is: Sure | None = None
+    wait_free_depth_is: Sure | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """The answer to one question. `verdict` is None where no reserve is known; `depth` None is the stack's own."""
+    """The answer to one question. `verdict` is None where no reserve is known; `depth` None is the stack's own.
+
+    `pool` is the pool that is sized, `reserve` its capacity; None where there is nothing to size: then `sizes` is empty.
+    """
 
     stack: Stack
     depth: int | None
@@ -47,6 +61,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     own: bool = False  # the reserve is the one in the stack's file: nobody asked for it
     host: str = ""  # the machine that was given
+    pool: str | None = RESERVE
 
     @property
     def point_name(self) -> str:
@@ -65,11 +80,12 @@ class Report:
         depth = self.asked_depth
         at = "at the stack's own depths" if depth is None else f"at depth {depth:,}"
         if self.verdict is None:
-            safe = self.sizes[0].safe_reserve
-            enough = "no reserve is enough" if math.isinf(safe) else f"safe from {_size(self.stack, safe)} of reserve on"
-            return f"{self.stack.name} {at}: {enough}"
+            sizes = self.sizes[0]
+            safe = _size(self, sizes.safe_reserve, sizes.safe_reserve_is)
+            return f"{self.stack.name} {at}: safe from {safe} of {self.pool} on"
         word = "SAFE" if self.verdict.safe else "UNSAFE" if self.verdict.certain else "NOT SHOWN SAFE"
-        return f"{word}: {self.stack.name} {at} with {_size(self.stack, self.reserve or 0)} of reserve"
+        with_what = "" if self.pool is None else f" with {_size(self, self.reserve or 0)} of {self.pool}"
+        return f"{word}: {self.stack.name} {at}{with_what}"
 
     @property
     def size_table_html(self) -> str:
@@ -92,6 +108,7 @@ class Report:
             "stack": self.stack.name,
             "digest": self.stack.digest,
             "depth": self.asked_depth,
+            "pool": self.pool,
             "reserve": self.reserve,
             "reserve_from": self.where,
             "sizes": [{key: _plain(value) for key, value in vars(sizes).items()} for sizes in self.sizes],
@@ -103,6 +120,8 @@ class Report:
 
 def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown | plot.NoFigure:
     """The figure of a report, or the reason why this question has none: a stack without a curve still has its verdict."""
+    from mmmodel import plot
+
     try:
         return figure(report)
     except ValueError as reason:
@@ -111,11 +130,14 @@ def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown 
 
 def reserve_figure(report: Report) -> plot.Shown:
     """The three reserves against depth, with the asked point. Raises QuestionError where no reserve is enough."""
-    unit, depth = report.stack.pools[RESERVE].unit, _in_flight(report) or 1
+    from mmmodel import plot
+
+    pool = _sized(report)
+    unit, depth = report.stack.pools[pool].unit, _in_flight(report) or 1
     several = len(report.stack.pools) > 2  # then z3 decides each point, which may take a second or two
     depths = _depths(max(depth, 4), 4 if several and depth > 256 else 16)
-    safe = [sizing.safe_reserve(report.stack, k) for k in depths]
-    free = [sizing.wait_free_reserve(report.stack, k) for k in depths]
+    cases = [Question(report.stack, k, None, pool).case for k in depths]
+    safe, free = [case.safe.value for case in cases], [case.free.value for case in cases]
     one = report.sizes[0].footprint
     if any(map(math.isinf, [*safe, *free])):
         raise QuestionError(f"stack {report.stack.name}: no reserve is enough, so there is no curve to draw")
@@ -126,12 +148,12 @@ def reserve_figure(report: Report) -> plot.Shown:
     where = ""
     if report.reserve is not None:
         which = "The point of the file's own reserve" if report.own else "The asked point"
-        where = f" {which} is K = {depth:,}, R = {_size(report.stack, report.reserve)}"
+        where = f" {which} is K = {depth:,}, R = {_size(report, report.reserve)}"
         where += "." if shown else ", far above the figure."
     alt = (
         f"Reserve against depth for {report.stack.name}. From depth {depths[0]} to {depths[-1]:,} the safe reserve goes from "
-        f"{_size(report.stack, safe[0])} to {_size(report.stack, safe[-1])}, the wait-free one from {_size(report.stack, free[0])} to "
-        f"{_size(report.stack, free[-1])}.{where}"
+        f"{_size(report, safe[0])} to {_size(report, safe[-1])}, the wait-free one from {_size(report, free[0])} to "
+        f"{_size(report, free[-1])}.{where}"
     )
     return plot.Shown(figure, alt)
 
@@ -142,56 +164,59 @@ def map_figure(report: Report) -> plot.Shown:
     Where the map of the asked depth has too many pieces to be drawn, the depths are an eighth, or an eighth of that. Raises
     QuestionError where nothing is unsafe, ValueError where the map is not exact.
     """
+    from mmmodel import plot
+
+    pool = _sized(report)
     depth = top = _in_flight(report) or 4
-    while (maps := _maps(report.stack, _depths(max(top, 8), 10))) is None:
+    while (maps := _maps(report.stack, pool, _depths(max(top, 8), 10))) is None:
         top //= 8
     depths = list(maps)
     if not any(maps.values()):
         raise QuestionError("no reserve that one request fits into can deadlock at these depths")
-    safe = {k: sizing.safe_reserve(report.stack, k) for k in depths}
+    safe = {k: sizing.safe_reserve(report.stack, k, pool) for k in depths}
     shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values()) and depth <= depths[-1]
     point = (depth, report.reserve) if shown else None
-    unit = report.stack.pools[RESERVE].unit
+    unit = report.stack.pools[pool].unit
     near = depth if maps.get(depth) else max(k for k in depths if maps[k])
     close = plot.too_thin(maps, point[1] if point else 0) and math.isfinite(safe[near])
     figure, made = plot.axes(9.6 if close else 8.0, 4.2, 1, 2 if close else 1)
     ax = made[0] if close else made
     plot.unsafe_map(ax, maps, point, safe, unit, _depth_name(report.stack), report.point_name)
     alt = f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
-    alt += _pieces(report.stack, depths[-1], maps[depths[-1]], safe[depths[-1]])
+    alt += _pieces(report, depths[-1], maps[depths[-1]], safe[depths[-1]])
     if close:
         ax.get_gridspec().set_width_ratios((4, 1))
         plot.close_up(made[1], near, maps[near], safe[near], unit)
         alt += f" Beside it, on an axis of its own, what lies just below the safe reserve at depth {near:,}: "
-        alt += _last_ones(report.stack, maps[near][-plot.FEW :])
+        alt += _last_ones(report, maps[near][-plot.FEW :])
     if depth > depths[-1]:
         ax.set_title(f"up to depth {depths[-1]:,}: at {depth:,} there are too many pieces to draw", fontsize=9, loc="left")
         alt += f" The asked depth, {depth:,}, has too many to be drawn."
     return plot.Shown(figure, alt)
 
 
-def _pieces(stack: Stack, depth: int, islands: list[tuple[int, float]], safe: float) -> str:
+def _pieces(report: Report, depth: int, islands: list[tuple[int, float]], safe: float) -> str:
     """How many islands a depth has, and where the last one ends."""
     if not islands:
         return f"At depth {depth:,} there is none."
     many = "it is one interval" if len(islands) == 1 else f"they are {len(islands)} separate intervals, the last"
-    end = "without an end" if math.isinf(islands[-1][1]) else f"ending at {_size(stack, islands[-1][1])}"
+    end = "without an end" if math.isinf(islands[-1][1]) else f"ending at {_size(report, islands[-1][1])}"
     below = ", just below the safe reserve" if islands[-1][1] + 1 == safe < math.inf else ""
     return f"At depth {depth:,} {many} {end}{below}."
 
 
-def _last_ones(stack: Stack, islands: list[tuple[int, float]]) -> str:
+def _last_ones(report: Report, islands: list[tuple[int, float]]) -> str:
     """The islands of a close-up in words: the last three of them."""
-    said = ", ".join(f"{_size(stack, low)} to {_size(stack, high)}" for low, high in islands[-3:])
+    said = ", ".join(f"{_size(report, low)} to {_size(report, high)}" for low, high in islands[-3:])
     return f"the last of them, {said}." if len(islands) > 1 else f"{said}."
 
 
-def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]] | None:
+def _maps(stack: Stack, pool: str, depths: list[int]) -> dict[int, list[tuple[int, float]]] | None:
     """The unsafe reserves at each depth; None if those of the largest are more than `PIECES`."""
     found = {}
     for k in reversed(depths):  # the largest first: where it is too much, no other is tried
         try:
-            found[k] = sizing.unsafe_reserves(stack, k, most=PIECES)
+            found[k] = sizing.unsafe_reserves(stack, k, pool, most=PIECES)
         except islands.TooManyPieces:
             if len(depths) <= 4 or depths[-1] <= 10:
                 raise
@@ -201,6 +226,8 @@ def _maps(stack: Stack, depths: list[int]) -> dict[int, list[tuple[int, float]]]
 
 def path_figure(verdict: sizing.Verdict) -> plot.Shown:
     """Who holds and who waits on the way to the deadlock, or to what never ends otherwise. Raises QuestionError where there is no path."""
+    from mmmodel import plot
+
     pictures, wants, pool = sizing.frames(verdict)
     if not pictures:
         raise QuestionError("there is no path to draw")
@@ -219,10 +246,13 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
         if report.verdict.path is None:
             return None, f"{which} is not shown safe: a stuck state fits, and no way into it is known."
         end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
-        return report.verdict, f"{which} is unsafe. This is the way into {end}:"
+        what = "The stack" if report.pool is None else which if report.own else f"The asked {report.pool}"
+        return report.verdict, f"{what} is unsafe. This is the way into {end}:"
+    if report.pool is None:
+        return None, "No deadlock can be reached."
     sizes = report.sizes[0]
     if math.isinf(sizes.safe_reserve):
-        found = sizing.verdict(report.stack, report.depth, sizes.footprint)
+        found = sizing.verdict(report.stack, report.depth, sizes.footprint, report.pool)
         if found.safe:
             return (
                 None,
@@ -230,12 +260,12 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
             )
         return (
             found,
-            f"No reserve is enough. This is the way into the deadlock at one request's footprint, {_size(report.stack, sizes.footprint)}:",
+            f"No reserve is enough. This is the way into the deadlock at one request's footprint, {_size(report, sizes.footprint)}:",
         )
     if sizes.safe_reserve <= sizes.footprint:
         return None, "No reserve of one request's footprint or more can deadlock."
     below = int(sizes.safe_reserve) - 1
-    found, amount = sizing.verdict(report.stack, report.depth, below), _size(report.stack, below)
+    found, amount = sizing.verdict(report.stack, report.depth, below, report.pool), _size(report, below)
     if found.safe:
         return None, (
             f"{amount}, one below the safe reserve, is safe too: the safe reserve of this stack is enough, and may be more than needed. "
@@ -272,28 +302,28 @@ def cross_check(report: Report) -> compare.Table:
     """The report's numbers by a second way each: the solver at the thresholds, the map, the closed form."""
     table = compare.Table()
     stack, depth, sizes = report.stack, report.depth, report.sizes[0]
+    if report.pool is None:
+        return table
     for part in report.sizes:
-        model = stack if part.name == "whole stack" else stack.only(part.name)
+        model = stack if part.name == WHOLE else stack.only(part.name)
+        exact = part.safe_reserve_is is Sure.EXACT
         if math.isinf(part.safe_reserve):
-            plenty = sizing.verdict(model, depth, PLENTY).safe
-            table.add(f"{part.name}: unsafe with 1 TiB", False, plenty, "solved", "no reserve is enough")
+            if exact:
+                plenty = sizing.verdict(model, depth, PLENTY, report.pool).safe
+                table.add(f"{part.name}: unsafe with 2^40", False, plenty, "solved", "no reserve is enough")
             continue
         threshold = int(part.safe_reserve)
-        table.add(f"{part.name}: safe at R_safe", True, sizing.verdict(model, depth, threshold).safe, "solved", "z3, stuck states")
-        tight, last = True, None
+        there = sizing.verdict(model, depth, threshold, report.pool)
+        table.add(f"{part.name}: safe at R_safe", True, there.safe, "solved", there.method)
+        if exact and threshold > part.footprint:
+            below = sizing.verdict(model, depth, threshold - 1, report.pool)
+            table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
         try:
-            top = sizing.unsafe_reserves(model, depth, most=PIECES)
-            last = int(top[-1][1]) + 1 if top else part.footprint
-        except islands.TooManyPieces:
-            pass
-        except ValueError:  # no exact map: R_safe is sufficient, and one below may be safe too
-            tight = False
-        if threshold > part.footprint:
-            below = sizing.verdict(model, depth, threshold - 1)
-            if tight or not below.safe:
-                table.add(f"{part.name}: unsafe one below", False, below.safe, "solved", "path replayed")
-        if last is not None:
-            table.add(f"{part.name}: end of the map", threshold, last, "solved", "coin problem, RES-19")
+            top = sizing.unsafe_reserves(model, depth, report.pool, most=PIECES)
+        except ValueError:  # no exact map, or one of too many pieces
+            continue
+        last = int(top[-1][1]) + 1 if top else part.footprint
+        table.add(f"{part.name}: end of the map", threshold, last, "solved", "RES-19: where the unsafe reserves end")
     if report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
         if report.reserve >= sizes.safe_reserve:
             table.add("verdict at the asked reserve", True, report.verdict.safe, "solved", "R >= R_safe")
@@ -317,39 +347,67 @@ def _depths(depth: int, count: int) -> list[int]:
 
 def _depth_name(stack: Stack) -> str:
     unit = stack.pools[THROTTLE].unit if THROTTLE in stack.pools else "request"
-    return f"depth K ({unit}s in flight)"
+    return f"depth K ({plural(unit)} in flight)"
 
 
 def size(
     stack: Askable,
     reserve: int | str | None = None,
     depth: int | str | None = None,
-    host: Host | str | None = None,
-    classes: tuple[str, ...] = (),
+    host: Host | str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | str = (),
     device: str = "nbd0",
+    pool: str | None = None,
 ) -> Report:
-    """Size a stack: `reserve` in bytes, or "host" for the exclusive reserve of `host`; `depth` in the throttle's unit.
+    """Size a stack: `reserve` in the pool's unit, or "host" for the exclusive reserve of `host`; `depth` in the throttle's unit.
 
+    `host`: one that is loaded, the name of one, or a path; left out, "host" means this machine. `classes`: only these request
+    classes, or this one. `pool`: the pool that is sized, `reserve` if the stack has it; a stack without one gets its verdict.
     Raises QuestionError for a question that does not fit, StackError and HostError for files that cannot be used.
     """
     model = as_stack(stack)
     if classes:
-        model = model.only(*classes)
-    if RESERVE not in model.pools:
-        raise QuestionError(f"stack {model.name} has no pool {RESERVE!r} to size; it has {', '.join(model.pools)}")
-    machine = load_host(host or "host") if host is not None or reserve == "host" else None
-    if isinstance(host, Host):
-        machine = host
-    if not re.fullmatch(r"[A-Za-z0-9][\w.!-]*", device, re.ASCII):
+        model = model.only(*([classes] if isinstance(classes, str) else classes))
+    if not isinstance(device, str) or not re.fullmatch(r"[A-Za-z0-9][\w.!-]*", device, re.ASCII):
         raise QuestionError(f"device: {device!r} is not the name of a block device; write one such as nbd0 or dm-3")
+    sized = _pool(model, pool, reserve)
+    machine = _machine(host, reserve)
     asked = _depth(depth)
-    have, where = _reserve(model, reserve, machine)
-    verdict = None if have is None else sizing.verdict(model, asked, have)
-    parts = [model] if len(model.requests) == 1 else [model, *(model.only(name) for name in model.requests)]
-    sizes = [_sizes(part, model, asked, have) for part in parts]
-    advice = advise(model, asked, have, machine, device)
-    warnings, name = _warnings(model, verdict, machine), machine.name if machine else ""
-    return Report(model, asked, have, where, sizes, verdict, advice, warnings, reserve is None and have is not None, name)
+    have, where = _reserve(model, sized, reserve, machine)
+    if sized is None:
+        question = Question(model, asked)
+        verdict = sizing.verdict_of(question)
+        return Report(model, asked, None, "", [], verdict, [], _warnings(question, verdict, machine, reserve), pool=None)
+    question = Question(model, asked, have, sized)
+    verdict = None if have is None else sizing.verdict_of(question)
+    parts = [question] if len(model.requests) == 1 else [question, *(question.only(name) for name in model.requests)]
+    sizes = [_sizes(part, question) for part in parts]
+    advice = advise_on(question, machine, device)
+    warnings, name = _warnings(question, verdict, machine, reserve), machine.name if machine else ""
+    own = reserve is None and have is not None
+    return Report(model, asked, have, where, sizes, verdict, advice, warnings, own, name, sized)
+
+
+def _pool(model: Stack, pool: str | None, reserve: object) -> str | None:
+    """The pool that is sized: the one that was named, else the reserve, else none."""
+    have = ", ".join(model.pools)
+    if pool is not None and pool not in model.pools:
+        raise QuestionError(f"pool: stack {model.name} has no pool {pool!r}; it has {have}{did_you_mean(pool, model.pools)}")
+    if pool is not None or RESERVE in model.pools:
+        return pool or RESERVE
+    if reserve is not None:
+        raise QuestionError(f"reserve: stack {model.name} has no pool {RESERVE!r}; name the one that is sized (--pool): {have}")
+    return None
+
+
+def _machine(host: Host | str | os.PathLike[str] | None, reserve: object) -> Host | None:
+    if isinstance(host, Host):
+        return host
+    if host is not None and not isinstance(host, str | os.PathLike):
+        raise QuestionError(f"host: {host!r} is not a host; give a Host, the name of one, or a path")
+    if host:
+        return load_host(host)
+    return load_host("host") if reserve == "host" else None
 
 
 def _depth(depth: int | str | None) -> int | None:
@@ -364,44 +422,62 @@ def _depth(depth: int | str | None) -> int | None:
     return count
 
 
-def _reserve(model: Stack, reserve: int | str | None, machine: Host | None) -> tuple[int | None, str]:
+def _reserve(model: Stack, pool: str | None, reserve: int | str | None, machine: Host | None) -> tuple[int | None, str]:
+    """The capacity of the sized pool, and where it comes from."""
+    if pool is None:
+        return None, ""
+    unit = model.pools[pool].unit
     if reserve is None:
-        own = model.pools[RESERVE].capacity
+        own = model.pools[pool].capacity
         return own, "the stack's file" if own is not None else ""
     if reserve == "host":
+        why = not_exclusive(model) if pool == RESERVE else f"pool {pool} is not its memory"
+        if why:
+            raise QuestionError(f"reserve: host is the memory of a machine that only the memalloc right may take, but {why}")
         assert machine is not None
         return machine.exclusive_reserve(), f"host {machine.name}: 3/8 of min in every zone, without lowmem protection"
     try:
-        if model.pools[RESERVE].unit == "byte":
+        if unit == "byte":
             return int(parse_bytes(reserve, "reserve", round_down=True)), "asked"
-        return parse_count(reserve, "reserve", model.pools[RESERVE].unit + "s"), "asked"
+        return parse_count(reserve, "reserve", plural(unit)), "asked"
     except ValueError as error:
-        raise QuestionError(f"{error}; or host, for the reserve of this machine or of --host") from None
+        hint = "; or host, for the reserve of this machine or of --host" if pool == RESERVE else ""
+        raise QuestionError(f"{error}{hint}") from None
 
 
-def _sizes(part: Stack, whole: Stack, depth: int | None, reserve: int | None) -> Sizes:
-    name = "whole stack" if part is whole and len(whole.requests) > 1 else next(iter(part.requests))
-    return Sizes(
-        name,
-        sizing.footprint(part),
-        sizing.safe_reserve(part, depth),
-        sizing.wait_free_reserve(part, depth),
-        None if reserve is None or not _has_depth(part) else sizing.safe_depth(part, reserve),
-        None if reserve is None or not _has_depth(part) else sizing.wait_free_depth(part, reserve),
-    )
+WHOLE = "whole stack"
+
+
+def _sizes(part: Question, whole: Question) -> Sizes:
+    name = WHOLE if part is whole and len(whole.stack.requests) > 1 else next(iter(part.stack.requests))
+    made = sizing.sizes(part)
+    if not _has_depth(part.stack) or part.pool == THROTTLE:
+        made = replace(made, safe_depth=None, wait_free_depth=None)
+
+    def split(size: Size | None) -> tuple[float | None, Sure | None]:
+        return (None, None) if size is None else (size.value, size.sure)
+
+    numbers = [split(size) for size in (made.safe_reserve, made.wait_free_reserve, made.safe_depth, made.wait_free_depth)]
+    return Sizes(name, made.footprint, *(value for value, _ in numbers), *(sure for _, sure in numbers))
 
 
 def _has_depth(stack: Stack) -> bool:
     return THROTTLE in stack.pools or any(cls.depth is None for cls in stack.requests.values())
 
 
-def _warnings(model: Stack, verdict: sizing.Verdict | None, machine: Host | None) -> list[str]:
-    found = []
+def _warnings(question: Question, verdict: sizing.Verdict | None, machine: Host | None, reserve: object) -> list[str]:
+    found, model = [], question.stack
     assumed = sorted({step.assumption for cls in model.requests.values() for step in cls.steps if step.assumption})
     if assumed:
         found.append(f"rests on assumptions for memory or structure: {'; '.join(assumed)}")
     if verdict is not None and not verdict.certain:
         found.append("a stuck state fits, but no path to it is known: this is a warning, not a proof of deadlock")
+    found += [f"{cls}: step {step} is never refused here, so that its {what} is never used" for cls, step, what in question.idle]
+    if reserve == "host" and (others := closed_to(model)):
+        found.append(
+            f"the reserve of a host is closed to the right of {', '.join(others)}: it is counted as if it were open, and what these "
+            "steps take must come from elsewhere where memory is short (a mempool, say)"
+        )
     if machine is not None:
         found += [f"host {machine.name}: {item.name}: {item.reason}" for item in machine.missing if item.name == "page size"]
         locked = machine.highatomic_limit()
@@ -417,16 +493,20 @@ def _text(report: Report) -> Iterator[str]:
     stack = report.stack
     yield f"{stack.name}: {stack.title}" if stack.title else stack.name
     unit = stack.pools[THROTTLE].unit if THROTTLE in stack.pools else "request"
-    depth = report.asked_depth
-    yield f"  depth    {'as the stack says' if depth is None else f'{depth:,} {unit}s'}"
-    yield f"  reserve  {'not asked' if report.reserve is None else _size(stack, report.reserve)}" + (
-        f"  ({report.where})" if report.where else ""
-    )
+    depth, pool = report.asked_depth, report.pool
+    yield f"  depth    {'as the stack says' if depth is None else counted(depth, unit)}"
+    if pool is None:
+        yield f"  nothing is sized: no pool is called {RESERVE}, and none was named (--pool: {', '.join(stack.pools)})"
+    else:
+        have = "not asked" if report.reserve is None else _size(report, report.reserve)
+        yield f"  {pool.ljust(7)}  {have}" + (f"  ({report.where})" if report.where else "")
     yield ""
     if report.verdict is not None:
         yield from report.verdict.explain().splitlines()
         yield ""
-    yield from _size_table(report)
+    if report.sizes:
+        yield from _size_table(report)
+        yield from _marks(report)
     for warning in report.warnings:
         yield f"note: {warning}"
     if report.advice:
@@ -446,23 +526,50 @@ def _size_table(report: Report) -> Iterator[str]:
 def _size_rows(report: Report) -> Iterator[tuple[str, ...]]:
     yield "class", "one request, F", "safe from", "never waits from", "safe depth", "wait-free depth"
     for sizes in report.sizes:
-        amounts = (sizes.footprint, sizes.safe_reserve, sizes.wait_free_reserve)
-        depths = (sizes.safe_depth, sizes.wait_free_depth)
-        yield sizes.name, *(_size(report.stack, amount) for amount in amounts), *(_count(amount) for amount in depths)
+        yield (
+            sizes.name,
+            _size(report, sizes.footprint),
+            _size(report, sizes.safe_reserve, sizes.safe_reserve_is),
+            _size(report, sizes.wait_free_reserve, sizes.wait_free_reserve_is),
+            _count(sizes.safe_depth, sizes.safe_depth_is),
+            _count(sizes.wait_free_depth, sizes.wait_free_depth_is),
+        )
 
 
-def _size(stack: Stack, amount: float) -> str:
-    unit = stack.pools[RESERVE].unit
+def _marks(report: Report) -> Iterator[str]:
+    """What the words beside the numbers mean, where there are any."""
+    reserves = [(row.safe_reserve, row.safe_reserve_is) for row in report.sizes]
+    reserves += [(row.wait_free_reserve, row.wait_free_reserve_is) for row in report.sizes]
+    loose = [value for value, sure in reserves if sure is Sure.SUFFICIENT]
+    if any(map(math.isfinite, loose)):
+        yield "or less: that much is enough; whether less is, was not decided"
+    if any(map(math.isinf, loose)):
+        yield "none known: whether any size is enough was not decided"
+    if any(Sure.SUFFICIENT in (row.safe_depth_is, row.wait_free_depth_is) for row in report.sizes):
+        yield "or more: up to this depth it is so; whether it is at a larger one was not decided"
+
+
+def _sized(report: Report) -> str:
+    """The pool that is sized. Raises QuestionError where none is."""
+    if report.pool is None:
+        raise QuestionError(f"stack {report.stack.name}: no pool is sized, so there is nothing to draw")
+    return report.pool
+
+
+def _size(report: Report, amount: float, sure: Sure = Sure.EXACT) -> str:
     if math.isinf(amount):
-        return "no reserve"
-    return format_bytes(amount) if unit == "byte" else f"{int(amount):,} {unit}s"
+        return "none known" if sure is Sure.SUFFICIENT else f"no {report.pool}"
+    text = counted(amount, report.stack.pools[report.pool or RESERVE].unit)
+    return f"{text} or less" if sure is Sure.SUFFICIENT else text
 
 
-def _count(amount: float | None) -> str:
-    return "-" if amount is None else "any" if math.isinf(amount) else f"{int(amount):,}"
+def _count(amount: float | None, sure: Sure | None) -> str:
+    text = "-" if amount is None else "any" if math.isinf(amount) else f"{int(amount):,}"
+    return f"{text} or more" if sure is Sure.SUFFICIENT else text
 
 
 def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
+    larger = verdict.larger_unsafe
     return {
         "safe": verdict.safe,
         "certain": verdict.certain,
@@ -472,7 +579,8 @@ def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
         "cycle": list(verdict.cycle),
         "waiting": [{**vars(group), "pools": list(group.pools)} for group in verdict.waiting],
         "path": None if verdict.path is None else sizing.summary(verdict.path),
-        "larger_unsafe": None if verdict.larger_unsafe is None else [_plain(bound) for bound in verdict.larger_unsafe],
+        "larger": verdict.larger.value,
+        "larger_unsafe": [_plain(bound) for bound in larger] if isinstance(larger, tuple) else larger and larger.value,
     }
 
 

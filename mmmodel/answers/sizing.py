@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from mmmodel.bounds import reserve as closed
 from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
 from mmmodel.exact.stuck import Chains, StuckStates, contended
@@ -22,45 +21,41 @@ from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, System
 from mmmodel.model.transitions import LEAVES, Move, Position, Relation
 from mmmodel.model.units import format_bytes
+from mmmodel.exact.stuck import contended
+from mmmodel.question import Case, Larger, Question, Size
+from mmmodel.model.stack import RESERVE, THROTTLE, Askable, QuestionError, System, as_stack
+from mmmodel.model.transitions import LEAVES, Move, Relation
+from mmmodel.model.units import counted
 
 Reason = Literal["", "deadlock", "consumed", "never fits"]  # why a stack is not safe
-DEEPEST = 2**40  # a depth that is safe here is safe at every depth
-
 
 # ---- the three reserves ---------------------------------------------------------------------------------------------
 
 
 def footprint(stack: Askable, pool: str = RESERVE) -> int:
     """F: the most that one request of any class needs of `pool` at once, floors included."""
-    system = as_stack(stack).system(depth=_one(stack), pool=pool, unlimited=True)
-    return islands.footprint(Relation(system), system.pool(pool))
+    model = as_stack(stack)
+    return Question(model, _one(model), None, pool).case.least
 
 
 def wait_free_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
-    """The least capacity of `pool` at which no request ever waits for it (Phillips' bound, K·F for one class).
+    """The least capacity of `pool` from which on all is safe and no request ever waits for it (Phillips' bound, K·F for one class).
 
-    math.inf where nothing bounds the requests. With other pools given back early it is an upper bound: it counts every
-    combination of places that fits into them. Raises QuestionError.
+    math.inf where nothing bounds the requests, or where no capacity is safe; never below `safe_reserve`. With other pools
+    given back early, or fallbacks, it may be larger than needed: it counts every combination of places that fits into them
+    (`sizes` says so). Raises QuestionError.
     """
-    system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
-    return _most_in_use(system, system.pool(pool))
+    return Question.of(stack, depth, None, pool).case.free.value
 
 
 def safe_reserve(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | float:
-    """The least capacity of `pool` from which on every capacity is safe; math.inf if none cures it (RES-2).
+    """The least capacity of `pool`, from `footprint` on, from which on every capacity is safe; math.inf if none cures it.
 
-    Closed form where it is exact, else z3. With several pools that are given back early or have floors, or with fallbacks,
-    stuck states to which no path is found count too: the answer is then sufficient, and may not be tight.
+    Closed form where it is exact (RES-8), else z3; with several pools that are given back early or have floors, or with
+    fallbacks, by search. Where the search would be too large the answer is sufficient, and may not be tight: `sizes` says so.
+    Raises QuestionError.
     """
-    system = as_stack(stack).system(depth=depth, pool=pool, unlimited=True)
-    relation = Relation(system)
-    least = islands.footprint(relation, system.pool(pool))
-    if any(at in relation.endless for at in Chains(relation).came):
-        return math.inf  # consumed, or more than there is of another pool
-    simple = _closed_form(relation, system.pool(pool))
-    if simple is not None:
-        return max(least, simple)
-    return max(least, _most_unsafe(system, relation, system.pool(pool)) + 1)
+    return Question.of(stack, depth, None, pool).case.safe.value
 
 
 def unsafe_reserves(
@@ -71,7 +66,8 @@ def unsafe_reserves(
     `unsafe_reserves(Request(chunks=[4, 4, 3]), depth=4)` is [(11, 22), (24, 26), (28, 30), (32, 34)]. Raises ValueError where
     the map cannot be had exactly, islands.TooManyPieces where z3 would have to find more than `most` pieces one by one.
     """
-    return islands.unsafe_intervals(as_stack(stack).system(depth=depth, pool=pool, unlimited=True), pool, most)
+    case = Question.of(stack, depth, None, pool).case
+    return islands.unsafe_intervals(case.relation, case.at, case.least, most)
 
 
 def first_gap(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | None:
@@ -96,33 +92,40 @@ def chunks(stack: Askable, pool: str = RESERVE) -> list[int]:
 
 
 def safe_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
-    """The greatest depth K with safe_reserve(K) <= reserve; 0 if one request does not fit, math.inf if every depth does."""
-    return _greatest(as_stack(stack), reserve, pool, safe_reserve)
+    """The largest depth K such that at every depth up to K this reserve, and every larger one, is safe.
+
+    That is the largest K with safe_reserve(K') <= reserve for all K' <= K that let a request of every class in: where a larger
+    depth can cure a deadlock (a throttle that is taken piece by piece, or passed by a fallback) the depths behind an unsafe one
+    do not count. 0 if one request does not fit, or the least such depth is unsafe; math.inf if every depth is safe. Where that cannot be decided a larger depth
+    may be safe too: `sizes` says so. Raises QuestionError.
+    """
+    return Question.of(stack, None, reserve, pool).safe_depth.value
 
 
 def wait_free_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
-    """The greatest depth K with wait_free_reserve(K) <= reserve; 0 if one request does not fit."""
-    return _greatest(as_stack(stack), reserve, pool, wait_free_reserve)
+    """The largest depth K such that at every depth up to K wait_free_reserve is at most this reserve; 0 if one request does not fit."""
+    return Question.of(stack, None, reserve, pool).wait_free_depth.value
 
 
-def _greatest(stack: Stack, reserve: int | str, pool: str, needed: Callable[..., int | float]) -> int | float:
-    probe = stack.system(depth=1, reserve=reserve, pool=pool)
-    have = probe.capacity[probe.pool(pool)]
+@dataclass(frozen=True)
+class Sizes:
+    """All sizes of one question, each with how sure it is: `Sure.EXACT`, or `Sure.SUFFICIENT` where less (of a depth: more) may do.
 
-    def enough(depth: int) -> bool:
-        return needed(stack, depth, pool) <= have
+    The depths are None where no reserve was asked for.
+    """
 
-    # a depth below the throttle's share of one request lets nobody of that class in
-    least = islands.footprint(Relation(probe), probe.pool(THROTTLE)) if THROTTLE in probe.pools else 1
-    low, high = 0, max(1, least)
-    while enough(high):
-        low, high = high, 2 * high
-        if low >= DEEPEST:
-            return math.inf
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if enough(middle) else (low, middle)
-    return low
+    footprint: int
+    safe_reserve: Size
+    wait_free_reserve: Size
+    safe_depth: Size | None
+    wait_free_depth: Size | None
+
+
+def sizes(stack: Askable | Question, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Sizes:
+    """The three reserves at this depth and, for this reserve, the two depths; with how sure each is. Raises QuestionError."""
+    asked = stack if isinstance(stack, Question) else Question.of(stack, depth, reserve, pool)
+    depths = (None, None) if asked.reserve is None else (asked.safe_depth, asked.wait_free_depth)
+    return Sizes(asked.case.least, asked.case.safe, asked.case.free, *depths)
 
 
 # ---- the verdict ----------------------------------------------------------------------------------------------------
@@ -174,9 +177,14 @@ class Verdict:
     waiting: list[Waiting]
     free: dict[str, float]
     system: System = field(repr=False)
-    pool: str = RESERVE
+    question: Question = field(repr=False, compare=False)
     reason: Reason = ""
     rung: exact_verdict.Rung = "solved"
+
+    @property
+    def pool(self) -> str:
+        """The pool that was sized."""
+        return self.question.pool
 
     @property
     def cycle(self) -> tuple[str, ...]:
@@ -186,30 +194,27 @@ class Verdict:
     @cached_property
     def starts(self) -> bool:
         """Whether the requests of every class can ever take their first step."""
-        relation = Relation(self.system)
+        relation = self.question.relation
         return not relation.stranded(relation.empty)
 
     @cached_property
-    def larger_unsafe(self) -> tuple[int, float] | None:
-        """The next capacities above the asked one at which a deadlock can be reached again, if the asked one is safe."""
-        if not self.safe or self.pool not in self.system.pools:
+    def larger_unsafe(self) -> tuple[int, float] | Larger | None:
+        """Capacities above the asked one, if that is safe, at which a deadlock can be reached: (low, high), the next ones that are known.
+
+        None where there are none; Larger.NOT_LOOKED_FOR where it was not decided, or the asked one is not safe itself.
+        """
+        if self.pool not in self.system.pools:
             return None
-        at = self.system.pool(self.pool)
-        asked = self.system.capacity[at]
-        if asked is None:
-            return None
-        relation = Relation(_with_capacity(self.system, at, None))
-        if any(position.never for position in relation.positions):
-            return None
-        states, nearest = StuckStates(relation, sized=at), None
-        if not states.exact:
-            return None
-        limit = 2**60
-        while (found := states.find_between(asked + 1, limit - 1)) is not None:
-            low, high = states.interval(found)
-            nearest = (max(low, asked + 1), math.inf if high is None else high)
-            limit = nearest[0]
-        return nearest
+        if not self.safe:
+            return Larger.NOT_LOOKED_FOR
+        found = self.question.case.larger(self.system.capacity[self.system.pool(self.pool)] or 0)
+        return None if found is Larger.NONE else found
+
+    @property
+    def larger(self) -> Larger:
+        """Which of the three it is."""
+        found = self.larger_unsafe
+        return Larger.NONE if found is None else Larger.INTERVAL if isinstance(found, tuple) else found
 
     def explain(self) -> str:
         """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""
@@ -225,33 +230,42 @@ def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None 
     Exact: closed form, z3, exhaustive search, in this order; a path is always replayed through the transition relation.
     `certain` is False where a stuck state fits but no path to it was found (several pools given back early, fallbacks).
     """
-    system = as_stack(stack).system(depth=depth, reserve=reserve, pool=pool)
-    relation = Relation(system)
-    scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
-    simple = None
-    if len(scarce) == 1 and not relation.endless:
-        # of every size of the pool, so without what this size lets in
-        simple = _closed_form(Relation(_with_capacity(system, scarce[0], None)), scarce[0])
-    if simple is not None and system.capacity[scarce[0]] >= simple:
-        ample = [name for at, name in enumerate(system.pools) if at not in scarce]
-        whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
-        name = system.pools[scarce[0]]
-        method = f"closed form: {whole}{name} is safe from {_amount(system, name, simple)} on"
-        return Verdict(True, method, True, None, [], _named(system, relation.free(relation.empty)), system, pool, rung="proved")
-    decision = exact_verdict.decide(system)
-    return replace(_of_decision(decision, relation, pool), rung=decision.rung)
+    return verdict_of(Question.of(stack, depth, reserve, pool))
 
 
-def _of_decision(decision: exact_verdict.Decision, relation: Relation, pool: str) -> Verdict:
-    """The decision with names in place of numbers."""
-    system = relation.system
+def verdict_of(asked: Question) -> Verdict:
+    """The verdict on a question that is filled in. Raises QuestionError."""
+    system, relation = asked.system, asked.relation
+    free = _named(system, relation.free(relation.empty))
+    simple = _by_closed_form(asked)
+    if simple is not None:
+        return Verdict(True, simple, True, None, [], free, system, asked, rung="proved")
+    decision = exact_verdict.decide(relation)
     if decision.safe:
-        return Verdict(True, decision.method, True, None, [], _named(system, relation.free(relation.empty)), system, pool)
+        return Verdict(True, decision.method, True, None, [], free, system, asked, rung=decision.rung)
     if decision.moves is None:
-        return Verdict(False, decision.method, False, None, [], {}, system, pool)
+        return Verdict(False, decision.method, False, None, [], {}, system, asked, rung=decision.rung)
     path, state = steps(relation, decision.moves)
     free, reason = _named(system, relation.free(state)), _reason(relation, state)
-    return Verdict(False, decision.method, decision.certain, path, _who_waits(relation, state), free, system, pool, reason)
+    waiting = _who_waits(relation, state)
+    return Verdict(False, decision.method, decision.certain, path, waiting, free, system, asked, reason, decision.rung)
+
+
+def _by_closed_form(asked: Question) -> str | None:
+    """How a closed form shows that a question is safe: of the pool that is sized, or of the only one that can be short."""
+    system, relation = asked.system, asked.relation
+    if relation.endless:
+        return None
+    scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
+    sized = [system.pool(asked.pool)] if asked.pool in system.pools else []
+    for at in dict.fromkeys([*sized, *(scarce if len(scarce) == 1 else [])]):
+        case = asked.case if at in sized else Case(relation, at)
+        if case.closed is not None and system.capacity[at] >= case.closed.value:
+            ample = [name for n, name in enumerate(system.pools) if n not in (at, *scarce)]
+            whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
+            name = system.pools[at]
+            return f"closed form: {whole}{name} is safe from {_amount(system, name, case.closed.value)} on"
+    return None
 
 
 def reachable_deadlock(
@@ -311,7 +325,7 @@ def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
 # ---- explaining -----------------------------------------------------------------------------------------------------
 
 
-def _explanation(verdict: Verdict):
+def _explanation(verdict: Verdict) -> Iterator[str]:
     system = verdict.system
     sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
     counts = zip(system.classes, system.present, system.in_flight)
@@ -321,13 +335,7 @@ def _explanation(verdict: Verdict):
     yield f"{head}: {system.stack.name} with {sizes} (in flight at most {depths})"
     yield f"decided by: {verdict.method}"
     if verdict.safe:
-        if verdict.larger_unsafe is not None:
-            low, high = verdict.larger_unsafe
-            top = "every larger one" if math.isinf(high) else f"{_amount(system, verdict.pool, high)}"
-            yield (
-                f"Beware: more is not always safer. From {_amount(system, verdict.pool, low)} to {top} "
-                f"a deadlock can be reached again."
-            )
+        yield from _larger(verdict)
         return
     if verdict.path is None:
         return
@@ -350,23 +358,114 @@ def _explanation(verdict: Verdict):
     yield from (f"  {line}" for line in summary(verdict.path))
 
 
+def _larger(verdict: Verdict) -> Iterator[str]:
+    larger, pool = verdict.larger_unsafe, verdict.pool
+    if pool not in verdict.system.pools:
+        return
+    if larger is None:
+        yield f"Every larger {pool} is safe too."
+    elif larger is Larger.NOT_LOOKED_FOR:
+        yield f"Whether a larger {pool} is safe too was not decided: more is not always safer."
+    else:
+        low, high = larger
+        top = "every larger one" if math.isinf(high) else _amount(verdict.system, pool, high)
+        yield f"Beware: more is not always safer. From {_amount(verdict.system, pool, low)} to {top} a deadlock can be reached again."
+
+
 def _of_class(name: str) -> str:
     """The class in front of the word request; nothing where it is called just that."""
     return "" if name == "request" else f"{name} "
 
 
 def summary(path: list[PathStep]) -> list[str]:
-    """The path in few lines: consecutive steps of the same requests together, loops as `pages ×128`."""
-    lines: list[str] = []
-    for (cls, (first, last)), group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
+    """The path in few lines: steps of the same requests together, loops as `pages ×128`, requests that do the same as one line."""
+    lines: list[_Line] = []
+    for _, group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
+        line = _Line.of(list(group))
+        if lines and line.follows(lines[-1]):
+            line = replace(line, first=lines.pop().first)
+        lines.append(line)
+    told = list(_merged(lines))
+    if len(told) > 40:
+        return [*told[:20], f"… {len(told) - 40} more lines …", *told[-20:]]
+    return told
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What requests `first` to `last` of a class do together before others move."""
+
+    cls: str
+    first: int
+    last: int
+    done: str
+    moves: int
+
+    @classmethod
+    def of(cls, group: list[PathStep]) -> _Line:
         names = [step.step if step.action == "takes" else f"{step.action} {step.step}" for step in group]
         runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
-        done = [name if times == 1 else f"{name} ×{times}" for name, times in runs]
-        who = f"request {first}" if first == last else f"requests {first} to {last}"
-        lines.append(f"{_of_class(cls)}{who}: {', '.join(done)}")
-    if len(lines) > 40:
-        return [*lines[:20], f"… {len(lines) - 40} more lines …", *lines[-20:]]
-    return lines
+        done = ", ".join(name if times == 1 else f"{name} ×{times}" for name, times in runs)
+        return cls(group[0].cls, *group[0].requests, done, len(group))
+
+    @property
+    def who(self) -> str:
+        one = self.first == self.last
+        return (
+            f"{_of_class(self.cls)}request {self.first}" if one else f"{_of_class(self.cls)}requests {self.first} to {self.last}"
+        )
+
+    def follows(self, other: _Line) -> bool:
+        """Whether it is the same single step of the next requests: then one line says both."""
+        same = (self.cls, self.done, self.moves) == (other.cls, other.done, 1)
+        return same and self.first == other.last + 1
+
+    def like(self, other: _Line, shift: int) -> bool:
+        """Whether it is the same line with the requests that are `shift` further."""
+        same = (self.cls, self.done) == (other.cls, other.done)
+        return same and (self.first, self.last) == (other.first + shift, other.last + shift)
+
+
+PERIOD = 6  # lines of a pattern that comes again and again
+
+
+def _merged(lines: list[_Line]) -> Iterator[str]:
+    at = 0
+    while at < len(lines):
+        times, period = max((_repeats(lines, at, period), -period) for period in range(1, PERIOD + 1))
+        period = -period
+        first, last = lines[at : at + period], lines[at + (times - 1) * period : at + times * period]
+        if times == 1:
+            yield f"{lines[at].who}: {lines[at].done}"
+            at += 1
+            continue
+        if period == 1 and first[0].first != last[0].first:
+            low, high = sorted((first[0], last[0]), key=lambda line: line.first)
+            order = "one after another" if high is last[0] else "the last one first"
+            yield f"{replace(low, last=high.last).who}, {order}: {first[0].done}"
+        else:
+            yield from (f"{line.who}: {line.done}" for line in first)
+            yield f"… the same {counted(times - 1, 'time')} more, up to {' and '.join(dict.fromkeys(line.who for line in last))} …"
+        at += times * period
+
+
+def _repeats(lines: list[_Line], at: int, period: int) -> int:
+    """How often the pattern of that many lines comes one after the other, each time with the requests that follow; 1 if not at all.
+
+    A pattern that leaves no gap between its requests, if it has one line; and twice is not yet a pattern, if it has several.
+    """
+    if at + 2 * period > len(lines):
+        return 1
+    block = lines[at : at + period]
+    shifts = [lines[at + period + n].first - line.first for n, line in enumerate(block)]
+    if period == 1 and abs(shifts[0]) != block[0].last - block[0].first + 1:
+        return 1
+    times = 1
+    while at + (times + 1) * period <= len(lines) and all(
+        lines[at + times * period + n].like(line, times * shift) for n, (line, shift) in enumerate(zip(block, shifts))
+    ):
+        times += 1
+    return times if times > 2 or period == 1 else 1
 
 
 def frames(verdict: Verdict, most: int = 8) -> tuple[list[tuple[str, list[tuple[str, int]]]], list[tuple[str, int]], str]:
@@ -400,8 +499,7 @@ def frames(verdict: Verdict, most: int = 8) -> tuple[list[tuple[str, list[tuple[
 def _amount(system: System, pool: str, amount: float | None) -> str:
     if amount is None or math.isinf(amount):
         return "without limit"
-    unit = system.units[system.pool(pool)]
-    return format_bytes(amount) if unit == "byte" else f"{int(amount):,} {unit}{'' if amount == 1 else 's'}"
+    return counted(amount, system.units[system.pool(pool)])
 
 
 def _listing(system: System, amounts: dict[str, float]) -> str:
@@ -440,153 +538,6 @@ def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
 
 def _named(system: System, amounts) -> dict[str, float]:
     return dict(zip(system.pools, amounts))
-
-
-# ---- how the sizes are found ------------------------------------------------------------------------------------------
-
-
-def _closed_form(relation: Relation, pool: int) -> int | None:
-    """The safe capacity of `pool` in closed form, where that is exact (RES-8): no other pool refuses anybody."""
-    if relation.refusals or relation.queues or not relation.monotone(pool):
-        return None
-    if any(contended(relation, other) for other in range(len(relation.capacity)) if other != pool):
-        return None
-    if any(position.never for position in relation.positions):
-        return None
-    classes = []
-    for cls, population in enumerate(relation.population):
-        if population is None:
-            return None
-        waits = [
-            (position.holds[pool], position.take[pool])
-            for position in relation.positions
-            if position.cls == cls and position.waits and position.take[pool]
-        ]
-        classes.append((waits, population))
-    return max(islands.footprint(relation, pool), closed.safe_reserve_positions(classes))
-
-
-def _most_unsafe(system: System, relation: Relation, pool: int) -> float:
-    """The largest capacity of the pool at which a deadlock can be reached, -1 if none, infinity if at every one."""
-    states = StuckStates(relation, sized=pool)
-    for _ in range(exact_verdict.CUTS):
-        top, state = states.most_holding()
-        if state is None or states.exact or relation.refusals or math.isinf(top):
-            return top
-        # several pools are given back early: look whether this one can be reached, else cut it
-        capacity = int(top)
-        populations = dict.fromkeys(range(len(relation.population)), 0)
-        for at, count in state.counts.items():
-            populations[relation.positions[at].cls] += count
-        there = exact_verdict.restricted(_with_capacity(system, pool, capacity), populations)
-        try:
-            if reach.search(there, exact_verdict.SEARCH_LIMIT).moves is not None:
-                return top
-        except reach.StateSpaceTooLarge:
-            return top
-        states.block_supersets(state, unless=states.reserve > capacity)
-    return top
-
-
-def _most_in_use(system: System, pool: int) -> int | float:
-    """The most that can be in use of an unlimited pool, with the take that is about to be made on top of its floor."""
-    relation = Relation(system, merged=False)
-    others = [p for p in range(len(system.capacity)) if p != pool and contended(relation, p)]
-    reachable = Chains(relation)
-    places = [(at, position) for at, position in enumerate(relation.positions) if at in reachable]
-    places += [(~at, _taken(position)) for at, position in places if position.waits]
-    most = [max((p.holds[pool] for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
-    takes = [max((_needed(p, pool) for _, p in places if p.cls == cls), default=0) for cls in range(len(system.classes))]
-    if any(population is None and m for population, m in zip(relation.population, most)) and not others:
-        return math.inf
-    counts = [population or 0 for population in relation.population]
-    if not others:
-        whole = sum(n * m for n, m in zip(counts, most))
-        return whole + max((t - m for t, m, n in zip(takes, most, counts) if n), default=0)
-    return _most_by_solver(relation, places, pool, others)
-
-
-def _taken(position: Position) -> Position:
-    """The place of a request that has just taken: a step done at once holds its take too, if only for a moment."""
-    during = tuple(h + t for h, t in zip(position.holds, position.take))
-    return replace(position, waits=False, holds=during)
-
-
-def _needed(position: Position, pool: int) -> int:
-    """What one request needs of the pool to make its next move: at least what it holds."""
-    if not position.waits or not position.take[pool]:
-        return position.holds[pool]
-    return position.holds[pool] + position.take[pool] + position.floor[pool]
-
-
-def _most_by_solver(relation: Relation, places: list, pool: int, others: list[int]) -> int | float:
-    """The same, bounded by the other pools: an integer program for each place from which a last taker may need its floor."""
-    if any(relation.population[p.cls] is None and p.holds[pool] and not any(p.holds[o] for o in others) for _, p in places):
-        return math.inf
-    last = [(at, p) for at, p in places if p.waits and p.take[pool] and p.floor[pool]]
-    best = _fullest(relation, places, pool, others, None)
-    for at, position in last:
-        extra = _needed(position, pool) - position.holds[pool]
-        here = None if at in relation.outside else at
-        best = max(best, extra + _fullest(relation, places, pool, others, here, position.cls if here is None else None))
-    return best
-
-
-def _fullest(
-    relation: Relation, places: list, pool: int, others: list[int], taker: int | None, outside: int | None = None
-) -> int:
-    """The most that requests can hold of `pool` together, one of them at `taker` or one of class `outside` not yet in.
-
-    HiGHS solves the integer program; where its bound and its solution, worked out again in integers, do not meet, z3 does.
-    """
-    import numpy as np
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
-    gains = [p.holds[pool] for _, p in places]
-    rows, limits = [], []
-    for cls, population in enumerate(relation.population):
-        if population is not None:
-            rows.append([int(p.cls == cls) for _, p in places])
-            limits.append(population - (cls == outside))
-    for other in others:
-        rows.append([p.holds[other] for _, p in places])
-        limits.append(relation.capacity[other])
-    low = [int(at == taker) for at, _ in places]
-    if any(sum(r * x for r, x in zip(row, low)) > limit for row, limit in zip(rows, limits)):
-        return -(2**60)
-    if max(map(abs, [*gains, *limits])) < 2**40:
-        found = milp(
-            -np.array(gains, float),
-            constraints=LinearConstraint(np.array(rows, float), ub=np.array(limits, float)),
-            bounds=Bounds(np.array(low, float), np.inf),
-            integrality=np.ones(len(gains)),
-        )
-        if found.x is not None:
-            counts = [round(x) for x in found.x]
-            fits = all(sum(r * x for r, x in zip(row, counts)) <= limit for row, limit in zip(rows, limits))
-            total = sum(g * x for g, x in zip(gains, counts))
-            if fits and all(x >= least for x, least in zip(counts, low)) and -found.mip_dual_bound < total + 0.5:
-                return total
-    return _fullest_exactly(gains, rows, limits, low)
-
-
-def _fullest_exactly(gains: list[int], rows: list[list[int]], limits: list[int], low: list[int]) -> int:
-    import z3
-
-    counts = [z3.Int(f"n{n}") for n in range(len(gains))]
-    optimizer = z3.Optimize()
-    optimizer.add(*[count >= least for count, least in zip(counts, low)])
-    for row, limit in zip(rows, limits):
-        optimizer.add(z3.Sum([r * count for r, count in zip(row, counts) if r]) <= limit)
-    goal = optimizer.maximize(z3.Sum([g * count for g, count in zip(gains, counts)]))
-    if optimizer.check() != z3.sat:
-        raise RuntimeError(f"z3 could not size the pool: {optimizer.reason_unknown()}")
-    return optimizer.upper(goal).as_long()
-
-
-def _with_capacity(system: System, pool: int, capacity: int | None) -> System:
-    changed = tuple(capacity if n == pool else c for n, c in enumerate(system.capacity))
-    return replace(system, capacity=changed)
 
 
 def _one(stack: Askable) -> int | None:

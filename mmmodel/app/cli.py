@@ -53,6 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="CLASS", help="only this request class; may be repeated"
     )
+    sub.add_argument(
+        "--pool",
+        metavar="POOL",
+        help="the pool that is sized; --reserve is its capacity then (default: reserve, if there is one)",
+    )
     sub.add_argument("--device", default="nbd0", metavar="DEV", help="the block device named in the advice (default: nbd0)")
     sub.add_argument("--check", action="store_true", help="exit with 1 unless the verdict is safe")
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -155,7 +160,8 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 def _size(arguments: argparse.Namespace) -> int:
     from mmmodel.answers.report import size
 
-    report = size(arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes), arguments.device)
+    asked = (arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes))
+    report = size(*asked, arguments.device, arguments.pool)
     if arguments.check and report.verdict is None:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)

@@ -16,6 +16,7 @@ them stand in `reserve_theorems`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -94,9 +95,24 @@ def safe_reserve_positions(classes: Iterable[tuple[Positions, int]]) -> int:
 
     Use it for steps that give something back early: `held` is then the running sum. The result is sufficient,
     and an upper bound on the exact safe reserve."""
-    classes = list(classes)
-    thresholds = {need for positions, depth in classes if depth for _, need in positions}
-    return max((t + sum(k * held_at_least(positions, t) for positions, k in classes) for t in thresholds), default=0)
+    classes = [(positions, depth) for positions, depth in classes if depth]
+    stairs = held_stairs([positions for positions, _ in classes])
+    return max((t + sum(k * held for (_, k), held in zip(classes, most)) for t, most in stairs), default=0)
+
+
+def held_stairs(classes: Sequence[Positions]) -> list[tuple[int, tuple[int, ...]]]:
+    """The thresholds t that matter in RES-8 and RES-9, from the greatest down: (t, the most that a request of each class holds
+    while it waits for t or more). In between the holdings stay the same, so that a smaller t only gives less."""
+    waits = sorted(((need, cls, held) for cls, positions in enumerate(classes) for held, need in positions), reverse=True)
+    most = [0] * len(classes)
+    stairs: list[tuple[int, tuple[int, ...]]] = []
+    for threshold, group in itertools.groupby(waits, key=lambda wait: wait[0]):
+        before = tuple(most)
+        for _, cls, held in group:
+            most[cls] = max(most[cls], held)
+        if not stairs or tuple(most) != before:
+            stairs.append((threshold, tuple(most)))
+    return stairs
 
 
 def held_at_least(positions: Positions, threshold: int) -> int:

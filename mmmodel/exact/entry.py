@@ -18,26 +18,46 @@ import z3
 from mmmodel.exact import budget
 from mmmodel.model.transitions import LEAVES, Relation
 
+Granted = tuple[int, int]  # a pool that is unlimited in the relation, and the capacity that it has at least
 
-def without_dead_exits(relation: Relation) -> tuple[Relation, dict[int, int]]:
+
+def without_dead_exits(
+    relation: Relation, alive: frozenset[int] = frozenset(), granted: Granted | None = None
+) -> tuple[Relation, dict[int, int]]:
     """The relation with every exit closed that is proved never to be used, and how many exits were left open where some were closed.
 
-    Positions keep their numbers, so a path of the one is a path of the other. A question that z3 gives up leaves its exit open.
+    Positions keep their numbers, so a path of the one is a path of the other. A question that z3 gives up leaves its exit open, and
+    so do the positions `alive`. `granted`: the exits are never used at any capacity of that pool from this one on.
     """
-    left = {at: 1 for at, position in enumerate(relation.positions) if len(position.exits) > 1}
+    left = {at: 1 for at, position in enumerate(relation.positions) if len(position.exits) > 1 and at not in alive}
     if not left:
         return relation, {}
     changed = True
     while changed:
         changed = False
         walked = _walked(relation, left)
-        states = _States(relation, walked)
+        states = _States(relation, walked, granted)
         for at in sorted(walked & left.keys()):
             while left[at] < len(relation.positions[at].exits) and states.refuses(at, left[at]):
                 left[at] += 1
                 changed = True
     closed = {at: number for at, number in left.items() if number < len(relation.positions[at].exits)}
-    return relation.closing(closed), closed
+    return (relation.closing(closed) if closed else relation), closed
+
+
+def closed_from(relation: Relation, pool: int, capacity: int) -> tuple[Relation, int] | None:
+    """The relation with the exits closed that are never used from this capacity of an unlimited pool on, and the least capacity of
+    which that is known; None if there are none such."""
+    there, closed = without_dead_exits(relation, granted=(pool, capacity))
+    if not closed:
+        return None
+    low, high = -1, capacity
+    states = _States(there, _walked(there, closed), (pool, capacity))
+    while high - low > 1:
+        middle = (low + high) // 2
+        states.granted = (pool, middle)
+        low, high = (middle, high) if any(states.refuses(at, number) for at, number in closed.items()) else (low, middle)
+    return there, high
 
 
 def _walked(relation: Relation, left: dict[int, int]) -> set[int]:
@@ -55,8 +75,8 @@ def _walked(relation: Relation, left: dict[int, int]) -> set[int]:
 class _States:
     """All counts at the positions `walked` that populations and capacities allow, reachable or not."""
 
-    def __init__(self, relation: Relation, walked: set[int]):
-        self.relation = relation
+    def __init__(self, relation: Relation, walked: set[int], granted: Granted | None = None):
+        self.relation, self.granted = relation, granted
         self.solver = z3.SolverFor("QF_LIA")
         self.solver.set("timeout", budget.milliseconds(2000, 0.3))
         self.count = {at: z3.Int(f"n{at}") for at in sorted(walked - relation.outside)}
@@ -71,14 +91,15 @@ class _States:
                 self.solver.add(inside <= population)
         self.used: dict[int, z3.ArithRef] = {}
         for pool, capacity in enumerate(relation.capacity):
-            if capacity is not None:
+            if capacity is not None or (granted is not None and pool == granted[0]):
                 terms = [
                     relation.positions[at].holds[pool] * number
                     for at, number in self.count.items()
                     if relation.positions[at].holds[pool]
                 ]
                 self.used[pool] = z3.Sum(terms or [z3.IntVal(0)])
-                self.solver.add(self.used[pool] <= capacity)
+                if capacity is not None:
+                    self.solver.add(self.used[pool] <= capacity)
 
     def refuses(self, at: int, number: int) -> bool:
         """Whether in some of these states a request stands at `at` and none of its first `number` takes fits. True where z3 gives up."""
@@ -96,10 +117,13 @@ class _States:
                 there.append(
                     z3.Or(
                         *[
-                            self.used[pool] + take + way.floor[pool] > self.relation.capacity[pool]
+                            self.used[pool] + take + way.floor[pool] > self._capacity(pool)
                             for pool, take in enumerate(way.take)
                             if take and pool in self.used
                         ]
                     )
                 )
         return self.solver.check(*there) != z3.unsat
+
+    def _capacity(self, pool: int) -> int:
+        return self.granted[1] if self.granted is not None and pool == self.granted[0] else self.relation.capacity[pool]

@@ -1,4 +1,4 @@
-"""The reserves at which a deadlock can be reached: a union of closed intervals (RES-19).
+"""The reserves at which a deadlock can be reached: a union of closed intervals.
 
 A stuck state whose requests hold U together, each waiting for at least t, is stuck at every reserve in [U, U + t - 1]. So
 the unsafe reserves are the union over the chunk sizes t of [U, U + t - 1], U over the sums of holdings of requests that
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from mmmodel.exact.stuck import StuckStates
 from mmmodel.model.stack import System
+from mmmodel.model.transitions import LEAVES, Relation
 from mmmodel.model.transitions import LEAVES, Relation
 
 Interval = tuple[int, float]
@@ -35,20 +34,17 @@ def footprint(relation: Relation, pool: int) -> int:
     return max(needs)
 
 
-def unsafe_intervals(system: System, pool: str, most: int = MOST_INTERVALS) -> list[Interval]:
-    """Closed intervals of the capacities of `pool`, from one request's footprint on, at which a deadlock can be reached.
+def unsafe_intervals(relation: Relation, at: int, least: int, most: int = MOST_INTERVALS) -> list[Interval]:
+    """Closed intervals of the capacities of pool `at`, from `least` (one request's footprint) on, at which a deadlock can be reached.
 
-    `system` has `pool` unlimited. Exact; an interval that ends at infinity says that no capacity cures it. Raises ValueError
+    `relation` has that pool unlimited. Exact; an interval that ends at infinity says that no capacity cures it. Raises ValueError
     where the map cannot be had exactly (several pools with early release or floors, refusals, consumption), TooManyPieces
     where z3 finds them one by one and there are more than `most`, or no end of them.
     """
-    system.require_plain("the map of unsafe reserves")
-    relation = Relation(system)
-    at = system.pool(pool)
-    least = footprint(relation, at)
+    relation.system.require_plain("the map of unsafe reserves")
     if any(position.never for position in relation.positions):
         raise ValueError("a class that consumes is unsafe at every reserve; there is no map")
-    if any(relation.alone(cls)[1] in relation.endless for cls in range(len(system.classes))):
+    if any(relation.alone(cls)[1] in relation.endless for cls in range(len(relation.population))):
         return [(least, math.inf)]  # it takes more than there is of another pool
     coins = _coins(relation, at)
     found = _by_coins(coins, least) if coins is not None else _by_solver(relation, at, least, most)
@@ -164,6 +160,8 @@ def _check_cost(bits: float, rounds: float) -> None:
 
 def _intervals(sums: int, granule: int, chunk: int, least: int) -> list[Interval]:
     """The union of [U, U + chunk - 1] over the sums U > 0, from `least` on."""
+    import numpy as np  # needed for maps alone
+
     raw = np.frombuffer(sums.to_bytes(sums.bit_length() // 8 + 1, "little"), np.uint8)
     at = np.flatnonzero(np.unpackbits(raw, bitorder="little")).astype(np.int64)[1:] * granule
     at = at[at + chunk - 1 >= least]

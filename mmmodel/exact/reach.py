@@ -22,13 +22,13 @@ import numpy as np
 from mmmodel.exact import budget
 from mmmodel.model.stack import QuestionError, System
 from mmmodel.model.transitions import LEAVES, Move, Relation, State
+from mmmodel.model.stack import QuestionError, System
+from mmmodel.model.transitions import Move, Relation, State
+from mmmodel.model.units import counted
 
 DEFAULT_LIMIT = 40_000_000  # states; about 60 bytes each at two words a state
 IN_LINES = 200_000  # states where requests stand in lines: these are not compiled
 UNLIMITED = 2**62
-NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
-_ENTER, _TAKE, _FINISH, _REFUSE = 0, 1, 2, 3
-_ACTIONS = ("enter", "take", "finish", "refuse")
 
 
 class StateSpaceTooLarge(ValueError):
@@ -38,7 +38,7 @@ class StateSpaceTooLarge(ValueError):
         self.states, self.estimate = states, estimate
         size = estimate * (words * 8 + 25)
         super().__init__(
-            f"exhaustive search: {states:,} states were searched and there may be up to {estimate:.2g} "
+            f"exhaustive search: {counted(states, 'state')} were searched and there may be up to {estimate:.2g} "
             f"({size / 2**30:.3g} GiB); ask for a smaller depth, raise limit=, or use verdict(), which needs no search"
         )
 
@@ -46,28 +46,34 @@ class StateSpaceTooLarge(ValueError):
 @dataclass(frozen=True)
 class Search:
     """What a search found. `moves`: a path to where somebody never finishes (a deadlock, a service that never ends, a step that
-    takes more than there is), a shortest one unless a class has no bound; None if there is none. `states`: how many were seen."""
+    takes more than there is), a shortest one unless a class has no bound; None if there is none. `states`: how many were seen.
+    `lower`, `higher`: by how much the capacity of the sized pool can go down and up while the search stays the same."""
 
     moves: list[Move] | None
     states: int
+    lower: int = 0
+    higher: int = 0
 
 
 @dataclass(frozen=True)
 class _Found:
-    """One pass: `moves` to the end of the search or None, the states seen, and a way to each idle position that was come to."""
+    """One pass: `moves` to the end of the search or None, the states seen, and a way to each idle position that was come to; and by
+    how much the sized pool can change."""
 
     moves: list[Move] | None
     states: int
     ways: dict[int, list[Move]]
+    lower: int = 0
+    higher: int = 0
 
 
-def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, relation: Relation | None = None) -> Search:
+def search(system: System | Relation, limit: int = DEFAULT_LIMIT, compiled: bool = True, sized: int | None = None) -> Search:
     """A path from empty to where some request never finishes, if there is one.
 
-    `relation`: that of the system, where some of its exits were closed. Raises StateSpaceTooLarge beyond `limit` states,
+    `sized`: a pool for whose capacity `lower` and `higher` are wanted. Raises StateSpaceTooLarge beyond `limit` states,
     QuestionError for a class whose requests nothing bounds, and budget.OutOfTime.
     """
-    relation = Relation(system) if relation is None else relation
+    relation = system if isinstance(system, Relation) else Relation(system)
     if not relation.positions:
         return Search(None, 1)
     if never_ends(relation, relation.empty):
@@ -80,20 +86,21 @@ def search(system: System, limit: int = DEFAULT_LIMIT, compiled: bool = True, re
         except ImportError:  # pragma: no cover
             compiled = False
     allowed = budget.states(limit)
-    one_pass = _compiled if compiled else _plain
     idle, sources = idle_positions(relation), {}
+    span = {"lower": UNLIMITED, "higher": UNLIMITED}
     while True:
         try:
-            found = one_pass(relation, allowed, idle, frozenset(sources))
+            found = (_compiled if compiled else _plain)(relation, allowed, idle, frozenset(sources), sized)
         except StateSpaceTooLarge:
             if allowed < limit:
                 raise budget.OutOfTime("a search would have taken longer") from None
             raise
+        span = {name: min(most, getattr(found, name)) for name, most in span.items()}
         if found.moves is not None:
-            return Search(_real(sources, found.moves), found.states)
+            return Search(_real(sources, found.moves), found.states, **span)
         new = {at: way for at, way in found.ways.items() if at not in sources}
         if not new:
-            return Search(None, found.states)
+            return Search(None, found.states, **span)
         more = {}
         for at, way in new.items():
             moves = _real(sources, way)
@@ -147,7 +154,7 @@ def bounds(relation: Relation) -> list[int]:
         limits = [UNLIMITED if population is None else population]
         limits += [c // h for c, h in zip(relation.capacity, position.holds) if h and c is not None]
         limits += [1] if at in relation.endless else []  # the first one ends the search
-        most.append(0 if at in relation.outside or at in idle else min(limits))
+        most.append(0 if at in relation.outside or at in idle or at in relation.dead else min(limits))
         if most[-1] >= UNLIMITED:
             name = relation.system.classes[position.cls].name
             raise QuestionError(f"class {name}: nothing bounds its requests; give it a depth of its own")
@@ -166,7 +173,7 @@ def estimate(relation: Relation) -> float:
     return total
 
 
-def _plain(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int]) -> _Found:
+def _plain(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int], sized: int | None) -> _Found:
     came: dict[State, tuple[State, Move] | None] = {relation.empty: None}
     order, ways = [relation.empty], {}
     for state in order:
@@ -202,10 +209,14 @@ def _back(came: dict, state: State) -> Iterator[Move]:
         yield move
 
 
-def _compiled(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int]) -> _Found:
-    table = _Table(relation, idle, sources)
-    status, states, at, parents, labels, met = _kernel()(*table.arguments(), limit)
-    if status == TOO_MANY:
+def _compiled(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int], sized: int | None) -> _Found:
+    from mmmodel.exact import _reach_kernel as kernel  # importing numba takes longer than most questions
+
+    table = kernel.Table(relation, bounds(relation), idle, sources)
+    status, states, at, parents, labels, met, slack = kernel.breadth_first(
+        *table.arguments(), -1 if sized is None else sized, limit
+    )
+    if status == kernel.TOO_MANY:
         raise StateSpaceTooLarge(int(states), estimate(relation), table.words)
 
     def back(at: int) -> list[Move]:
@@ -219,107 +230,5 @@ def _compiled(relation: Relation, limit: int, idle: frozenset[int], sources: fro
     for label, seen in enumerate(met):
         if seen >= 0 and (to := table.move(label).to) in idle:
             ways.setdefault(to, [*back(seen), table.move(label)])
-    return _Found(None if status == NOT_FOUND else back(at), int(states), ways)
-
-
-class _Table:
-    """The relation as arrays, and a state as a few 64-bit words with a field for each position."""
-
-    def __init__(self, relation: Relation, idle: frozenset[int], sources: frozenset[int]):
-        self.relation = relation
-        self.uncounted = relation.outside | idle
-        count = len(relation.positions)
-        fields, word, shift = [], 0, 0
-        for most in bounds(relation):
-            bits = int(most).bit_length()
-            if shift + bits > 64:
-                word, shift = word + 1, 0
-            fields.append((word, shift, (1 << bits) - 1))
-            shift += bits
-        self.words = word + 1
-        self.word = np.array([f[0] for f in fields], np.int64)
-        self.shift = np.array([min(f[1], 63) for f in fields], np.uint64)
-        self.mask = np.array([f[2] for f in fields], np.uint64)
-        rows: list[tuple[int, int, int, int]] = []  # (action, from, to, how many ways come before)
-        for at, position in enumerate(relation.positions):
-            if at == relation.first[position.cls] and at not in relation.outside:
-                rows.append((_ENTER, at, at, 0))
-            if at in idle and at not in sources:
-                continue
-            if position.waits:
-                rows += [(_TAKE, at, way.then, number) for number, way in enumerate(position.ways)]
-                if position.way_round:
-                    rows.append((_REFUSE, at, position.refused, len(position.ways)))
-            elif not position.never:
-                rows.append((_FINISH, at, position.then, 0))
-        self.rows = np.array(rows, np.int64).reshape(-1, 4)
-        self.delta = np.zeros((len(rows), self.words), np.uint64)
-        with np.errstate(over="ignore"):
-            for n, (action, source, target, _) in enumerate(rows):
-                if source not in self.uncounted and action != _ENTER:
-                    self.delta[n, self.word[source]] -= np.uint64(1) << self.shift[source]
-                if target != LEAVES and target not in idle:
-                    self.delta[n, self.word[target]] += np.uint64(1) << self.shift[target]
-        pools = len(relation.capacity)
-        positions = relation.positions
-        self.holds = np.array([p.holds for p in positions], np.int64).reshape(count, pools)
-        # ways of position p: rows starts[p] to starts[p + 1] of `need`; a whim is never sure to fit, and is marked
-        ways = [way for p in positions for way in p.ways]
-        self.starts = np.cumsum([0, *(len(p.ways) for p in positions)])
-        self.need = np.array(
-            [[t + f if t else -UNLIMITED for t, f in zip(way.take, way.floor)] for way in ways], np.int64
-        ).reshape(len(ways), pools)
-        self.whim = np.array([way.whim for way in ways], np.bool_)
-        self.passive = np.array([p.cls in relation.passive for p in positions], np.bool_)
-        self.capacity = np.array([UNLIMITED if c is None else c for c in relation.capacity], np.int64)
-        self.population = np.array([UNLIMITED if n is None else n for n in relation.population], np.int64)
-        self.cls = np.array([p.cls for p in positions], np.int64)
-        # 0 not counted (outside, idle), 1 waits, 2 waits with a way round, 3 served, 4 there for ever
-        self.kind = np.array([self._kind(at) for at in range(count)], np.int64)
-
-    def _kind(self, at: int) -> int:
-        position = self.relation.positions[at]
-        if at in self.uncounted:
-            return 0
-        if at in self.relation.endless:
-            return 4
-        if position.waits:
-            return 2 if position.way_round else 1
-        return 3
-
-    def arguments(self) -> tuple:
-        return (
-            self.words,
-            self.word,
-            self.shift,
-            self.mask,
-            self.rows,
-            self.delta,
-            self.holds,
-            self.starts,
-            self.need,
-            self.whim,
-            self.capacity,
-            self.population,
-            self.cls,
-            self.kind,
-            self.passive,
-            self.relation.refusals,
-        )
-
-    def move(self, label: int) -> Move:
-        action, source, target, _ = (int(x) for x in self.rows[label])
-        return Move(_ACTIONS[action], source, target)
-
-
-_compiled_kernel = None
-
-
-def _kernel():
-    """The compiled search, made at its first use: importing numba takes longer than most questions."""
-    global _compiled_kernel
-    if _compiled_kernel is None:
-        from mmmodel.exact import _reach_kernel
-
-        _compiled_kernel = _reach_kernel.breadth_first
-    return _compiled_kernel
+    moves = None if status == kernel.NOT_FOUND else back(at)
+    return _Found(moves, int(states), ways, int(slack[0]), int(slack[1]))

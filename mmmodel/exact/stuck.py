@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,10 +50,18 @@ class Group:
 
 @dataclass
 class Stuck:
-    """A stuck state: `counts` by position. `capacity` is the one it was found for."""
+    """A stuck state: `counts` by position. `capacity`, and `depth` if it was unknown, are those that it was found for."""
 
     counts: dict[int, int]
     capacity: tuple[int | None, ...]
+    depth: int = 0
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """How an unknown depth K bounds the requests: it is the capacity of `pool`; without one, each class is bounded by K itself."""
+
+    pool: int | None
 
 
 class StuckStates:
@@ -63,18 +71,38 @@ class StuckStates:
     under: what does not fit is blocked; a blocked request closes every line that it stands in; who needs a closed line is blocked. Least:
     a line is closed by a request that is blocked for a reason of its own or by a line closed before, hence a rank for each line. Since
     requests join all lines of a step at one moment, every deadlock has such ranks, also with early release and floors.
+
+    With `deep` the depth is an unknown K as well; then the relation's populations are those that do not depend on it.
     """
 
-    def __init__(self, relation: Relation, sized: int | None = None):
-        self.relation, self.sized = relation, sized
+    def __init__(self, relation: Relation, sized: int | None = None, deep: Throttle | None = None):
+        self.relation, self.sized, self.deep = relation, sized, deep
+        unknown = {sized} if deep is None else {sized, deep.pool}
         # a pool that all requests together cannot exhaust refuses nobody, and is left out
-        self.pools = [pool for pool in range(len(relation.capacity)) if pool == sized or contended(relation, pool)]
+        self.pools = [pool for pool in range(len(relation.capacity)) if pool in unknown or contended(relation, pool)]
         self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
-        self.chains = Chains(relation)
+        self.chains = Chains.of(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
-        self.count = [z3.Int(f"n{g}") for g in range(len(self.groups))]
-        self.extra = [z3.Int(f"x{g}") if len(group.members) > 1 else None for g, group in enumerate(self.groups)]
-        self.reserve = z3.Int("R")
+
+    @cached_property
+    def count(self) -> list[z3.ArithRef]:
+        """How many requests of each group, made when they are first needed."""
+        return [z3.Int(f"n{g}") for g in range(len(self.groups))]
+
+    @cached_property
+    def extra(self) -> list[z3.ArithRef | None]:
+        """How many steps further than the first member the requests of a group are, together."""
+        return [z3.Int(f"x{g}") if len(group.members) > 1 else None for g, group in enumerate(self.groups)]
+
+    @cached_property
+    def reserve(self) -> z3.ArithRef:
+        """R."""
+        return z3.Int("R")
+
+    @cached_property
+    def depth(self) -> z3.ArithRef:
+        """K."""
+        return z3.Int("K")
 
     @cached_property
     def solver(self) -> z3.Solver:
@@ -126,25 +154,61 @@ class StuckStates:
                 return state
         return None
 
-    def most_holding(self) -> tuple[float, Stuck | None]:
-        """The largest R with a stuck state, and one for it; (-1, None) if there is none, infinity if every R has one.
+    def most_holding(self, high: float = math.inf) -> tuple[float, Stuck | None]:
+        """The largest R, at most `high`, with a stuck state, and one for it; (-1, None) if there is none, infinity if every R has one.
 
         "Some stuck state has R >= r" is monotone in r, so r is bisected; each state found lifts r to the top of its interval.
         """
         best, state = -1, None
         ceiling = self._ceiling()
-        high = ceiling
-        while best < high:
-            middle = best + 1 if state is None else (best + high + 1) // 2
-            found = self.find(self.reserve >= middle)
+        limits = [] if math.isinf(high) else [self.reserve <= int(high)]
+        first, top = (0, ceiling) if math.isinf(high) else (int(high), int(high))
+        while best < top:
+            middle = max(first, best + 1) if state is None else (best + top + 1) // 2
+            first = 0  # where a bound is known it may well be reached: it is asked for first
+            found = self.find(self.reserve >= middle, *limits)
             if found is None:
-                high = middle - 1
+                top = middle - 1
                 continue
-            top = self.interval(found)[1]
-            if top is None or top >= ceiling:
-                return math.inf, found
-            best, state = top, found
+            end = self.interval(found)[1]
+            if end is None or end >= ceiling:
+                return high, found
+            best, state = min(end, high), found
         return best, state
+
+    def least_holding(self, first: int, last: int) -> tuple[int, Stuck] | None:
+        """The least R from `first` to `last` with a stuck state, and one for it; None if there is none."""
+        found = self.find_between(first, last)
+        if found is None:
+            return None
+        low, high, step = first, self._lowest(found, first), 1
+        while low < high:
+            middle = min(low + step - 1, (low + high) // 2)  # small ones first, for a model may have any
+            nearer = self.find_between(low, middle)
+            if nearer is None:
+                low = middle + 1
+            else:
+                found, high = nearer, self._lowest(nearer, low)
+            step *= 2
+        return low, found
+
+    def _lowest(self, state: Stuck, least: int) -> int:
+        """A small R, from `least` on, at which the state is stuck as well as at its own."""
+        return min(state.capacity[self.sized], max(least, self.interval(state)[0]))
+
+    def least_depth(self, reserve: int, first: int = 1) -> int | None:
+        """The least K, from `first` on, with a stuck state at some R of at least `reserve`; None if no depth has one."""
+        wanted = self.reserve >= reserve
+        found = self.find(wanted, self.depth >= first)
+        if found is None:
+            return None
+        low, high, step = first, found.depth, 1
+        while low < high:
+            middle = min(low + step - 1, (low + high) // 2)  # small depths first, for a model may have any
+            found = self.find(wanted, self.depth >= low, self.depth <= middle)
+            low, high = (middle + 1, high) if found is None else (low, found.depth)
+            step *= 2
+        return low
 
     def _ceiling(self) -> int:
         """More than any R with a stuck state, if there is such a bound; 2^60 otherwise."""
@@ -193,19 +257,23 @@ class StuckStates:
         cut = z3.Or(*[self.count[g] < number for g, number in enumerate(wanted) if number])
         self.solver.add(cut if unless is None else z3.Or(cut, unless))
 
-    def block_populations(self, populations: dict[int, int]) -> None:
-        """From now on, no state with at most these many requests of each class."""
-        cuts = []
-        for cls in range(len(self.relation.population)):
+    def block_populations(self, populations: Sequence[int], *unless: z3.BoolRef) -> None:
+        """From now on, no state with at most these many requests of each class, unless a condition holds."""
+        cuts = list(unless)
+        for cls, count in enumerate(populations):
             inside = [self.count[g] for g, group in enumerate(self.groups) if group.cls == cls]
             if inside:
-                cuts.append(z3.Sum(inside) > populations.get(cls, 0))
+                cuts.append(z3.Sum(inside) > count)
         self.solver.add(z3.Or(*cuts))
 
     # ---- the constraints ----------------------------------------------------------------------------------------------
 
     def _build(self, solver: z3.Solver) -> None:
         capacity = [self.reserve if pool == self.sized else c for pool, c in enumerate(self.relation.capacity)]
+        if self.deep is not None:
+            solver.add(self.depth >= 1)
+            if self.deep.pool is not None:
+                capacity[self.deep.pool] = self.depth
         used = {pool: self._sum(lambda g, pool=pool: g.holds[pool], lambda g, pool=pool: g.gain[pool]) for pool in self.pools}
         for number, extra, group in zip(self.count, self.extra, self.groups):
             solver.add(number >= 0)
@@ -221,6 +289,8 @@ class StuckStates:
             inside = [number for number, group in zip(self.count, self.groups) if group.cls == cls]
             if inside and population is not None:
                 solver.add(z3.Sum(inside) <= population)
+            if inside and self.deep is not None and self.deep.pool is None:
+                solver.add(z3.Sum(inside) <= self.depth)
         for pool in self.pools:
             solver.add(used[pool] <= capacity[pool])
         full: dict[tuple[int, int], z3.BoolRef] = {}
@@ -306,7 +376,10 @@ class StuckStates:
         capacity = list(self.relation.capacity)
         if self.sized is not None:
             capacity[self.sized] = model.eval(self.reserve, model_completion=True).as_long()
-        return Stuck(counts, tuple(capacity))
+        depth = 0 if self.deep is None else model.eval(self.depth, model_completion=True).as_long()
+        if self.deep is not None and self.deep.pool is not None:
+            capacity[self.deep.pool] = depth
+        return Stuck(counts, tuple(capacity), depth)
 
     def _used(self, state: Stuck) -> list[int]:
         used = [0] * len(self.relation.capacity)
@@ -328,18 +401,28 @@ def _need(way: Way) -> tuple[int, ...]:
 
 def contended(relation: Relation, pool: int) -> bool:
     """Whether the requests together could ask for more of the pool than there is."""
-    capacity, total, need = relation.capacity[pool], 0, 0
+    capacity = relation.capacity[pool]
     if capacity is None:
         return False
-    for cls, population in enumerate(relation.population):
-        here = [position for position in relation.positions if position.cls == cls]
-        most = max((position.holds[pool] + way.take[pool] for position in here for way in position.ways), default=0)
-        most = max([most, *(position.holds[pool] for position in here)])
-        if most and population is None:
-            return True
-        total += most * (population or 0)
-        need = max(need, max((way.floor[pool] for position in here for way in position.ways if way.take[pool]), default=0))
-    return total + need > capacity
+    by_class, floor = _demand(relation)[pool]
+    if any(most and population is None for most, population in zip(by_class, relation.population)):
+        return True
+    return sum(most * (population or 0) for most, population in zip(by_class, relation.population)) + floor > capacity
+
+
+def _demand(relation: Relation) -> list[tuple[list[int], int]]:
+    """For each pool, the most that a request of each class holds and takes of it together, and the highest floor."""
+    if "demand" not in relation.known:
+        found = []
+        for pool in range(len(relation.capacity)):
+            most, floor = [0] * len(relation.population), 0
+            for p in relation.positions:
+                taken = max((way.take[pool] for way in p.ways), default=0)
+                most[p.cls] = max(most[p.cls], p.holds[pool] + taken)
+                floor = max([floor, *(way.floor[pool] for way in p.ways if way.take[pool])])
+            found.append((most, floor))
+        relation.known["demand"] = found
+    return relation.known["demand"]
 
 
 def descents(relation: Relation, chain: list[int], pool: int) -> tuple[list[Descent], int]:
@@ -379,6 +462,13 @@ class Chains:
 
     Going on by another way than the first counts as a refusal: it takes that the first does not fit.
     """
+
+    @staticmethod
+    def of(relation: Relation) -> Chains:
+        """The chains of these positions, worked out once."""
+        if "chains" not in relation.known:
+            relation.known["chains"] = Chains(relation)
+        return relation.known["chains"]
 
     def __init__(self, relation: Relation):
         self.relation = relation

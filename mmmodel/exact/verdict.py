@@ -23,15 +23,24 @@ from mmmodel.exact.macro import macro_path
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.model.stack import System
 from mmmodel.model.transitions import Move, Relation, State
+from mmmodel.model.stack import System
+from mmmodel.model.transitions import Move, Relation, State
+from mmmodel.model.units import counted
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
+SMALL = 20_000  # states that are searched at once where many capacities are asked about
+MACRO = 100_000  # states that could be searched in the time of an attempt to find a path of macro steps
 Rung = Literal["proved", "exhausted", "solved"]  # closed form; every state; integer arithmetic or a path that was replayed
 CUTS = 200  # stuck states looked at before the whole space is searched instead
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock; `rung`: how it is known."""
+    """`safe` as far as known; `certain` is False for a warning; `moves` leads from empty to the deadlock; `rung`: how it is known.
+
+    `lower` and `higher`: by how much the capacity of the sized pool can change without changing the answer; `searched`: what it
+    cost, in states of searches.
+    """
 
     safe: bool
     method: str
@@ -39,11 +48,14 @@ class Decision:
     moves: list[Move] | None = None
     stuck: Stuck | None = None
     rung: Rung = "solved"
+    lower: int = 0
+    higher: int = 0
+    searched: int = 0
 
 
-def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
-    """The verdict on a system. Never guesses: see `Decision.certain`."""
-    relation = Relation(system)
+def decide(system: System | Relation, limit: int = SEARCH_LIMIT, sized: int | None = None) -> Decision:
+    """The verdict on a system. Never guesses: see `Decision.certain`. `limit`: states of a search; `sized`: see `Decision.lower`."""
+    relation = system if isinstance(system, Relation) else Relation(system)
     lost = alone_for_ever(relation)
     if lost is not None:
         return lost
@@ -52,12 +64,12 @@ def decide(system: System, limit: int = SEARCH_LIMIT) -> Decision:
     first = (states.uniform() if states.exact else None) or states.find()
     if first is None:
         if relation.endless:
-            return _whole(system, relation, limit, None)
+            return _whole(relation, limit, sized, None)
         return Decision(True, "no stuck state exists (integer arithmetic, z3)")
     if states.exact and not relation.queues:
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
-    return _search_for(system, relation, states, limit)
+    return _search_for(relation, states, limit, sized)
 
 
 def alone_for_ever(relation: Relation) -> Decision | None:
@@ -122,9 +134,11 @@ def _most_together(relation: Relation, state: State, part: list[int], count: int
             count = (count + 1) // 2
 
 
-def _search_for(system: System, relation: Relation, states: StuckStates, limit: int) -> Decision:
+def _search_for(relation: Relation, states: StuckStates, limit: int, sized: int | None) -> Decision:
     """Several loose pools, or refusals: look for a path to some stuck state, the smallest first, and cut what has none."""
     last: Stuck | None = None
+    if sized is not None and None not in relation.population and reach.estimate(relation) <= SMALL:
+        return _whole(relation, limit, sized, None)
     if relation.queues:
         found = _smallest(states)
         moves = convoys(relation, states.chains, found) if found else None
@@ -153,39 +167,51 @@ def _search_for(system: System, relation: Relation, states: StuckStates, limit: 
                 pass
         if relation.refusals:
             break
-        populations = dict.fromkeys(range(len(relation.population)), 0)
-        for at, count in found.counts.items():
-            populations[relation.positions[at].cls] += count
+        populations = populations_of(relation, found)
         try:
-            outcome = reach.search(restricted(system, populations), limit)
+            outcome = reach.search(relation.with_numbers(population=populations), limit)
         except reach.StateSpaceTooLarge:
             break
         if outcome.moves is not None:
-            return Decision(False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found, rung="exhausted")
+            return Decision(
+                False, "stuck state (z3), its path found by exhaustive search", moves=outcome.moves, stuck=found, rung="exhausted"
+            )
         states.block_populations(populations)
-    return _whole(system, relation, limit, last)
+    decision = _whole(relation, limit, sized, last)
+    return replace(decision, searched=decision.searched + MACRO)
 
 
-def _whole(system: System, relation: Relation, limit: int, stuck: Stuck | None) -> Decision:
+def _whole(relation: Relation, limit: int, sized: int | None, stuck: Stuck | None) -> Decision:
     try:
-        outcome = reach.search(system, limit, relation=relation)
+        outcome = reach.search(relation, limit, sized=sized)
     except reach.StateSpaceTooLarge as error:
-        fewer = _fewer(system, limit)
+        fewer = _fewer(relation, limit)
         if fewer is not None:
-            return Decision(False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck, rung="exhausted")
+            return Decision(
+                False, "a path found by exhaustive search with fewer requests", moves=fewer, stuck=stuck, rung="exhausted"
+            )
         what = "a stuck state fits" if stuck else "a step that nobody could get past stands behind a refusal"
-        return Decision(False, f"warning: {what}, but no path to it is known ({error})", certain=False, stuck=stuck)
-    if outcome.moves is None:
-        return Decision(True, f"all {outcome.states:,} states searched", rung="exhausted")
-    return Decision(False, "exhaustive search", moves=outcome.moves, stuck=stuck, rung="exhausted")
+        return Decision(
+            False, f"warning: {what}, but no path to it is known ({error})", certain=False, stuck=stuck, searched=limit
+        )
+    made = Decision(
+        outcome.moves is None,
+        "exhaustive search" if outcome.moves is not None else f"all {counted(outcome.states, 'state')} searched",
+        moves=outcome.moves,
+        rung="exhausted",
+        lower=outcome.lower,
+        higher=outcome.higher,
+        searched=outcome.states,
+    )
+    return made if made.safe else replace(made, stuck=stuck)
 
 
-def _fewer(system: System, limit: int) -> list[Move] | None:
+def _fewer(relation: Relation, limit: int) -> list[Move] | None:
     """A path among fewer requests to where somebody never finishes: it stands for the whole too, since requests outside hold nothing."""
     for most in range(1, 65):
-        populations = {k: most if bound is None else min(most, bound) for k, bound in enumerate(system.in_flight)}
+        populations = tuple(most if bound is None else min(most, bound) for bound in relation.population)
         try:
-            outcome = reach.search(restricted(system, populations), limit)
+            outcome = reach.search(relation.with_numbers(population=populations), limit)
         except reach.StateSpaceTooLarge:
             return None
         if outcome.moves is not None:
@@ -193,10 +219,12 @@ def _fewer(system: System, limit: int) -> list[Move] | None:
     return None
 
 
-def restricted(system: System, populations: dict[int, int]) -> System:
-    """The system with these populations: its positions and moves are the same, and its paths are paths of the whole."""
-    classes = tuple(replace(cls, population=populations[k]) for k, cls in enumerate(system.classes))
-    return replace(system, classes=classes)
+def populations_of(relation: Relation, stuck: Stuck) -> tuple[int, ...]:
+    """How many requests of each class a stuck state has."""
+    populations = [0] * len(relation.population)
+    for at, count in stuck.counts.items():
+        populations[relation.positions[at].cls] += count
+    return tuple(populations)
 
 
 def _smallest(states: StuckStates) -> Stuck | None:

@@ -88,7 +88,8 @@ class Move:
 class Relation:
     """The positions of a System, and the moves between its states.
 
-    `first[k]` is the position at which requests of class k stand outside; its count is left at 0 in every state.
+    `first[k]` is the position at which requests of class k stand outside; its count is left at 0 in every state. `dead` are
+    positions that no exit leads to any more.
     """
 
     def __init__(self, system: System, merged: bool = True):
@@ -105,6 +106,21 @@ class Relation:
         self.lines = [self._lines(position.ways) for position in self.positions]
         self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits and not self.lines[at])
         self.empty: State = (0,) * len(self.positions) + ((),) * len(self.queues)
+        self.dead: frozenset[int] = frozenset()
+        self.known: dict[str, Any] = {}  # what others worked out from the positions alone; relations with other numbers share it
+
+    def with_numbers(
+        self, capacity: tuple[int | None, ...] | None = None, population: tuple[int | None, ...] | None = None
+    ) -> Relation:
+        """The same positions with other capacities, other populations of the classes, or both."""
+        other = copy(self)
+        other.__dict__.pop("endless", None)
+        classes = self.system.classes
+        if population is not None:
+            classes = tuple(replace(cls, population=count) for cls, count in zip(classes, population))
+        other.system = replace(self.system, capacity=self.capacity if capacity is None else capacity, classes=classes)
+        other.capacity, other.population = other.system.capacity, other.system.in_flight
+        return other
 
     def free(self, state: State) -> tuple[int | float, ...]:
         """What is left of each pool (infinity where it has no capacity)."""
@@ -372,12 +388,24 @@ class Relation:
         return True
 
     def closing(self, left: Mapping[int, int]) -> Relation:
-        """The same relation with only the first `left[at]` exits of each of these positions."""
+        """The same relation with only the first `left[at]` exits of each of these positions, which keep their numbers."""
         other = copy(self)
+        other.__dict__.pop("endless", None)
+        other.known = {}
         other.positions = list(self.positions)
         for at, number in left.items():
             position = self.positions[at]
             other.positions[at] = replace(position, others=position.others[: number - 1], way_round=False, refused=LEAVES)
+        alive, queue = set(), list(self.first)
+        while queue:
+            at = queue.pop()
+            if at != LEAVES and at not in alive:
+                alive.add(at)
+                queue += other.positions[at].exits
+        other.dead = frozenset(range(len(self.positions))) - alive
+        none = (0,) * len(self.capacity)
+        for at in other.dead:
+            other.positions[at] = Position(self.positions[at].cls, self.positions[at].step, False, none, none, none)
         other.refusals = any(len(position.exits) > 1 or position.whim for position in other.positions)
         return other
 

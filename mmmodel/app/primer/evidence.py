@@ -17,7 +17,7 @@ from mmmodel.answers import compare, performance, plot, sizing
 from mmmodel.app.primer import budget
 from mmmodel.app.primer.parameters import Known, Whole, some
 from mmmodel.bounds import reserve as closed
-from mmmodel.exact import islands, occupancy, reach
+from mmmodel.exact import occupancy, reach
 from mmmodel.exact.verdict import decide
 from mmmodel.host.lab import measured
 from mmmodel.model.stack import Request, Stack
@@ -100,7 +100,7 @@ def verdicts(count: int, first: int = 0) -> compare.Table:
         system = request.stack.system(depth=depth, reserve=reserve)
         truth = reach.search(system, compiled=False).moves is None
         agree["solver"] += decide(system).safe == truth
-        unsafe = islands.unsafe_intervals(request.stack.system(depth=depth, unlimited=True), "reserve")
+        unsafe = sizing.unsafe_reserves(request, depth)
         agree["map"] += truth == (not any(low <= reserve <= high for low, high in unsafe))
         if reserve >= closed.safe_reserve_chunks(list(map(int, request.chunks)), depth):
             agree["asked"] += 1
