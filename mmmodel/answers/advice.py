@@ -11,12 +11,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mmmodel.answers import sizing
+from mmmodel.answers.question import Case, Question
 from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
-from mmmodel.model.stack import RESERVE, THROTTLE, Stack
-from mmmodel.model.units import format_bytes
-from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
-from mmmodel.question import Case, Question
 from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
 from mmmodel.model.units import counted, format_bytes
 

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mmmodel import compare, sizing
-from mmmodel.advice import Advice, advise_on, closed_to, not_exclusive
+from mmmodel.answers import compare, sizing
+from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
+from mmmodel.answers.question import Question, Size, Sure
 from mmmodel.exact import islands
 from mmmodel.linux import Host, load_host
-from mmmodel.question import Question, Size, Sure
-from mmmodel.stack import RESERVE, THROTTLE, Askable, QuestionError, Stack, as_stack, did_you_mean
-from mmmodel.units import counted, format_bytes, parse_bytes, parse_count, plural
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, did_you_mean
+from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count, plural
 
 if TYPE_CHECKING:
-    from mmmodel import plot  # drawing is slow to import, and most reports are read as text
+    from mmmodel.answers import plot  # drawing is slow to import, and most reports are read as text
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
 PLENTY = 2**40  # units of the reserve
@@ -120,7 +121,7 @@ class Report:
 
 def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown | plot.NoFigure:
     """The figure of a report, or the reason why this question has none: a stack without a curve still has its verdict."""
-    from mmmodel import plot
+    from mmmodel.answers import plot
 
     try:
         return figure(report)
@@ -130,7 +131,7 @@ def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown 
 
 def reserve_figure(report: Report) -> plot.Shown:
     """The three reserves against depth, with the asked point. Raises QuestionError where no reserve is enough."""
-    from mmmodel import plot
+    from mmmodel.answers import plot
 
     pool = _sized(report)
     unit, depth = report.stack.pools[pool].unit, _in_flight(report) or 1
@@ -164,7 +165,7 @@ def map_figure(report: Report) -> plot.Shown:
     Where the map of the asked depth has too many pieces to be drawn, the depths are an eighth, or an eighth of that. Raises
     QuestionError where nothing is unsafe, ValueError where the map is not exact.
     """
-    from mmmodel import plot
+    from mmmodel.answers import plot
 
     pool = _sized(report)
     depth = top = _in_flight(report) or 4
@@ -226,7 +227,7 @@ def _maps(stack: Stack, pool: str, depths: list[int]) -> dict[int, list[tuple[in
 
 def path_figure(verdict: sizing.Verdict) -> plot.Shown:
     """Who holds and who waits on the way to the deadlock, or to what never ends otherwise. Raises QuestionError where there is no path."""
-    from mmmodel import plot
+    from mmmodel.answers import plot
 
     pictures, wants, pool = sizing.frames(verdict)
     if not pictures:

@@ -14,16 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
+from mmmodel.answers.question import Case, Larger, Question, Size
 from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
-from mmmodel.exact.stuck import Chains, StuckStates, contended
-from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, System
-from mmmodel.model.transitions import LEAVES, Move, Position, Relation
-from mmmodel.model.units import format_bytes
 from mmmodel.exact.stuck import contended
-from mmmodel.question import Case, Larger, Question, Size
-from mmmodel.model.stack import RESERVE, THROTTLE, Askable, QuestionError, System, as_stack
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, System
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from mmmodel.model.units import counted
 

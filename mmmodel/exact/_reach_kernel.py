@@ -6,7 +6,6 @@ slack   by how much the capacity of the sized pool can go down and up until some
 import numpy as np
 
 from mmmodel.model.compiled import jit
-from mmmodel.model.compiled import jit
 from mmmodel.model.transitions import LEAVES, Move, Relation
 
 UNLIMITED = 2**62

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from mmmodel.exact.stuck import Chains, contended
-from mmmodel.transitions import Relation
+from mmmodel.model.transitions import Relation
 
 WORK = 2_000_000  # entries of tableaus: about two seconds
 Column = tuple[int, tuple[int, ...]]  # (gain, use of each row)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 
 from mmmodel.exact.stuck import StuckStates
-from mmmodel.model.stack import System
-from mmmodel.model.transitions import LEAVES, Relation
 from mmmodel.model.transitions import LEAVES, Relation
 
 Interval = tuple[int, float]

@@ -17,11 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from mmmodel.exact import budget
-from mmmodel.model.stack import QuestionError, System
-from mmmodel.model.transitions import LEAVES, Move, Relation, State
 from mmmodel.model.stack import QuestionError, System
 from mmmodel.model.transitions import Move, Relation, State
 from mmmodel.model.units import counted

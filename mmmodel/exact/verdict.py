@@ -23,8 +23,6 @@ from mmmodel.exact.macro import macro_path
 from mmmodel.exact.stuck import Stuck, StuckStates, descents
 from mmmodel.model.stack import System
 from mmmodel.model.transitions import Move, Relation, State
-from mmmodel.model.stack import System
-from mmmodel.model.transitions import Move, Relation, State
 from mmmodel.model.units import counted
 
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path

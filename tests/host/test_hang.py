@@ -13,13 +13,9 @@ from mmmodel.host.hang import CERTAIN, LIKELY, POSSIBLE, Degree, Finding, explai
 from mmmodel.host.lab.measured import console
 from mmmodel.linux import HostError
 from tests.host.hangs import HANGS, shown, trace
-from tests.linux.conftest import FULL
-from tests.linux.test_fuzz import damaged
-from mmmodel.host.lab.measured import console
+from tests.host.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_fuzz import damaged
-from tests.survey.hangs import HANGS, shown, trace
-from tests.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
 
 REFILL, SERVER, SURVIVOR = "nbd-default-6.1.txt", "server-in-guest-6.1.txt", "survivor-min-free-16384-6.1.txt"
 

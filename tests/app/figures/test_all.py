@@ -9,8 +9,8 @@ import pytest
 
 import mmmodel
 from mmmodel.answers import plot
-from tests.figures import on_axes, pages, primer  # noqa: F401  (they register their cases)
-from tests.figures.drawn import CASES, harms, named
+from tests.app.figures import on_axes, pages, primer  # noqa: F401  (they register their cases)
+from tests.app.figures.drawn import CASES, harms, named
 
 SHOWN = {"Shown", "plot.Shown", "Animation", "plot.Animation"}
 

@@ -20,8 +20,9 @@ from mmmodel.exact import fullest, islands, reach
 from mmmodel.exact import verdict as exact_verdict
 from mmmodel.exact.entry import closed_from, without_dead_exits
 from mmmodel.exact.stuck import Chains, Stuck, StuckStates, Throttle, contended
-from mmmodel.stack import LARGEST, RESERVE, THROTTLE, Askable, QuestionError, Stack, System, as_stack
-from mmmodel.transitions import Move, Relation
+from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, QuestionError, Stack, System
+from mmmodel.model.transitions import Move, Relation
 
 DEEPEST = 2**40  # a depth that is safe here is safe at every depth
 STATES = 300_000  # of all searches for one size: what needs more is said to be sufficient

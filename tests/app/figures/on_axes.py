@@ -7,7 +7,7 @@ import numpy as np
 from mmmodel.answers import plot
 from mmmodel.host.lab import figures as plot_lab
 from mmmodel.host.lab.measured import Frequency
-from tests.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
+from tests.app.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
 
 K = "depth K (requests in flight)"
 
