@@ -25,7 +25,7 @@ FLOORS = [
     {"lint", "diagram", "footprints", "measured"},
     {"catalogue"},
     {"stack"},
-    {"units", "linux", "reserves", "compiled"},
+    {"units", "linux", "reserves", "compiled", "progress"},
 ]
 APART = {"plot", "plot_lab", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
