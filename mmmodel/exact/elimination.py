@@ -25,9 +25,12 @@ from scipy import sparse
 
 from mmmodel.exact import memory
 from mmmodel.model.compiled import jit
+from mmmodel.exact.memory import StateSpaceTooLarge
+from mmmodel.progress import say
 
 LEAF = 48  # states below which a subgraph is not dissected further
-WIDE = 4000  # states of a front from which on it is asked whether it fits into memory
+WIDE = 4000  # states from which on it is asked whether the fronts fit into memory, and are not too much work
+MOST_WORK = 2e13  # products and sums: minutes to hours
 CLOSER = "states that are joined to fewer others, such as counts of equal requests, are eliminated in less; else simulate"
 PANEL = 48  # pivots of a front that are eliminated before the rest is updated by one matrix product
 
@@ -133,18 +136,17 @@ class Elimination:
 
 def _factorise(rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, parents: np.ndarray) -> tuple[list[Front], int]:
     """Fronts in elimination order (children before parents) and the depth of the deepest chain of operations."""
-    columns = sparse.csc_array(rates)
+    n, columns = rates.shape[0], sparse.csc_array(rates)
+    borders = _borders(rates, columns, bounds, parents)
+    work = _work(n, bounds, parents, borders)
     pending: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    fronts, depth = [], np.zeros(len(parents) + 1, dtype=np.int64)
-    place = np.empty(rates.shape[0], dtype=np.int64)
+    fronts, depth, done = [], np.zeros(len(parents) + 1, dtype=np.int64), 0.0
+    place = np.empty(n, dtype=np.int64)
     for node, (start, stop) in enumerate(bounds):
-        children = pending.pop(node, [])
-        border = _border(rates, columns, start, stop, [c[0] for c in children])
+        children, border = pending.pop(node, []), borders[node]
         p, size = stop - start, stop - start + len(border)
         place[start:stop] = np.arange(p)
         place[border] = np.arange(p, size)
-        if size > WIDE:
-            memory.require(16 * size * size, f"a front of {size} states of the elimination of {rates.shape[0]}", CLOSER)
         dense = np.zeros((size, size + 1))
         dense[:p, size] = exits[start:stop]
         _scatter(rates.indptr, rates.indices, rates.data, start, stop, start, place, dense, False)
@@ -152,7 +154,7 @@ def _factorise(rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, p
         for positions, update in children:
             _extend_add(dense, update, place[positions])
         pivot = _eliminate(dense, p)
-        if not np.all(pivot[:-1] > 0) or (pivot[-1] <= 0 and stop < rates.shape[0]):
+        if not np.all(pivot[:-1] > 0) or (pivot[-1] <= 0 and stop < n):
             raise ValueError("a state can reach neither an exit nor the state eliminated last: the system is singular")
         exits[border] += dense[p:, size]
         parent = parents[node]
@@ -160,7 +162,37 @@ def _factorise(rates: sparse.csr_array, exits: np.ndarray, bounds: np.ndarray, p
         if parent >= 0:
             pending.setdefault(parent, []).append((border, dense[p:, p:size].copy()))
         fronts.append(Front(start, stop, border, dense[:p, :p].copy(), dense[p:, :p].copy(), dense[:p, p:size].copy(), pivot))
+        done += work[node]
+        say(f"elimination, {done / work.sum():.0%} of {work.sum():.1g} operations")
     return fronts, int(depth.max())
+
+
+def _borders(rates: sparse.csr_array, columns: sparse.csc_array, bounds: np.ndarray, parents: np.ndarray) -> list[np.ndarray]:
+    """Each front's border, before there is a number in it."""
+    found: list[np.ndarray] = []
+    below: dict[int, list[np.ndarray]] = {}
+    for node, (start, stop) in enumerate(bounds):
+        found.append(_border(rates, columns, start, stop, below.pop(node, [])))
+        below.setdefault(parents[node], []).append(found[-1])
+    return found
+
+
+def _work(n: int, bounds: np.ndarray, parents: np.ndarray, borders: list[np.ndarray]) -> np.ndarray:
+    """Operations of each front: 2 Σ (size - k)² over its pivots. Raises StateSpaceTooLarge if all of it is too much."""
+    pivots, border = (bounds[:, 1] - bounds[:, 0]).astype(float), np.array([len(b) for b in borders], dtype=float)
+    sizes = pivots + border
+    work = 2 / 3 * (sizes**3 - border**3)
+    if n <= WIDE:
+        return work
+    updates = 8 * border**2  # kept until the parent takes them
+    taken = np.bincount(parents[parents >= 0], updates[parents >= 0], minlength=len(parents))
+    before = np.cumsum(updates - taken) - (updates - taken)
+    most = float((before + 8 * sizes**2).max())
+    what = f"the elimination of {n:,} states, whose largest front has {int(sizes.max()):,},"
+    memory.require(int(8 * (pivots**2 + 2 * pivots * border).sum() + most), what, CLOSER)
+    if work.sum() > MOST_WORK:
+        raise StateSpaceTooLarge(f"work: {what} takes {work.sum():.1e} operations, and {MOST_WORK:.0e} are the most; {CLOSER}")
+    return work
 
 
 def _border(rates, columns, start: int, stop: int, borders: list[np.ndarray]) -> np.ndarray:

@@ -11,7 +11,6 @@ counted apart, and a freed server takes one of the queued requests at random.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -112,14 +111,6 @@ class Layout:
                 doing = "waiting for" if position.waits else "in"
                 parts.append(f"{count} {self.system.classes[position.cls].name} {doing} {position.step}")
         return ", ".join(parts)
-
-    def most_states(self) -> int:
-        """An upper bound on the number of states without fifo queues: the ways to spread each class over its slots."""
-        bound = 1
-        for cls, population in enumerate(self.population):
-            slots = sum(self.positions[slot.position].cls == cls for slot in self.slots)
-            bound *= math.comb(population + slots - 1, population)
-        return bound
 
     def _place(self, at: int, shared: dict, laws: dict[Service, PhaseType], numbers: dict[tuple[str, ...], int]) -> Place:
         position = self.positions[at]

@@ -38,8 +38,9 @@ def require(size: int, what: str, instead: str) -> None:
     """Raises StateSpaceTooLarge if `size` bytes are not to be had. what: e.g. "building 10 states"; instead: what else to do."""
     free = available()
     if free is not None and size > SPARED * free:
-        raise StateSpaceTooLarge(f"memory: {what} takes about {_gib(size)} and {_gib(free)} are available; {instead}")
+        raise StateSpaceTooLarge(f"memory: {what} takes about {in_words(size)} and {in_words(free)} are available; {instead}")
 
 
-def _gib(size: float) -> str:
+def in_words(size: float) -> str:
+    """Bytes as GiB."""
     return f"{size / 2**30:.3g} GiB"

@@ -22,6 +22,7 @@ from scipy import sparse
 from mmmodel.exact.elimination import Elimination, dissect
 from mmmodel.exact.products import signed, sweep, unsigned
 from mmmodel.model.compiled import jit
+from mmmodel.progress import say
 
 DENSE = 120  # states that are eliminated as a dense matrix rather than aggregated
 OVER = 1.3  # power of a correction: piecewise constant aggregates correct too little (measured: a third fewer cycles)
@@ -116,9 +117,10 @@ class Multilevel:
                 return x.copy(), defect
         x = np.ones(len(top.out)) if x is None else x.copy()
         best, stalled = np.inf, 0
-        for _ in range(most):
+        for n in range(most):
             x = self.cycle(x, a)
             defect = self.defect(a, x, of_source)
+            say(f"cycle {n + 1} of at most {most}, defect {defect:.1g} of {tolerance:.1g}")
             if defect <= tolerance or not np.isfinite(defect):
                 break
             stalled = stalled + 1 if defect > 0.9 * best else 0

@@ -15,24 +15,46 @@ Where no request ever waits and the network has product form, throughput comes f
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from mmmodel.exact import memory
+from mmmodel.exact import memory, stack_size
 from mmmodel.exact.chain import Certified, Chain, Law, StateSpaceTooLarge
 from mmmodel.exact.layout import WANTS, Grant, Layout
 from mmmodel.exact.network import mva
 from mmmodel.exact.phases import STAGES
+from mmmodel.exact.stack_size import Size
 from mmmodel.exact.stack_walk import Walk
 from mmmodel.model.stack import System, SystemStep
+from mmmodel.progress import say, working
+from mmmodel.model.stack import System, SystemStep
+from mmmodel.model.transitions import Relation
 
 # Chunks 4, 4, 3 at R_safe: 8,868 states at depth 40, 109,791 at 80 (solved in 3.7 GiB), 254,718 at 100; 16 GiB reach about 105.
 LIMIT = 4_000_000  # states
-EXACT_LIMIT = 3_000
-PILE = 256  # states that one event may lead to, at first; doubled on demand
+EXACT_LIMIT = 1_500  # as many as `rational` takes
+PILE, HIGHEST = 256, 2**18  # states that one event may lead to, at first and at last
+LOOK = 50_000  # states, or states that one event leads to times 16, at which it is asked how many more there may be
+WITHOUT = "leave exact=True out: the interval of the answer then bounds its error"
+SLICE = 4096  # states between two looks at what is asked of the process
+
+
+def _solving(method: Callable) -> Callable:
+    """A method that may take long says so."""
+
+    @functools.wraps(method)
+    def shown(self: StackChain, *given: Any, **named: Any) -> Any:
+        with working(f"{self.system.stack.name}: solving the {len(self):,} states of its chain"):
+            return method(self, *given, **named)
+
+    return shown
 
 
 @dataclass
@@ -86,6 +108,7 @@ class StackChain:
             return done / time
         return Certified(done / time, done.low / time.high * (1 - 2**-52), done.high / time.low * (1 + 2**-52), time.method)
 
+    @_solving
     def _rate_of_those_that_live(self) -> Certified | Fraction:
         x = self.throughput()
         if self.exact:
@@ -94,6 +117,7 @@ class StackChain:
         alive = self.chain.expected((~self.dead).astype(float))
         return Certified(x / alive, x.low / alive.high * (1 - 2**-52), x.high / alive.low * (1 + 2**-52), x.method)
 
+    @_solving
     def quasi_stationary_throughput(self) -> Certified:
         """Completions per second given that the point of no return has not been passed for a long time."""
         unsafe = self.unsafe()
@@ -119,10 +143,12 @@ class StackChain:
         """Mean seconds from empty until no order of steps lets every request in flight finish."""
         return self._until(None, self.unsafe())
 
+    @_solving
     def deadlock_by(self, seconds: float) -> Certified:
         """Probability that a deadlock exists by then."""
         return self._said(self.chain.probability_by(seconds, self.dead))
 
+    @_solving
     def unsafe(self) -> np.ndarray:
         """(n,) mask of the states that are past the point of no return: all, where a class can never take its first step."""
         if self.layout.relation.stranded(self.layout.relation.empty):
@@ -139,6 +165,7 @@ class StackChain:
         holds = np.array([self.layout.positions[slot.position].holds for slot in self.layout.slots], dtype=np.int64)
         return self.vectors[:, : len(holds)].astype(np.int64) @ holds
 
+    @_solving
     def occupancy(self, before_deadlock: bool = False) -> dict[str, Law]:
         """Probability of each amount in use, for each pool, in the long run (or given that no deadlock has come for a long time)."""
         if before_deadlock and self.dead.any():
@@ -156,6 +183,7 @@ class StackChain:
             laws[pool] = Law(sorted(sums.items()), law.relative_error, law.absolute_error, law.method)
         return laws
 
+    @_solving
     def _long_run(self, gain: np.ndarray) -> Certified | Fraction:
         if self.exact:
             pi = self.chain.stationary(exact=True)
@@ -183,6 +211,7 @@ class StackChain:
             answer, answer.low, answer.high, "; ".join([answer.method, "for stages that stand for other laws", *self.fits])
         )
 
+    @_solving
     def _until(self, reward: np.ndarray | None, event: np.ndarray) -> Certified | Fraction | float:
         if not event.any():
             return math.inf if self.exact else Certified(math.inf, math.inf, math.inf, "it cannot come")
@@ -207,13 +236,20 @@ def stack_chain(
     a service, StateSpaceTooLarge beyond `limit` states.
     """
     layout = Layout(system, grant, stages)
-    if exact:
-        return _walked(layout, EXACT_LIMIT if limit is None else limit)
-    return _compiled(layout, LIMIT if limit is None else limit)
+    with working(f"{system.stack.name}: exploring the states of its chain"):
+        if exact:
+            return _walked(layout, EXACT_LIMIT if limit is None else limit)
+        from mmmodel.exact import stack_kernel as kernel  # numba: imported only when a chain is walked
+
+        return _Exploration(kernel, layout, LIMIT if limit is None else limit).chain()
 
 
 def _walked(layout: Layout, limit: int) -> StackChain:
-    """In Python, with fractions."""
+    """In Python, with fractions, of a chain that the compiled walk finds small enough."""
+    with contextlib.suppress(ImportError):
+        from mmmodel.exact import stack_kernel as kernel
+
+        _Exploration(kernel, layout, limit, WITHOUT).walk()
     walk = Walk(layout)
     start = walk.start()
     index = {vector: n for n, vector in enumerate(start)}
@@ -231,7 +267,7 @@ def _walked(layout: Layout, limit: int) -> StackChain:
                     continue
                 if after not in index:
                     if len(vectors) >= limit:
-                        raise StateSpaceTooLarge(_too_large(layout, limit, exact=True))
+                        raise StateSpaceTooLarge(f"limit: more than {limit:,} states; {WITHOUT}")
                     index[after] = len(vectors)
                     vectors.append(after)
                 rows.append(n)
@@ -244,55 +280,98 @@ def _walked(layout: Layout, limit: int) -> StackChain:
     return StackChain(layout, chain, table, np.array(gains, dtype=object), np.array(dead), True)
 
 
-def _compiled(layout: Layout, limit: int) -> StackChain:
-    from mmmodel.exact import stack_kernel as kernel  # numba: imported only when a chain is walked
+class _Exploration:
+    """All states that can be reached, breadth first; how many there may be is asked before there are many."""
 
-    tables = kernel.tables(layout)
-    room = PILE
-    while True:
-        found = _search(kernel, layout, tables, room, limit)
-        if found is not None:
-            break
-        room *= 4  # an event led to more states than fit
-    search, law = found
-    count = int(search.progress[kernel.COUNT])
-    edges = int(search.progress[kernel.EDGES])
-    rows = np.repeat(np.arange(count, dtype=np.int32), np.diff(search.pointers[: count + 1]))
-    vectors = kernel.unpack(tables, search.keys[:count])
-    initial = np.zeros(count)
-    initial[: len(law)] = law / law.sum()
-    chain = Chain.from_arrays(rows, search.columns[:edges], search.rates[:edges], initial, vectors)
-    return StackChain(layout, chain, vectors, search.gains[:count], search.dead[:count].astype(bool), False)
+    def __init__(self, kernel: Any, layout: Layout, limit: int, instead: str = ""):
+        self.kernel, self.layout, self.limit, self.instead = kernel, layout, limit, instead
+        self.tables = kernel.tables(layout)
+        self.start = _before_the_start(layout)
+        self.room, self.found, self.looked, self.of = PILE, None, False, ""
+
+    def chain(self) -> StackChain:
+        kernel, layout = self.kernel, self.layout
+        law = self.walk()
+        search = self.found
+        count, edges = (int(search.progress[n]) for n in (kernel.COUNT, kernel.EDGES))
+        rows = np.repeat(np.arange(count, dtype=np.int32), np.diff(search.pointers[: count + 1]))
+        vectors = kernel.unpack(self.tables, search.keys[:count])
+        initial = np.zeros(count)
+        initial[: len(law)] = law / law.sum()
+        chain = Chain.from_arrays(rows, search.columns[:edges], search.rates[:edges], initial, vectors)
+        return StackChain(layout, chain, vectors, search.gains[:count], search.dead[:count].astype(bool), False)
+
+    def walk(self) -> np.ndarray:
+        """Fills `found`; the law at time 0 of its first states."""
+        kernel = self.kernel
+        work = self._begun()
+        starts = int(work.done.count[0])
+        law = work.done.weights[:starts].copy()
+        self.found = kernel.search(self.tables, max(1024, 2 * starts))
+        for row in work.done.vectors[:starts].copy():
+            kernel.number_of(self.tables, self.found, row, work)
+        status = kernel.ROOM
+        while status != kernel.DONE:
+            status = kernel.expand(self.tables, self.found, work, int(self.found.progress[kernel.CURRENT]) + SLICE)
+            met = int(self.found.progress[kernel.COUNT])
+            say(f"{met:,} met, {int(self.found.progress[kernel.CURRENT]):,} of them done with{self.of}")
+            if met > self.limit:
+                raise StateSpaceTooLarge(self._refusal(f"limit: more than {self.limit:,} states"))
+            if met > LOOK:
+                self._look()
+            if status == kernel.PILE_FULL:
+                work = self._higher()
+            elif status == kernel.ROOM:
+                # the arrays that are full, and those they are copied to
+                self._require(2 * sum(array.nbytes for array in self.found), f"exploring more than {met:,} states")
+                self.found = kernel.enlarge(self.found)
+        return law
+
+    def _begun(self) -> Any:
+        """Working arrays, with the law at time 0 in `done`."""
+        work = self.kernel.scratch(self.tables, self.room)
+        while True:
+            self.kernel.begin(self.tables, *self.start, work)
+            if not any(pile.count[1] for pile in (work.level, work.after, work.done)):
+                return work
+            work = self._higher()
+
+    def _higher(self) -> Any:
+        """Working arrays for four times as many states after one event."""
+        self.room *= 4
+        if self.room > HIGHEST:
+            raise StateSpaceTooLarge(self._refusal(f"states: one event leads to more than {HIGHEST:,}"))
+        if 16 * self.room > LOOK:
+            self._look()
+        self._require(24 * self.room * (self.layout.size + 6), f"an event that leads to more than {self.room // 4:,} states")
+        return self.kernel.scratch(self.tables, self.room)
+
+    def _look(self) -> None:
+        """Refuses, once, if there are more states than the limit or memory allow, as far as an estimate can tell."""
+        if self.looked:
+            return
+        self.looked, size = True, self.size()
+        if size.hardly_less > self.limit:
+            raise StateSpaceTooLarge(self._refusal(f"limit: {self.limit:,} states, and there are many more", size))
+        self._require(int(stack_size.SOLVED * size.hardly_less), f"solving the states ({size})")
+        self.of = f" ({size})"
+
+    def _require(self, size: int, what: str) -> None:
+        memory.require(size, what, self.instead or stack_size.fewer(self.layout))
+
+    def size(self) -> Size:
+        met = 0 if self.found is None else int(self.found.progress[self.kernel.COUNT])
+        return Size(met, stack_size.settled(self.layout), stack_size.counted(self.layout), self.layout)
+
+    def _refusal(self, what: str, size: Size | None = None) -> str:
+        size = size or self.size()
+        return f"{what}: {size}. {size.needs}; {self.instead or stack_size.fewer(self.layout)}"
 
 
-def _search(kernel, layout: Layout, tables, room: int, limit: int):
-    """(search, law at time 0 of its first states); None if the piles are too small."""
-    work = kernel.scratch(tables, room)
-    vector, others = _before_the_start(layout)
-    kernel.begin(tables, vector, others, work)
-    piles = (work.level, work.after, work.done)
-    if any(pile.count[1] for pile in piles):
-        return None
-    starts = int(work.done.count[0])
-    first, law = work.done.vectors[:starts].copy(), work.done.weights[:starts].copy()
-    found = kernel.search(tables, max(1024, 2 * starts))
-    for row in first:
-        kernel.number_of(tables, found, row, work)
-    while True:
-        status = kernel.expand(tables, found, work)
-        if status == kernel.PILE_FULL:
-            return None
-        if status == kernel.DONE:
-            return found, law
-        if found.progress[kernel.COUNT] > limit:
-            raise StateSpaceTooLarge(_too_large(layout, limit, exact=False))
-        # the arrays that are full, and those they are copied to
-        memory.require(
-            2 * sum(array.nbytes for array in found),
-            f"exploring more than {int(found.progress[kernel.COUNT]):,} states",
-            "ask at a smaller depth, or simulate (mm.simulate)",
-        )
-        found = kernel.enlarge(found)
+def chain_size(system: System, grant: Grant = "random", stages: int = STAGES) -> Size:
+    """How many states the chain of a system has, by counting and drawing, in a second or two. Raises QuestionError."""
+    layout = Layout(system, grant, stages)
+    return Size(0, stack_size.settled(layout), stack_size.counted(layout), layout)
 
 
 def _before_the_start(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -312,18 +391,6 @@ def _before_the_start(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return vector, np.array(others, dtype=np.int64)
 
 
-def _too_large(layout: Layout, limit: int, exact: bool) -> str:
-    most = layout.most_states()
-    size = f"at most {most:,}" if most < 10**15 else f"at most {most:.1e}"
-    fifo = " (times the orders of those who wait)" if layout.queue_length else ""
-    way = (
-        "leave exact=True out"
-        if exact
-        else "raise limit if memory allows (about 1 KiB a state, solved), ask at a smaller depth, or simulate"
-    )
-    return f"limit: more than {limit:,} states; the pools aside there are {size}{fifo}. To get an answer: {way}"
-
-
 # ---- the point of no return -----------------------------------------------------------------------------------------
 
 
@@ -332,7 +399,7 @@ def _unsafe(layout: Layout, counts: np.ndarray) -> np.ndarray:
     relation = layout.relation
     monotone = not relation.refusals and all(relation.monotone(pool) for pool in range(len(relation.capacity)))
     if not monotone or any(position.never for position in layout.positions):
-        return np.array([not relation.safe(tuple(map(int, row))) for row in counts])
+        return _searched(relation, counts)
     # banker's greedy order for all states at once: whoever can finish does, and gives back all that it holds
     capacity = np.array([2**62 if c is None else c for c in relation.capacity])
     limited = np.array([c is not None for c in relation.capacity])
@@ -345,6 +412,34 @@ def _unsafe(layout: Layout, counts: np.ndarray) -> np.ndarray:
         if not able.any():
             return left.any(axis=1)
         left[able] = 0
+
+
+def _searched(relation: Relation, counts: np.ndarray) -> np.ndarray:
+    """`Relation.safe` of many states: what one search has found out spares the next."""
+    safe: set[tuple[int, ...]] = set()
+    unsafe: set[tuple[int, ...]] = set()
+    found = np.zeros(len(counts), dtype=bool)
+    for n, row in enumerate(counts):
+        say(f"point of no return, {n:,} of {len(counts):,}")
+        state = tuple(map(int, row))
+        came: dict[tuple[int, ...], tuple[int, ...] | None] = {} if state in unsafe else {state: None}
+        todo = list(came)
+        while todo:
+            here: tuple[int, ...] | None = todo.pop()
+            if here in safe or not any(here):
+                while here is not None:
+                    safe.add(here)
+                    here = came[here]
+                break
+            for move, after in relation.moves(here):
+                inside = move.action != "enter" and move.position not in relation.outside
+                if inside and after not in came and after not in unsafe:
+                    came[after] = here
+                    todo.append(after)
+        if state not in safe:
+            unsafe.update(came)
+            found[n] = True
+    return found
 
 
 def _need(layout: Layout, at: int) -> list[int]:

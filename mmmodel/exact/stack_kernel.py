@@ -20,7 +20,7 @@ KINDS = {"waits": WAITS, "retries": RETRIES, "turns": TURNS, "served": SERVED, "
 RANDOM, FIFO, LAST = range(3)
 POLICIES = {"random": RANDOM, "fifo": FIFO, "last-step-first": LAST}
 BOUNDLESS = 2**60
-DONE, PILE_FULL, ROOM = range(3)  # why `expand` stopped
+DONE, PILE_FULL, ROOM, PAUSE = range(4)  # why `expand` stopped
 PLACE, LIMIT, AT, ONWARD, ONWARD_END, HOLDS = range(6)  # columns of Tables.slot
 KIND, SLOT, LOST, STATION, THEN, REFUSED, CLASS, RANK, START, START_END, NEEDS = range(11)  # of Tables.place
 SERVERS, QUEUE, QUEUE_END, PHASE, PHASE_END = range(5)  # of Tables.station
@@ -49,11 +49,16 @@ class Tables(NamedTuple):
 
 
 class Pile(NamedTuple):
-    """Vectors with weights; `count` holds their number, and whether one did not fit."""
+    """Vectors with weights; `count` holds their number, whether one did not fit, and how often it was emptied.
+
+    `table` has the number of a vector by its hash; a place counts as taken if its `stamp` says that it was after the last emptying.
+    """
 
     vectors: np.ndarray
     weights: np.ndarray
     hashes: np.ndarray
+    table: np.ndarray
+    stamp: np.ndarray
     count: np.ndarray
 
 
@@ -169,8 +174,11 @@ def unpack(t: Tables, keys: np.ndarray) -> np.ndarray:
 
 
 def pile(t: Tables, room: int) -> Pile:
-    """An empty pile for `room` vectors."""
-    return Pile(_ints(np.zeros((room, t.size))), np.zeros(room), _ints(np.zeros(room)), _ints([0, 0]))
+    """An empty pile for `room` vectors, a power of two."""
+    numbers = [np.zeros(2 * room, dtype=np.int64) for _ in range(2)]
+    return Pile(
+        np.zeros((room, t.size), dtype=np.int64), np.zeros(room), np.zeros(room, dtype=np.int64), *numbers, _ints([0, 0, 1])
+    )
 
 
 def scratch(t: Tables, room: int) -> Scratch:
@@ -223,12 +231,21 @@ def copy(source, target):
 
 
 @jit
+def empty(p):
+    p.count[0] = 0
+    p.count[2] += 1
+
+
+@jit
 def push(p, vector, weight):
     """Adds `weight` to a vector of the pile."""
     key = 1469598103934665603
     for entry in vector:
         key = (key ^ entry) * 1099511628211
-    for i in range(p.count[0]):
+    last = len(p.table) - 1
+    place = (key ^ (key >> 29)) & last
+    while p.stamp[place] == p.count[2]:
+        i = p.table[place]
         if p.hashes[i] == key:
             same = True
             for k in range(len(vector)):
@@ -238,6 +255,7 @@ def push(p, vector, weight):
             if same:
                 p.weights[i] += weight
                 return
+        place = (place + 1) & last
     at = p.count[0]
     if at == len(p.weights):
         p.count[1] = 1
@@ -246,6 +264,8 @@ def push(p, vector, weight):
         p.vectors[at, k] = vector[k]
     p.weights[at] = weight
     p.hashes[at] = key
+    p.table[place] = at
+    p.stamp[place] = p.count[2]
     p.count[0] += 1
 
 
@@ -394,7 +414,7 @@ def refuse(t, vector, slot, weight, out, w):
 def grant(t, level, after, done, w):
     """Refusals and grants on every vector of the pile `level`, until nothing fits; what is left is pushed on `done`."""
     while level.count[0]:
-        after.count[0] = 0
+        empty(after)
         for i in range(level.count[0]):
             vector, weight = level.vectors[i], level.weights[i]
             found, total = choose(t, vector, w)
@@ -443,7 +463,7 @@ def begin(t, vector, others, w):
     level, after = w.level, w.after
     push(level, vector, 1.0)
     for at in others:
-        after.count[0] = 0
+        empty(after)
         for i in range(level.count[0]):
             copy(level.vectors[i], w.other)
             arrive(t, w.other, at, t.place[at, CLASS], level.weights[i], after, w)
@@ -454,7 +474,7 @@ def begin(t, vector, others, w):
 @jit
 def expand_one(t, vector, w):
     """The states after `vector`, with rates, in `done`; completions in `left`."""
-    w.level.count[0] = 0
+    empty(w.level)
     for s in range(t.slots):
         running = float(min(vector[s], t.slot[s, LIMIT]))
         if running == 0:
@@ -515,19 +535,21 @@ def number_of(t, found, vector, w):
 
 
 @jit
-def expand(t, found, w):
-    """Expands states from the first that is not, until all are or there is no room: DONE, PILE_FULL or ROOM.
+def expand(t, found, w, stop):
+    """Expands states from the first that is not, until all are or there is no room: DONE, PILE_FULL or ROOM; PAUSE before `stop`.
 
     A deadlock is not expanded, and an event that changes nothing is no edge.
     """
     while found.progress[CURRENT] < found.progress[COUNT]:
+        if found.progress[CURRENT] >= stop:
+            return PAUSE
         current, edges = found.progress[CURRENT], found.progress[EDGES]
         for entry in range(t.size):
             packed = found.keys[current, t.packing[entry, 0]]
             w.vector[entry] = (packed >> t.packing[entry, 1]) & t.packing[entry, 2]
         for cls in range(len(w.left)):
             w.left[cls] = 0
-        w.done.count[0] = 0
+        empty(w.done)
         found.dead[current] = deadlocked(t, w.vector, w)
         if not found.dead[current]:
             expand_one(t, w.vector, w)

@@ -17,9 +17,13 @@ import numba
 
 
 def jit(function: Callable | None = None, **options: Any) -> Any:
-    """`numba.njit(cache=True, **options)`; where neither the source's folder nor the user's cache can be written, in memory."""
+    """`numba.njit(cache=True, nogil=True, **options)`; where neither the source's folder nor the user's cache can be written, in memory.
+
+    Without the interpreter's lock, so that others of the process, such as the line of `progress`, can go on.
+    """
     if function is None:
         return functools.partial(jit, **options)
+    options = {"nogil": True} | options
     try:
         made = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no place for a cache

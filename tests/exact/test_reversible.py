@@ -177,8 +177,14 @@ def test_a_dense_front_that_does_not_fit_is_refused(monkeypatch):
     chain = Chain.from_arrays([i for i, _ in pairs], [j for _, j in pairs], [1.0] * len(pairs), 0)
     monkeypatch.setattr(elimination, "WIDE", 50)
     monkeypatch.setattr(memory, "available", lambda: 100_000)
-    with pytest.raises(StateSpaceTooLarge, match=r"a front of \d+ states of the elimination of 100 takes"):
+    with pytest.raises(StateSpaceTooLarge, match=r"memory: the elimination of 100 states, whose largest front has \d+, takes"):
         chain.stationary_vector()
+    monkeypatch.setattr(memory, "available", lambda: None)
+    monkeypatch.setattr(elimination, "MOST_WORK", 1e5)  # 2/3 of 10⁶ are needed
+    with pytest.raises(StateSpaceTooLarge, match=r"work: the elimination of 100 states, .* takes 6\.\de\+05 operations"):
+        chain.stationary_vector()
+    monkeypatch.setattr(elimination, "MOST_WORK", 1e6)
+    assert chain.stationary_vector().sum() == pytest.approx(1)
 
 
 def test_available_memory_is_that_of_the_kernel():
