@@ -24,9 +24,9 @@ import numpy as np
 from scipy import sparse
 
 from mmmodel.exact import memory
-from mmmodel.model.compiled import jit
 from mmmodel.exact.memory import StateSpaceTooLarge
-from mmmodel.progress import say
+from mmmodel.model.compiled import jit
+from mmmodel.model.progress import say
 
 LEAF = 48  # states below which a subgraph is not dissected further
 WIDE = 4000  # states from which on it is asked whether the fronts fit into memory, and are not too much work

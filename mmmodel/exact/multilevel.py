@@ -22,7 +22,7 @@ from scipy import sparse
 from mmmodel.exact.elimination import Elimination, dissect
 from mmmodel.exact.products import signed, sweep, unsigned
 from mmmodel.model.compiled import jit
-from mmmodel.progress import say
+from mmmodel.model.progress import say
 
 DENSE = 120  # states that are eliminated as a dense matrix rather than aggregated
 OVER = 1.3  # power of a correction: piecewise constant aggregates correct too little (measured: a third fewer cycles)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmmodel.progress import say
+from mmmodel.model.progress import say
 
 LIMIT = 1500  # states; the fractions grow with every state eliminated: 900 took 1 minute, and it grows with the fifth power
 

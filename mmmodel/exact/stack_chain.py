@@ -32,8 +32,7 @@ from mmmodel.exact.network import mva
 from mmmodel.exact.phases import STAGES
 from mmmodel.exact.stack_size import Size
 from mmmodel.exact.stack_walk import Walk
-from mmmodel.model.stack import System, SystemStep
-from mmmodel.progress import say, working
+from mmmodel.model.progress import say, working
 from mmmodel.model.stack import System, SystemStep
 from mmmodel.model.transitions import Relation
 
