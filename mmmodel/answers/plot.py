@@ -329,7 +329,7 @@ def holds_and_wants(
 
 
 class Animation:
-    """Stills as a GIF with alt text. Each still is a figure of the same size."""
+    """Stills as a GIF with alt text. Each still is a figure of the same size; `figures` are what was drawn."""
 
     def __init__(self, figures: Sequence[Figure], alt: str, milliseconds: int = 900):
         from PIL import Image
@@ -341,7 +341,7 @@ class Animation:
             stills.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("P", palette=Image.Palette.ADAPTIVE))
         buffer = io.BytesIO()
         stills[0].save(buffer, "GIF", save_all=True, append_images=stills[1:], duration=milliseconds, loop=0)
-        self.alt, self.gif = alt, buffer.getvalue()
+        self.figures, self.alt, self.gif = list(figures), alt, buffer.getvalue()
 
     def _repr_html_(self) -> str:
         data = base64.b64encode(self.gif).decode()

@@ -93,7 +93,11 @@ def _lines(ax):
 
 
 def _bars(ax):
-    return [p for p in ax.patches if isinstance(p, Rectangle) and _of_data(p, ax) and (p.get_width() or p.get_height()) and _has_area(p)]
+    return [
+        p
+        for p in ax.patches
+        if isinstance(p, Rectangle) and _of_data(p, ax) and (p.get_width() or p.get_height()) and _has_area(p)
+    ]
 
 
 def _has_area(patch):
@@ -154,7 +158,11 @@ def same(got, expected, tolerance=1e-9):
 
 
 def harms(figure):
-    """(what, do, undo) for every number and word that the figure shows."""
+    """(what, do, undo) for every number and word that the figure (or each of a list of them) shows."""
+    if isinstance(figure, list):
+        for one in figure:
+            yield from harms(one)
+        return
     for n, ax in enumerate(figure.axes):
         for m, line in enumerate(_lines(ax)):
             for which in _free_directions(line, ax):

@@ -45,7 +45,12 @@ def three_reserves_with_an_asked_point():
                 ("no deadlock, some wait", 20, (43 + 80) / 2),
             ],
         )
-        legend = ["$R_{free}$ = K F: nobody waits", "$R_{safe}$: no deadlock from here on", "$R_{one}$ = F: one request fits", "asked"]
+        legend = [
+            "$R_{free}$ = K F: nobody waits",
+            "$R_{safe}$: no deadlock from here on",
+            "$R_{one}$ = F: one request fits",
+            "asked",
+        ]
         assert names(ax) == [K, "reserve R (KiB)", *legend]
 
     return figure, check
@@ -59,9 +64,7 @@ def three_reserves_of_a_stack_that_is_no_k_times_f():
 
     def check():
         free, safe, one = "$R_{free}$: nobody waits", "$R_{safe}$: no deadlock from here on", "$R_{one}$ = F: one request fits"
-        assert same(
-            lines(ax), [(free, [1, 2], [3, 5]), (safe, [1, 2], [3, 4]), (one, [0, 1], [3, 3]), ("chosen", [1], [50])]
-        )
+        assert same(lines(ax), [(free, [1, 2], [3, 5]), (safe, [1, 2], [3, 4]), (one, [0, 1], [3, 3]), ("chosen", [1], [50])])
         assert same(bands(ax), [{1: (3, 3), 2: (3, 4)}, {1: (3, 3), 2: (4, 5)}, {1: (3, 54), 2: (5, 54)}])
         assert same(texts(ax), [("chosen: K = 1, R = 50 pages", 1, 50), ("nobody waits", 2, (5 + 54) / 2)])
         assert names(ax) == ["depth K (pages in flight)", "reserve R (pages)", free, safe, one, "chosen"]

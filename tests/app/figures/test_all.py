@@ -12,7 +12,7 @@ from mmmodel.answers import plot
 from tests.app.figures import on_axes, pages, primer  # noqa: F401  (they register their cases)
 from tests.app.figures.drawn import CASES, harms, named
 
-SHOWN = {"Shown", "plot.Shown", "Animation", "plot.Animation"}
+SHOWN = {"Shown", "plot.Shown", "Animation", "plot.Animation", "tuple[Figure, str]"}
 
 
 def modules():
@@ -43,7 +43,13 @@ FUNCTIONS = {named(one): one for module in modules() for one in functions_and_me
 
 
 def test_there_are_functions_of_every_kind():
-    for name in ("plot.three_reserves", "plot_lab.waits", "report.map_figure", "primer.usage.Usage.figure", "survey.page.floor_figure"):
+    for name in (
+        "plot.three_reserves",
+        "plot_lab.waits",
+        "report.map_figure",
+        "primer.usage.Usage.figure",
+        "survey.page.floor_figure",
+    ):
         assert name in FUNCTIONS
     assert len(FUNCTIONS) > 30
 
