@@ -299,11 +299,9 @@ def _fill(law, products, sizes):
 
 @lru_cache(maxsize=1)
 def _recursion():
-    """`_fill`, compiled where numba is to be had (imported only when first needed)."""
-    try:
-        from mmmodel.model.compiled import jit
-    except ImportError:
-        return _fill
+    """`_fill`, compiled: numba is imported only when it is first needed."""
+    from mmmodel.model.compiled import jit
+
     return jit(_fill)
 
 

@@ -1,7 +1,7 @@
 """Exhaustive search: every state of the transition relation, breadth first, until somebody can never finish.
 
 Exact for every stack whose states fit into memory, with a shortest path; it shares nothing with the solver's verdict but
-the relation. The search is compiled (numba); without numba a plain search serves, and tests hold the two together.
+the relation. The search is compiled (numba); where requests stand in lines a plain search serves, and tests hold the two together.
 
     idle     a position at which a request of a class without a bound holds nothing: any number may stand there, and in no one's way
     source   an idle position at which somebody can come to stand with nobody else about; then so can any number, one after another
@@ -76,11 +76,6 @@ def search(system: System | Relation, limit: int = DEFAULT_LIMIT, compiled: bool
         return Search([], 1)
     if relation.queues:  # not compiled
         compiled, limit = False, min(limit, IN_LINES)
-    if compiled:
-        try:
-            import numba  # noqa: F401
-        except ImportError:  # pragma: no cover
-            compiled = False
     allowed = budget.states(limit)
     idle, sources = idle_positions(relation), {}
     span = {"lower": UNLIMITED, "higher": UNLIMITED}

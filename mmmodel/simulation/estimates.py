@@ -455,8 +455,6 @@ def simulate(
     ask = _Asked(program, seed, replications, horizon, relative, grant, interval, executor, progress)
     found: dict[str, Any] = {}
     notes: list[str] = []
-    if kernel() is None:
-        notes.append("numba is not installed: the plain loop ran, which is some hundred times slower")
     died = False
     if measure is None or wanted & {"throughput", "waiting", "occupancy"}:
         found, died = _stationary(ask, wanted, notes)

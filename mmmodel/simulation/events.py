@@ -3,7 +3,7 @@
     engine = Engine(Program(system, sources), seed)
     engine.advance(until=10.0)      # 'stopped', 'dead', 'unsafe', 'halted' (nothing will ever happen) or 'budget'
 
-`plain.Plain` is its slow twin with the same face; without numba it is what runs (`engine_for` says which).
+Its slow twin with the same face is an oracle of the tests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,12 +30,10 @@ class EndlessError(RuntimeError):
 
 
 @functools.lru_cache(maxsize=1)
-def kernel() -> ModuleType | None:
-    """The compiled loop, or None where numba is not installed."""
-    try:
-        from mmmodel.simulation import kernel as compiled
-    except ImportError:
-        return None
+def kernel() -> ModuleType:
+    """The compiled loop, loaded when it is first wanted: importing numba takes longer than most questions."""
+    from mmmodel.simulation import kernel as compiled
+
     return compiled
 
 
@@ -375,12 +373,8 @@ def layout_table(L: Layout) -> np.ndarray:
     return np.concatenate([rows.ravel(), dense.ravel(), np.array(lists, np.int64).ravel()])
 
 
-def engine_for(program: Program, seed: np.random.SeedSequence, **settings):
-    """The compiled engine, or its plain twin where numba is missing."""
-    if kernel() is None:
-        from mmmodel.simulation.plain import Plain
-
-        return Plain(program, seed, **settings)
+def engine_for(program: Program, seed: np.random.SeedSequence, **settings: Any) -> Engine:
+    """The engine of one run."""
     return Engine(program, seed, **settings)
 
 

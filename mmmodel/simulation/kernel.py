@@ -1,4 +1,4 @@
-"""The event loop, compiled. `plain.py` is its slow twin and says the same in fewer words; `events.py` drives it.
+"""The event loop, compiled. its slow twin, an oracle of the tests, says the same in fewer words; `events.py` drives it.
 
 Needs numba; nothing imports this module before a simulation starts. Compiled code is at its best with few flat arrays, which
 it is given as pointers; the whole state is two of them, and a copy of a state is a copy of both:

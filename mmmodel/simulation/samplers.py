@@ -37,22 +37,19 @@ def sampler(service: Service) -> Sampler:
 
 
 @functools.lru_cache(maxsize=1)
-def _compiled() -> ModuleType | None:
-    """NumPy's exponential and normal numbers, compiled; None where numba is not installed."""
-    try:
-        from mmmodel.simulation import ziggurat
-    except ImportError:
-        return None
+def _compiled() -> ModuleType:
+    """NumPy's exponential and normal numbers, compiled."""
+    from mmmodel.simulation import ziggurat
+
     return ziggurat
 
 
 def _standard(name: str, factor: float, rng: np.random.Generator, n: int) -> np.ndarray:
     """`factor` times NumPy's standard numbers of this name."""
-    compiled = _compiled()
-    if compiled is None or not isinstance(rng.bit_generator, np.random.SFC64):
+    if not isinstance(rng.bit_generator, np.random.SFC64):
         return _times(getattr(rng, f"standard_{name}")(n), factor)
     out = np.empty(n)
-    getattr(compiled, name)(rng.bit_generator.ctypes.state_address, factor, out)
+    getattr(_compiled(), name)(rng.bit_generator.ctypes.state_address, factor, out)
     return out
 
 

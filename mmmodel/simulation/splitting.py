@@ -85,7 +85,7 @@ def time_to_deadlock(
     is what the events of the pilot exclude. Raises StackError, QuestionError, ValueError.
     """
     _check(method, trials, grant)
-    program = _closed(stack, depth, reserve, compiled=method in METHODS)
+    program = _closed(stack, depth, reserve)
     began, budget = time.process_time(), 40 * trials * replications  # events of the base
     seen = _Seen.of(program, seed, grant, budget)
 
@@ -94,7 +94,7 @@ def time_to_deadlock(
         note = "; ".join(part for part in (note, found.note) if part)
         return Rare(**vars(found) | {"note": note}, method="plain", cpu_seconds=time.process_time() - began)
 
-    if method == "plain" or (method == "auto" and (seen.deadlocks >= FEW or kernel() is None)):
+    if method == "plain" or (method == "auto" and seen.deadlocks >= FEW):
         return plain()
     weigh = "banker" if importance is None else _given(program, importance)
     plan = _Plan(program, seed, grant, weigh, trials, "fixed" if method == "auto" else method, None)
@@ -130,13 +130,13 @@ def tail(
     and `relative` as in `time_to_deadlock`; "auto" is plain where that sees the share to within a tenth. Raises as that does.
     """
     _check(method, trials, grant)
-    program = _closed(stack, depth, reserve, pool, compiled=method in METHODS)
+    program = _closed(stack, depth, reserve, pool)
     if pool not in program.system.pools:
         raise QuestionError(f"pool: {pool!r} is not a pool of the stack; it has {', '.join(program.system.pools)}")
     name, began = f"P({pool} > {over})", time.process_time()
     if method not in METHODS:
         plain = use_of(program, pool, child(seed, 3), grant, replications, relative, executor).tail(over)
-        if method == "plain" or kernel() is None or (plain.mean and plain.half_width <= PLAIN * plain.mean):
+        if method == "plain" or (plain.mean and plain.half_width <= PLAIN * plain.mean):
             return replace(Rare(**vars(plain), method="plain", cpu_seconds=time.process_time() - began), name=name)
     p, L = program.system.pools.index(pool), program.layout
     weigh = L.held[:, p].astype(float), (L.held + L.take)[:, p].astype(float)
@@ -165,14 +165,10 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
     return np.rint(waiting / step) * step, np.rint(served / step) * step
 
 
-def _closed(
-    stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None, compiled: bool = True
-) -> Program:
+def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
     from mmmodel.model.askable import as_stack
 
 
-    if compiled and kernel() is None:
-        raise RuntimeError("splitting needs numba; install it, or write method='plain' for what is not rare")
     stack = as_stack(stack)
     if unlimited == RESERVE and reserve is None and RESERVE in stack.pools and stack.pools[RESERVE].capacity is None:
         return program_for(stack, depth, 2**50)
@@ -468,8 +464,6 @@ def birth_death(
         raise ValueError(f"method: {method!r} is not known; write one of {', '.join(CHAIN_METHODS)}")
     if not 0 < relative < 1:
         raise ValueError(f"relative: {relative!r} is not a relative half-width; write a number between 0 and 1, such as 0.01")
-    if method == "measure" and kernel() is None:
-        raise RuntimeError("method: 'measure' needs numba; install it, or write restart or fixed")
     began = time.process_time()
     chain = _Chain(*rates, target, np.random.Generator(np.random.SFC64(child(seed, 0))))
     parts = [_reach(chain, method, relative * (1 if quantity == "reach" else 0.8))]

@@ -1,7 +1,5 @@
 """Loss systems: tables, the definitions summed in Fractions, and what must not break at large numbers."""
 
-import builtins
-import sys
 from fractions import Fraction
 from itertools import product
 from math import comb, factorial, prod
@@ -216,23 +214,6 @@ def test_million_units():
     assert law.sum() == pytest.approx(1, rel=1e-12)
     assert np.arange(10**6 + 1) @ law == pytest.approx(np.sum(loads * sizes * (1 - blocking)), rel=1e-11)
     assert np.all(np.diff(blocking) > 0)
-
-
-def test_recursion_without_numba(monkeypatch):
-    real = builtins.__import__
-
-    def without_numba(name, *rest):
-        if name.startswith("numba"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    loss._recursion.cache_clear()
-    monkeypatch.delitem(sys.modules, "mmmodel.model.compiled", raising=False)
-    monkeypatch.setattr(builtins, "__import__", without_numba)
-    try:
-        assert loss._recursion() is loss._fill
-    finally:
-        loss._recursion.cache_clear()
 
 
 @pytest.mark.parametrize("sources", [(3, 2), (1, 4), (30, 30)])

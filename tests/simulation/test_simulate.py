@@ -246,19 +246,6 @@ def test_questions_that_cannot_be_asked():
         simulate(Request([1, 1]), 2, 3, seed=1)
 
 
-def test_without_numba_the_plain_loop_serves_and_says_so(monkeypatch):
-    from mmmodel.simulation import estimates, events
-
-    ask = {"seed": 8, "measure": ["throughput", "time_to_deadlock"], "replications": 25, "horizon": 3.0}
-    compiled = simulate(THREE, 4, 30, **ask)
-    for module in (estimates, events):
-        monkeypatch.setattr(module, "kernel", lambda: None)
-    plain = simulate(THREE, 4, 30, **ask)
-    assert any("numba is not installed" in note for note in plain.notes)
-    assert plain.throughput == compiled.throughput
-    assert plain.time_to_deadlock == compiled.time_to_deadlock
-
-
 def test_early_release_is_searched_where_greed_cannot_decide():
     """Chunks 2 then 1, of which the first gives 1 back: two at once can finish in one order alone; the loop asks the search."""
     early = stack(

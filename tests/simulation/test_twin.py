@@ -5,8 +5,8 @@ import pytest
 
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation.events import EndlessError, Engine, clocks, program_for
-from mmmodel.simulation.plain import Plain
 from mmmodel.simulation.program import GRANTS, Open
+from tests.simulation.plain import Plain
 
 
 def stack(pools, **requests):

@@ -20,7 +20,6 @@ from mmmodel.host.survey.answer import (
     Fact,
     Judgement,
     Path,
-    Survey,
 )
 from mmmodel.host.survey.check import cross_check
 from mmmodel.host.survey.judging import doubts, judged, shared
@@ -29,6 +28,7 @@ from mmmodel.host.survey.page import floor_figure, margin_figure, table_html, ta
 from mmmodel.host.survey.paths import paths
 from mmmodel.host.survey.servers import servers_of
 from mmmodel.host.survey.settings import advised
+from mmmodel.host.survey.shown import Survey
 from mmmodel.linux import Host, load_host, receive_rings
 
 __all__ = [

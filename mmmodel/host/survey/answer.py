@@ -8,9 +8,7 @@ state      "safe" only where every number that the verdict rests on was read on 
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
-from typing import Any
 
 from mmmodel.answers.advice import Advice
 from mmmodel.answers.sizing import Verdict
@@ -108,8 +106,8 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """The answer for one host: its paths with their verdicts, and what else touches the reserve. Shows itself as text and HTML."""
+class Answer:
+    """The answer for one host: its paths with their verdicts, and what else touches the reserve."""
 
     host: Host
     reserve: int  # bytes that only memalloc requests may take
@@ -137,23 +135,3 @@ class Survey:
     def root_would_add(self) -> tuple[str, ...]:
         """What a run as root would read in addition."""
         return tuple(item.name for item in self.host.missing if "root could" in item.reason)
-
-    def __str__(self) -> str:
-        from mmmodel.host.survey.text import lines
-
-        return "\n".join(lines(self))
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
-
-    def as_dict(self) -> dict[str, Any]:
-        """What `--json` prints: plain types; unlimited is the text "inf"."""
-        from mmmodel.host.survey.text import as_dict
-
-        return as_dict(self)
-
-    def html_page(self) -> str:
-        """A page that stands alone: the text of every path, its tables, and the figures of those that can be drawn."""
-        from mmmodel.host.survey.page import page
-
-        return page(self)

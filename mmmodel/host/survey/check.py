@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from mmmodel.answers import compare
-from mmmodel.host.survey.answer import Survey
+from mmmodel.host.survey.answer import Answer
 from mmmodel.host.survey.judging import verdict_of
 
 
-def cross_check(survey: Survey) -> compare.Table:
+def cross_check(survey: Answer) -> compare.Table:
     """The survey's numbers by a second way each: the kernel's own watermarks, 3/8 of min by hand, the solver about each R_safe."""
     table = compare.Table()
     host = survey.host

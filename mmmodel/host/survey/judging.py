@@ -16,7 +16,7 @@ from typing import Any
 from mmmodel.answers import sizing
 from mmmodel.host.lab.measured import draw
 from mmmodel.host.survey import servers
-from mmmodel.host.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Fact, Judgement, Path, Survey
+from mmmodel.host.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Answer, Fact, Judgement, Path
 from mmmodel.host.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
 from mmmodel.linux import Host, Zone, exclusive_reserve, total_floor
 from mmmodel.model.catalogue import fitted_stack
@@ -27,7 +27,7 @@ MOST_MEMORY = 1 << 50  # bytes; no machine has more
 RATIO = {"1376 B + 14 B": "{value} B", "a ratio of 3 to 1": "what is stored next compresses as what is stored now"}
 
 
-def judged(survey: Survey, path: Path) -> Path:
+def judged(survey: Answer, path: Path) -> Path:
     """The path with a judgement of every part that has a stack, and the layers that have none."""
     found, refused = parts(path)
     judgements: list[Judgement] = []
@@ -70,7 +70,7 @@ def doubts(host: Host) -> Iterator[str]:
             yield f"{item.name}: {item.reason}"
 
 
-def _judge(survey: Survey, part: Part) -> Judgement:
+def _judge(survey: Answer, part: Part) -> Judgement:
     stack, facts, larger = _filled(survey.host, part)
     right = "memalloc" if any(s.right == "memalloc" for s in _reserve_steps(stack)) else "ordinary"
     one, safe, free = _three(stack)
@@ -121,7 +121,7 @@ def _fitted(name: str, sizes: tuple, capacities: tuple, amounts: tuple) -> Stack
     return fitted_stack(name, dict(sizes), dict(capacities), dict(amounts))
 
 
-def _state(survey: Survey, stack: Stack, right: str, safe: float, verdict: sizing.Verdict) -> tuple[str, list[str]]:
+def _state(survey: Answer, stack: Stack, right: str, safe: float, verdict: sizing.Verdict) -> tuple[str, list[str]]:
     """The state by the three reserves and the verdict alone, with the condition that is to be read first."""
     host = survey.host
     if math.isinf(safe) and any(step.serve == "never" for step in _reserve_steps(stack)):
@@ -154,7 +154,7 @@ def _above(part: Part) -> Iterator[str]:
         yield f"the file system on this device, {part.path.file_system}, takes nothing of the reserve when it writes out (the catalogue has no stack for it)"
 
 
-def _judge_ladder(survey: Survey, path: Path) -> Judgement:
+def _judge_ladder(survey: Answer, path: Path) -> Judgement:
     """Swap on NBD across virtio-net: the ladder of rights and the lock of its receive refill, with this host's floors."""
     name = "nbd-swap-virtio"
     ordinary, atomic = floors(survey.host.zones, survey.host)
@@ -232,7 +232,7 @@ def ladder(ordinary: int, atomic: int) -> Stack:
     return fitted_stack("nbd-swap-virtio", {}, {}, {"503 * 4096 B": f"{ordinary} B", "269 * 4096 B": f"{atomic} B"})
 
 
-def shared(survey: Survey, paths: list[Path], path: Path) -> Iterator[Judgement]:
+def shared(survey: Answer, paths: list[Path], path: Path) -> Iterator[Judgement]:
     """The reserve is one for all paths, and for the rings: what the others need is taken off each one's margin.
 
     Σ R_safe suffices for devices that share a pool: in a deadlock each device with waiting requests holds less than its own R_safe.
@@ -299,7 +299,7 @@ def _as_condition(fact: Fact) -> str:
     return f"{fact.name} is at most {fact.value:,}, the catalogue's value ({fact.where})"
 
 
-def _path_conditions(survey: Survey, path: Path) -> Iterator[str]:
+def _path_conditions(survey: Answer, path: Path) -> Iterator[str]:
     layers = path.layers
     if "linear" in layers:
         yield "the linear mapping between adds nothing but a clone of the bio (it is no layer of the stack)"

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mmmodel.host.survey import servers
-from mmmodel.host.survey.answer import Path, Survey
+from mmmodel.host.survey.answer import Answer, Path
 from mmmodel.host.survey.kinds import GIVEN, GUESTS, NFS
 from mmmodel.host.survey.stacks import NETWORK
 from mmmodel.linux import Array, BlockDevice, Daemon, Host, LoopFile, Zram
 from mmmodel.model.units import format_bytes
 
 
-def notes(survey: Survey) -> Iterator[str]:
+def notes(survey: Answer) -> Iterator[str]:
     """What concerns all paths of the host."""
     host = survey.host
     if host.pfmemalloc_drop:

@@ -7,13 +7,13 @@ import math
 from collections.abc import Iterator
 
 from mmmodel.answers import plot
-from mmmodel.host.survey.answer import SAFE, SAFE_IF, Survey
+from mmmodel.host.survey.answer import SAFE, SAFE_IF, Answer
 from mmmodel.host.survey.judging import size_text
 from mmmodel.linux.watermarks import lowmem_protection
 from mmmodel.model.units import format_bytes
 
 
-def margin_figure(survey: Survey) -> plot.Shown | None:
+def margin_figure(survey: Answer) -> plot.Shown | None:
     """What every path with the memalloc right and every ring needs of the reserve, beside what there is. None: nothing to draw."""
     bars: list[tuple[str, float, str]] = []
     done = set()
@@ -47,7 +47,7 @@ def margin_figure(survey: Survey) -> plot.Shown | None:
     return plot.Shown(figure, alt)
 
 
-def floor_figure(survey: Survey) -> plot.Shown:
+def floor_figure(survey: Answer) -> plot.Shown:
     """Free memory by right: what each right must leave, zone by zone, with what is free now."""
     host = survey.host
     rights = ("ordinary", "atomic", "memalloc")
@@ -76,7 +76,7 @@ def floor_figure(survey: Survey) -> plot.Shown:
     )
 
 
-def page(survey: Survey) -> str:
+def page(survey: Answer) -> str:
     """The page that stands alone: the table, the figures, and all of the text."""
     figures = [figure for figure in (margin_figure(survey), floor_figure(survey)) if figure is not None]
     title = html.escape(f"Writeout paths of host {survey.host.name}")
@@ -92,7 +92,7 @@ def page(survey: Survey) -> str:
     )
 
 
-def table_rows(survey: Survey) -> Iterator[tuple[str, ...]]:
+def table_rows(survey: Answer) -> Iterator[tuple[str, ...]]:
     """The head and a line a judgement (or a path without one) of the survey as a table."""
     yield "path", "layers", "stack", "depth", "one request", "safe from", "never waits from", "may use", "verdict"
     for path in survey.paths:
@@ -104,7 +104,7 @@ def table_rows(survey: Survey) -> Iterator[tuple[str, ...]]:
             yield where, layers, "-", "-", "-", "-", "-", "-", path.state
 
 
-def table_html(survey: Survey) -> str:
+def table_html(survey: Answer) -> str:
     """The same as an HTML table."""
     head, *rows = table_rows(survey)
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)

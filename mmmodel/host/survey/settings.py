@@ -10,7 +10,7 @@ from dataclasses import replace
 from mmmodel.answers import sizing
 from mmmodel.answers.advice import MOST_MIN_FREE, Advice, advise, shrink_rings
 from mmmodel.host.lab.measured import percpu_limit
-from mmmodel.host.survey.answer import SAFE_IF, Judgement, Path, Survey
+from mmmodel.host.survey.answer import SAFE_IF, Answer, Judgement, Path
 from mmmodel.host.survey.judging import floors, ladder, size_text, spare_pages
 from mmmodel.host.survey.servers import here
 from mmmodel.linux import Host, HostError, exclusive_reserve
@@ -20,14 +20,14 @@ from mmmodel.model.units import format_bytes
 SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction as it was tried in the kernel lab
 
 
-def advised(survey: Survey, path: Path) -> Path:
+def advised(survey: Answer, path: Path) -> Path:
     """The path with settings for each judgement; with none where its server is on this machine, for none cures that."""
     if here(path.servers):
         return path
     return replace(path, judgements=tuple(replace(j, advice=tuple(_advice(survey, j))) for j in path.judgements))
 
 
-def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
+def _advice(survey: Answer, judgement: Judgement) -> Iterator[Advice]:
     if judgement.right == "all":
         yield from _cushion(survey.host, judgement)
     elif judgement.right == "memalloc":
@@ -46,12 +46,12 @@ def _advice(survey: Survey, judgement: Judgement) -> Iterator[Advice]:
         )
 
 
-def best_margin(survey: Survey, judgement: Judgement) -> float:
+def best_margin(survey: Answer, judgement: Judgement) -> float:
     """The margin by the reserve as computed: without what high-order atomic blocks may hold, where only root could read that they do."""
     return judgement.margin + survey.reserve - survey.reserve_at_least
 
 
-def _with_doubt(survey: Survey, advice: Advice) -> Advice:
+def _with_doubt(survey: Answer, advice: Advice) -> Advice:
     doubt = survey.reserve - survey.reserve_at_least
     if not doubt:
         return advice
@@ -59,7 +59,7 @@ def _with_doubt(survey: Survey, advice: Advice) -> Advice:
     return replace(advice, caveat=f"{advice.caveat}; {text}" if advice.caveat else text)
 
 
-def _of_reserve(survey: Survey, judgement: Judgement, margin: float) -> Iterator[Advice]:
+def _of_reserve(survey: Answer, judgement: Judgement, margin: float) -> Iterator[Advice]:
     """The depth for what the other paths and the rings leave of the reserve; where that is too little, a reserve or rings that fit."""
     left = margin + judgement.safe
     if left > 0 and math.isfinite(left):
@@ -70,7 +70,7 @@ def _of_reserve(survey: Survey, judgement: Judgement, margin: float) -> Iterator
         yield from shrink_rings(survey.reserve - drawn - margin, survey.reserve, survey.host)
 
 
-def _min_free(survey: Survey, needed: int) -> Iterator[Advice]:
+def _min_free(survey: Answer, needed: int) -> Iterator[Advice]:
     """The vm.min_free_kbytes whose reserve has `needed` bytes, for the path, the other paths and the rings together."""
     host, now = survey.host, survey.host.sysctls.get("vm.min_free_kbytes")
     try:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from mmmodel.host.survey.answer import MEANING, SAFE_IF, UNSAFE, WORST_FIRST, Judgement, Path, Survey
+from mmmodel.host.survey.answer import MEANING, SAFE_IF, UNSAFE, WORST_FIRST, Answer, Judgement, Path
 from mmmodel.host.survey.judging import size_text
 from mmmodel.model.units import format_bytes
 
 
-def lines(survey: Survey) -> Iterator[str]:
+def lines(survey: Answer) -> Iterator[str]:
     host = survey.host
     yield f"host {host.name}, Linux {host.kernel or '(release not known)'}"
     min_free = host.sysctls.get("vm.min_free_kbytes")
@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def as_dict(survey: Survey) -> dict[str, Any]:
+def as_dict(survey: Answer) -> dict[str, Any]:
     return {
         "host": survey.host.name,
         "kernel": survey.host.kernel,

@@ -1,8 +1,9 @@
 """Cases of the figures of reports and surveys: drawn from the answers, of which the numbers here are worked out by hand or read off."""
 
-from mmmodel import diagram, load_stack, report, sizing
-from mmmodel.stack import Request, Stack
-from mmmodel.survey import floor_figure, margin_figure, survey
+from mmmodel import load_stack
+from mmmodel.answers import diagram, report, sizing
+from mmmodel.host.survey import floor_figure, margin_figure, survey
+from mmmodel.model.stack import Request, Stack
 from tests.figures.drawn import bars, draws, lines, names, same, texts, ticks
 
 K = "depth K (requests in flight)"

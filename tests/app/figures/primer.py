@@ -6,12 +6,24 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.stats import binom
 
+from mmmodel.answers.report import size
+from mmmodel.answers.sizing import unsafe_reserves
+from mmmodel.app.primer import (
+    curves,
+    evidence,
+    interactive,
+    labruns,
+    lifetimes,
+    netpath,
+    pictures,
+    prices,
+    regions,
+    schemes,
+    usage,
+)
 from mmmodel.exact.chain import Certified
-from mmmodel.measured import Frequency
-from mmmodel.primer import curves, evidence, interactive, labruns, lifetimes, netpath, pictures, prices, regions, schemes, usage
-from mmmodel.report import size
-from mmmodel.sizing import unsafe_reserves
-from mmmodel.stack import Request
+from mmmodel.host.lab.measured import Frequency
+from mmmodel.model.stack import Request
 from tests.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
 
 K = "depth K (requests in flight)"
