@@ -5,7 +5,6 @@ that a command which only prints a table does not wait for a solver.
 """
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 
 _PUBLIC = {
     "mmmodel.catalogue": ("load_stack", "stack_names"),
@@ -43,16 +42,13 @@ _PUBLIC = {
 _MODULES = ("bounds", "compare", "exact", "linux", "plot", "simulation", "survey")
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
-try:
-    __version__ = version("mmmodel")
-except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
-    __version__ = "0+unknown"
-
 __all__ = sorted([*_WHERE, *_MODULES])
 
 
 def __getattr__(name: str) -> object:
-    if name in _WHERE:
+    if name == "__version__":
+        value = _version()
+    elif name in _WHERE:
         value = getattr(importlib.import_module(_WHERE[name]), name)
     elif name in _MODULES:
         value = importlib.import_module(f"mmmodel.{name}")
@@ -60,6 +56,15 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'mmmodel' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mmmodel")
+    except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -20,6 +20,7 @@ FLOORS = [
     {"study"},
     {"performance"},
     {"sizing"},
+    {"question"},
     {"exact", "bounds", "simulation"},
     {"transitions"},
     {"lint", "diagram", "footprints", "measured"},
@@ -29,7 +30,7 @@ FLOORS = [
 ]
 APART = {"plot", "plot_lab", "compare"}  # take arrays and values; import no engine
 FACE = "mmmodel"  # the package's own __init__ lists the public names and is no floor
-ENGINES = {"exact", "bounds", "simulation", "transitions", "sizing", "performance", "sweep"}
+ENGINES = {"exact", "bounds", "simulation", "transitions", "question", "sizing", "performance", "sweep"}
 # the only import that runs upward: a stack named by a string is looked up when it is asked for
 EXCEPTIONS = {("stack", "catalogue"): ("stack.py", "as_stack")}
 SIDE_BY_SIDE = {("survey", "report")}  # a survey is made of reports
