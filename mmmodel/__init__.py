@@ -6,7 +6,7 @@ that a command which only prints a table does not wait for a solver.
 
 import importlib
 
-from mmmodel.installed import VERSION
+from mmmodel.installed import version
 
 _PUBLIC = {
     "mmmodel.model.catalogue": ("load_stack", "stack_names"),
@@ -52,12 +52,13 @@ _MODULES = {
 }
 _WHERE = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__version__ = VERSION
 __all__ = sorted([*_WHERE, *_MODULES])
 
 
 def __getattr__(name: str) -> object:
-    if name in _WHERE:
+    if name == "__version__":
+        value: object = version()
+    elif name in _WHERE:
         value = getattr(importlib.import_module(_WHERE[name]), name)
     elif name in _MODULES:
         value = importlib.import_module(_MODULES[name])

@@ -1,6 +1,5 @@
 """What is installed: the version, and where data and notebooks are (beside the package in a source tree, inside it in a wheel)."""
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -17,7 +16,12 @@ def folder(name: str) -> Path:
 DATA = folder("data")
 NOTEBOOKS = folder("notebooks")
 
-try:
-    VERSION = version("mmmodel")
-except PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
-    VERSION = "0+unknown"
+
+def version() -> str:
+    """The version that is installed. Its reader is slow to import, so that it is asked for only when it is shown."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("mmmodel")
+    except metadata.PackageNotFoundError:  # pragma: no cover - a source tree that was never installed
+        return "0+unknown"

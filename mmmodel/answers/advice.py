@@ -10,11 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mmmodel.answers.question import Case, Question
 from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
 from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
 from mmmodel.model.units import counted, format_bytes
+from mmmodel.answers.question import Case, Question
+from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
+from mmmodel.model.units import counted, format_bytes
+
+if TYPE_CHECKING:
+    from mmmodel.linux import Host  # the readers of a machine, which many questions do without
 
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
 
@@ -207,6 +214,8 @@ def _depths(question: Question, depth: int | None, device: str, wait_free: bool)
 
 
 def _min_free(case: Case, depth: int, host: Host) -> list[Advice]:
+    from mmmodel.linux import HostError, exclusive_reserve
+
     found = []
     ways = (("Safe", case.safe.value), ("Never waiting for the reserve", case.free.value))
     for goal, need in ways:
@@ -243,6 +252,8 @@ def _min_free(case: Case, depth: int, host: Host) -> list[Advice]:
 
 def ring_bytes(host: Host) -> int:
     """Bytes that the host's receive rings can take from the reserve when they are refilled: of all queues, where the right to it is theirs."""
+    from mmmodel.linux import receive_rings
+
     return sum(ring.size or 0 for ring in receive_rings(host.nics, host.page_size) if ring.draws)
 
 
@@ -252,6 +263,8 @@ def shrink_rings(need: float, reserve: int, host: Host) -> list[Advice]:
     room = reserve - need
     if not demand or demand <= room or room <= 0:
         return []
+    from mmmodel.linux import receive_rings
+
     drawing = {ring.nic: ring.size for ring in receive_rings(host.nics, host.page_size) if ring.draws and ring.size}
     was = {nic.name: nic.rings.rx for nic in host.nics if nic.name in drawing and nic.rings is not None}
     now = {name: int(rx * room // demand) for name, rx in was.items()}

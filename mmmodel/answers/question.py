@@ -335,6 +335,8 @@ class Case:
             if not decision.safe and low is None:
                 low = here
             here += decision.higher + 1
+            if here > LARGEST:  # nothing changes any more
+                return Larger.NONE if low is None else (low, math.inf)
         if low is not None:
             return low, here - 1
         return Larger.NONE if here >= self.safe.value else Larger.NOT_LOOKED_FOR

@@ -14,13 +14,14 @@ from mmmodel.answers import compare, sizing
 from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
 from mmmodel.answers.question import Question, Size, Sure
 from mmmodel.exact import islands
-from mmmodel.linux import Host, load_host
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, did_you_mean
 from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count, plural
 
 if TYPE_CHECKING:
-    from mmmodel.answers import plot  # drawing is slow to import, and most reports are read as text
+    # slow to import, and many reports are text about no machine
+    from mmmodel.answers import plot
+    from mmmodel.linux import Host
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
 PLENTY = 2**40  # units of the reserve
@@ -311,7 +312,8 @@ def cross_check(report: Report) -> compare.Table:
         if math.isinf(part.safe_reserve):
             if exact:
                 plenty = sizing.verdict(model, depth, PLENTY, report.pool).safe
-                table.add(f"{part.name}: unsafe with 2^40", False, plenty, "solved", "no reserve is enough")
+                much = "1 TiB" if stack.pools[report.pool].unit == "byte" else "2^40"
+                table.add(f"{part.name}: unsafe with {much}", False, plenty, "solved", "no reserve is enough")
             continue
         threshold = int(part.safe_reserve)
         there = sizing.verdict(model, depth, threshold, report.pool)
@@ -402,6 +404,10 @@ def _pool(model: Stack, pool: str | None, reserve: object) -> str | None:
 
 
 def _machine(host: Host | str | os.PathLike[str] | None, reserve: object) -> Host | None:
+    if host is None and reserve != "host":
+        return None
+    from mmmodel.linux import Host, load_host
+
     if isinstance(host, Host):
         return host
     if host is not None and not isinstance(host, str | os.PathLike):

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mmmodel.installed import VERSION
+from mmmodel.installed import version
 
 OK, UNSAFE, BAD_INPUT = 0, 1, 2
 
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mmmodel", description="How large must the writeout path's reserve be, and how deep its queue?"
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
@@ -139,6 +139,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--csv", action="store_true", help="write points.csv as well")
     sub.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+class _Version(argparse.Action):
+    """`--version`, looked up only where it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"{parser.prog} {version()}")
+        parser.exit()
 
 
 def _command(commands, name: str, function: Callable, text: str) -> argparse.ArgumentParser:

@@ -4,6 +4,13 @@
 `cycles`, `throughput`, `occupancy`, `hitting`, `receive`, `split`) and need neither SymPy nor z3.
 """
 
-from mmmodel.bounds.registry import Claim, Entry, Quantity, Step, Table, Tight, entries, get, table
+import importlib
 
 __all__ = ["Claim", "Entry", "Quantity", "Step", "Table", "Tight", "entries", "get", "table"]
+
+
+def __getattr__(name: str) -> object:
+    """The registry's names, loaded when one is first used: a size needs only the formulas."""
+    if name in __all__:
+        return getattr(importlib.import_module("mmmodel.bounds.registry"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,6 @@ path of a YAML file.
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -175,7 +174,7 @@ class Change(BaseModel):
     `add` before a named step, at `-` at the end, or of a key; `replace` what is there; `remove` it; `test` that it is equal.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     op: Literal["add", "replace", "remove", "test"]
     path: str
     value: Any = None
@@ -186,7 +185,7 @@ class Change(BaseModel):
 class Changes(BaseModel):
     """What a scheme changes in one stack, and the digest of that stack when the changes were written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     digest: Text
     changes: list[Change] = Field(default_factory=list)
     note: str = ""
@@ -195,7 +194,7 @@ class Changes(BaseModel):
 class Scheme(BaseModel):
     """A remedy, or the lack of one, as changes to stacks."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     name: str
     title: str = ""
     description: str = ""
@@ -304,6 +303,8 @@ def _find(name: str | Path) -> tuple[Path, str | None, str | None]:
 
 
 def _nearest(name: str, names: list[str]) -> str:
+    import difflib  # for mistakes alone
+
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     return f"the nearest names are {', '.join(near)}" if near else f"the catalogue has {', '.join(names)}"
 
@@ -338,7 +339,7 @@ class NamedSize(BaseModel):
     In a file the kernels stand beside the rest: `bio: {"6.1": 128, "6.12": 128, source: btf}`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     by: Annotated[dict[str, int], PlainValidator(_by_kernel)]
     title: str = ""
     source: Text = ""
@@ -358,7 +359,7 @@ class NamedSize(BaseModel):
 class SizeTable(BaseModel):
     """Named sizes and the sources that they cite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     sources: dict[str, Text] = Field(default_factory=dict)
     sizes: dict[str, NamedSize]
 
@@ -417,6 +418,8 @@ class _Sizes:
 
     def __getitem__(self, name: str) -> int:
         if name not in self.table:
+            import difflib
+
             near = difflib.get_close_matches(name, list(self.table), n=3, cutoff=0.4)
             hint = f"the nearest are {', '.join(near)}" if near else "name it under sizes:"
             raise ValueError(f"unknown size {name!r}; {hint}")

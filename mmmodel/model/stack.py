@@ -9,7 +9,6 @@ and its steps are stages. Both engines that walk it, the transition relation and
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import html
 import itertools
@@ -59,6 +58,8 @@ class QuestionError(ValueError):
 
 def did_you_mean(word: Any, known: Iterable[Any]) -> str:
     """The end of a message about a word that is not known: the nearest of those that are, or nothing where none is near."""
+    import difflib  # for mistakes alone
+
     near = difflib.get_close_matches(str(word).lower(), [str(one) for one in known], n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -84,7 +85,7 @@ class Strict(BaseModel):
     """A part of a stack's file. `later`: keys that came after the first version; left at its default, such a key is not written, so
     that what a file meant before, it still says, digest and all."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     later: ClassVar[tuple[str, ...]] = ()
 
     @model_serializer(mode="wrap")
@@ -293,9 +294,6 @@ class RequestClass(Strict):
     title: str = ""
     source: Text = ""
     assumption: Text = ""
-
-
-Fallback.model_rebuild()  # its steps are steps; `_known` reads the types
 
 
 class Stack(Strict):
@@ -861,6 +859,7 @@ def _known(model: Any, place: Iterable[int | str]) -> list[str]:
         inner = []
         for kind in _flat(kinds):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
+                kind.model_rebuild()  # a type that was named before it was there is known now
                 inner += [field.annotation for name, field in kind.model_fields.items() if name == part]
             elif get_origin(kind) in (dict, list):
                 inner.append(get_args(kind)[-1])

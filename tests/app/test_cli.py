@@ -29,11 +29,12 @@ def answer(capsys, *args):
 # ---- size: JSON ----------------------------------------------------------------------------------------------------------------
 
 SHAPE = {
-    "stack": str, "digest": str, "depth": int, "reserve": int, "reserve_from": str, "sizes": list, "verdict": dict,
+    "stack": str, "digest": str, "depth": int, "pool": str, "reserve": int, "reserve_from": str, "sizes": list, "verdict": dict,
     "advice": list, "warnings": list,
 }  # fmt: skip
-SIZES = {"name", "footprint", "safe_reserve", "wait_free_reserve", "safe_depth", "wait_free_depth"}
-VERDICT = {"safe", "certain", "reason", "method", "starts", "cycle", "waiting", "path", "larger_unsafe"}
+NUMBERS = {"safe_reserve", "wait_free_reserve", "safe_depth", "wait_free_depth"}
+SIZES = {"name", "footprint", *NUMBERS, *(f"{name}_is" for name in NUMBERS)}
+VERDICT = {"safe", "certain", "reason", "method", "starts", "cycle", "waiting", "path", "larger", "larger_unsafe"}
 WAITING = {"cls", "step", "count", "holds", "wants", "pools"}
 ADVICE = {"goal", "file", "lines", "inequality", "margin", "undo", "caveat"}
 
@@ -62,6 +63,7 @@ def test_json_numbers(capsys):
             "wait_free_reserve": 1_338_880,
             "safe_depth": 127,
             "wait_free_depth": 67,
+            **dict.fromkeys((f"{name}_is" for name in NUMBERS), "exact"),
         }
     ]
     verdict = data["verdict"]
@@ -75,7 +77,7 @@ def test_json_of_a_safe_stack(capsys):
     assert data["verdict"]["safe"]
     assert data["verdict"]["path"] is None
     assert data["verdict"]["waiting"] == []
-    assert data["verdict"]["larger_unsafe"] is None
+    assert (data["verdict"]["larger"], data["verdict"]["larger_unsafe"]) == ("none", None)
 
 
 def test_json_says_when_more_is_worse(capsys, tmp_path):
@@ -85,7 +87,7 @@ def test_json_says_when_more_is_worse(capsys, tmp_path):
         "pools: {reserve: {}}\nrequests: {w: {depth: 4, steps: [{take: {reserve: 4}}, {take: {reserve: 4}}, {take: {reserve: 3}}]}}\n"
     )
     _, data = answer(capsys, "size", str(stack), "--reserve", "23")
-    assert data["verdict"]["larger_unsafe"] == [24, 26]
+    assert (data["verdict"]["larger"], data["verdict"]["larger_unsafe"]) == ("interval", [24, 26])
     assert data["sizes"][0]["safe_reserve"] == 35
 
 
