@@ -16,9 +16,6 @@ from mmmodel.answers.question import Case, Question
 from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
 from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
 from mmmodel.model.units import counted, format_bytes
-from mmmodel.answers.question import Case, Question
-from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
-from mmmodel.model.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from mmmodel.linux import Host  # the readers of a machine, which many questions do without
@@ -214,7 +211,6 @@ def _depths(question: Question, depth: int | None, device: str, wait_free: bool)
 
 
 def _min_free(case: Case, depth: int, host: Host) -> list[Advice]:
-    from mmmodel.linux import HostError, exclusive_reserve
 
     found = []
     ways = (("Safe", case.safe.value), ("Never waiting for the reserve", case.free.value))
@@ -252,7 +248,6 @@ def _min_free(case: Case, depth: int, host: Host) -> list[Advice]:
 
 def ring_bytes(host: Host) -> int:
     """Bytes that the host's receive rings can take from the reserve when they are refilled: of all queues, where the right to it is theirs."""
-    from mmmodel.linux import receive_rings
 
     return sum(ring.size or 0 for ring in receive_rings(host.nics, host.page_size) if ring.draws)
 
@@ -263,7 +258,6 @@ def shrink_rings(need: float, reserve: int, host: Host) -> list[Advice]:
     room = reserve - need
     if not demand or demand <= room or room <= 0:
         return []
-    from mmmodel.linux import receive_rings
 
     drawing = {ring.nic: ring.size for ring in receive_rings(host.nics, host.page_size) if ring.draws and ring.size}
     was = {nic.name: nic.rings.rx for nic in host.nics if nic.name in drawing and nic.rings is not None}

@@ -4,12 +4,9 @@ import math
 
 import pytest
 
-from mmmodel.answers import plot, report, sizing
-from mmmodel.exact import islands
-from mmmodel.model.stack import Request
 from mmmodel.answers import plot, question, report, sizing
 from mmmodel.exact import islands
-from mmmodel.model.stack import Request, Stack
+from mmmodel.model.stack import Request
 
 
 def test_a_stack_without_a_curve_says_why():
