@@ -6,6 +6,7 @@ import functools
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from mmmodel.answers import compare, plot
 from mmmodel.app.primer.parameters import Chosen, Known, Read, some
@@ -108,6 +109,19 @@ def answer(runs: Iterable[Run], curves: Curves, kernel: str, least_safe: int, sh
             f"with these lists cut short, {short.words}."
         )
     return " ".join(said)
+
+
+def headline(curves: Curves, kernel: str, least_safe: int, short: Frequency) -> str:
+    """The same in one line, for the index."""
+    below, above = (_listed(side) for side in sides(curves, least_safe))
+    return f"{kernel}: first rule safe from min_free_kbytes {least_safe:,} on; below it {below}; from it on {above}; lists cut short: {short.words}"
+
+
+def drawn_numbers(curves: Curves) -> dict[str, Any]:
+    """The first figure as numbers: each series' (setting, share, low, high), and [hangs, runs] of all that is drawn."""
+    drawn = pooled(f for found in curves.values() for f in found.values())
+    points = {name: [(at, f.share, *f.interval) for at, f in found.items()] for name, found in curves.items()}
+    return {"first_figure": points, "hung": [drawn.hangs, drawn.runs] if drawn else [0, 0]}
 
 
 def live_runs(experiment: str | None) -> list[Run]:

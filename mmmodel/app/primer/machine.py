@@ -15,6 +15,12 @@ PARAMETERS: Known = {
 }
 
 
+def paths_text(answer: Survey) -> str:
+    """A line a path: its state and what it rests on."""
+    lines = [f"{path.state.upper()}: {path.use} {path.device} ({' on '.join(path.layers)})" for path in answer.paths]
+    return "\n".join(lines) or f"no writeout path was found on host {answer.host.name}"
+
+
 def measured_text(answer: Survey) -> str:
     """How often the guests of the kernel lab hung, if the machine is the recorded one of them: Markdown, empty for any other."""
     if answer.host.name != SHIPPED:
