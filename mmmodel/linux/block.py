@@ -22,14 +22,18 @@ BDI = ("max_ratio", "min_ratio", "max_bytes", "min_bytes", "strict_limit", "read
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_.!-]{1,64}")
 NVME = ("pcie", "tcp", "rdma", "fc", "loop", "apple-nvme")
 ON_THE_WAY = {"vdpa": "vdpa", "virtio": "virtio", "ata": "ata", "usb": "usb"}  # names in a device's path in /sys/devices
-HOSTS = {  # by what a SCSI host's driver calls itself in `proc_name`; of others the requests go to an adapter: "scsi"
+HOSTS = {  # by what a SCSI host's driver calls itself in `proc_name`; of others on PCI the requests go to an adapter: "scsi"
     "iscsi_tcp": "iscsi",
-    "ib_iser": "iser", "iser": "iser", "ib_srp": "srp",
+    **dict.fromkeys(("iscsi_iser", "ib_iser", "iser"), "iser"),
+    "ib_srp": "srp",
     **dict.fromkeys(("bnx2i", "cxgb3i", "cxgb4i", "be2iscsi", "qla4xxx", "qedi"), "iscsi-offload"),
     **dict.fromkeys(("fcoe", "bnx2fc", "qedf"), "fcoe"),
-    "tcm_loopback": "tcm_loop", "scsi_debug": "scsi_debug", "virtio_scsi": "virtio",
-    **dict.fromkeys(("storvsc_host", "hv_storvsc", "vmw_pvscsi", "xen_scsifront"), "hypervisor"),
-}  # fmt: skip
+    "tcm_loopback": "tcm_loop",
+    "scsi_debug": "scsi_debug",
+    "virtio_scsi": "virtio",
+    **dict.fromkeys(("storvsc_host", "hv_storvsc", "vmw_pvscsi", "scsifront", "ibmvscsi"), "hypervisor"),
+    **dict.fromkeys(("ufshcd", "zfcp"), "scsi"),
+}
 TRANSPORTS = tuple(dict.fromkeys((*NVME, *HOSTS.values(), *ON_THE_WAY.values(), "scsi")))
 
 
@@ -168,10 +172,17 @@ def _transport(tree: Tree, name: str) -> str | None:
     found = [(match[1], match[2]) for part in way if (match := re.fullmatch(r"([a-z]+)([0-9]+)", part))]
     over = [ON_THE_WAY[kind] for kind, _ in found if kind in ON_THE_WAY]
     hosts = [number for kind, number in found if kind == "host"]
-    if not hosts:
-        return over[0] if over else None
-    driver = f"sys/class/scsi_host/host{hosts[-1]}/proc_name"
-    return HOSTS.get(tree.word(driver), over[-1] if over else "scsi") if tree.exists(driver) else over[-1] if over else None
+    driver = f"sys/class/scsi_host/host{hosts[-1]}/proc_name" if hosts else ""
+    called = tree.word(driver) if driver and tree.exists(driver) else ""
+    if called in HOSTS:
+        return HOSTS[called]
+    if hosts and "net" in way:  # its host is below an interface
+        return "fcoe"
+    if "session" in dict(found):
+        return "iscsi-offload" if called else None
+    if over:
+        return "vdpa" if "vdpa" in over else over[-1]
+    return "scsi" if called and any(part.startswith("pci") for part in way) else None
 
 
 def _queue_depth(tree: Tree, name: str) -> int | None:

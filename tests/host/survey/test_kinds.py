@@ -319,6 +319,10 @@ WAYS = {  # of a disk in /sys/devices, with the name that its SCSI host's driver
     "tcm_loop_0/tcm_loop_adapter_0/host6/target6:0:1/6:0:1:0": ("tcm_loopback", "tcm_loop"),
     "pseudo_0/adapter0/host7/target7:0:0/7:0:0:0": ("scsi_debug", "scsi_debug"),
     "virtual/net/eth0/fcoe/host8/rport-8:0-0/target8:0:0/8:0:0:0": ("fcoe", "fcoe"),
+    "pci0000:00/0000:05:00.0/net/eth2/ctlr_0/host8/rport-8:0-0/target8:0:0/8:0:0:0": ("anything", "fcoe"),
+    "platform/host5/session2/target5:0:0/5:0:0:1": ("a_new_one", "iscsi-offload"),
+    "platform/host6/target6:0:0/6:0:0:0": ("a_new_one", None),
+    "platform/soc/1d84000.ufshc/host0/target0:0:0/0:0:0:1": ("ufshcd", "scsi"),
     "LNXSYSTM:00/VMBUS:00/host0/target0:0:0/0:0:0:0": ("storvsc_host", "hypervisor"),
     "pci0000:00/0000:02:00.0/host1/port-1:0/end_device-1:0/target1:0:0/1:0:0:0": ("mpt3sas", "scsi"),
     "platform/host9/session3/target9:0:0/9:0:0:0": (None, None),
@@ -326,19 +330,32 @@ WAYS = {  # of a disk in /sys/devices, with the name that its SCSI host's driver
 }
 
 
+def in_sysfs(root, way, name, files):
+    """The survey of a tree whose /sys/block has a link to /sys/devices, as sysfs has."""
+    there = {file.replace(f"sys/block/{name}", f"sys/devices/{way}/block/{name}"): text for file, text in disk(name).items()}
+    write_tree(root, READ | there | files | {"proc/swaps": swaps(f"/dev/{name}")})
+    (root / "sys/block").mkdir(parents=True)
+    os.symlink(f"../devices/{way}/block/{name}", root / f"sys/block/{name}")
+    return survey(str(root), advice=False)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_transport_of_a_scsi_disk_by_its_way_and_its_host(tmp_path, way):
-    """In sysfs as it is: /sys/block has links to /sys/devices."""
     driver, transport = WAYS[way]
     number = next(part for part in way.split("/") if part.startswith("host"))
-    files = {name.replace("sys/block/sda", f"sys/devices/{way}/block/sda"): text for name, text in disk("sda").items()}
-    files |= {f"sys/class/scsi_host/{number}/proc_name": f"{driver}\n"} if driver else {}
-    root = write_tree(tmp_path / "host1", READ | files | {"proc/swaps": swaps("/dev/sda")})
-    (root / "sys/block").mkdir(parents=True)
-    os.symlink(f"../devices/{way}/block/sda", root / "sys/block/sda")
-    answer = survey(str(root), advice=False)
+    named = {f"sys/class/scsi_host/{number}/proc_name": f"{driver}\n"} if driver else {}
+    answer = in_sysfs(tmp_path / "host1", way, "sda", named)  # the tree's own place is not on the way
     assert answer.host.disks[0].transport == transport
     assert (answer.paths[0].layers == ("scsi disk over an unknown transport",)) == (transport is None)
+
+
+@pytest.mark.parametrize(
+    ("way", "transport", "layer"),
+    [("pci0000:00/0000:00:04.0/virtio1", "virtio", "local"), ("virtual/vduse/disk/vdpa0/virtio3", "vdpa", "virtio over vdpa")],
+)
+def test_the_transport_of_a_virtio_disk_by_its_way(tmp_path, way, transport, layer):
+    answer = in_sysfs(tmp_path / "h", way, "vda", {})
+    assert (answer.host.disks[0].transport, answer.paths[0].layers) == (transport, (layer,))
 
 
 @pytest.mark.parametrize(
