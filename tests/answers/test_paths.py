@@ -66,7 +66,7 @@ def check_steps(relation, moves, path):
 
 def read(lines):
     """(first, last) of every line that names requests by number."""
-    found = [re.search(r"requests? (\d+)(?: to (\d+))?:", line) for line in lines]
+    found = [re.search(r"requests? (\d+)(?: to (\d+))?[:,]", line) for line in lines]
     return [(int(one[1]), int(one[2] or one[1])) for one in found if one]
 
 

@@ -48,6 +48,22 @@ def test_evidence_where_no_reserve_is_enough():
     assert table.ok
 
 
+LOOSE = {  # given back early on one pool, floors on the other
+    "pools": {"n": 1, "reserve": {"unit": "byte"}},
+    "requests": {
+        "w": {
+            "depth": 4,
+            "steps": [
+                {"take": {"reserve": 1}, "floor": {"reserve": 2}},
+                {"take": {"n": 1}},
+                {"take": {"reserve": 1}, "give": {"n": 1}},
+                {"take": {"n": 1}},
+            ],
+        }
+    },
+}
+
+
 def test_evidence_where_the_safe_reserve_is_not_tight(monkeypatch):
     monkeypatch.setattr(question, "STATES", 0)  # nothing is searched
     answer = report.size(LOOSE)
