@@ -31,7 +31,7 @@ HEADERS: tuple[tuple[str, str, re.Pattern[str]], ...] = (  # who prints it, what
         "kernel before 5.9",
         " 0x",
         re.compile(
-            r"(?P<name>\S.{0,63}?) +(?P<state>[RSDTtXZPIKWN]) +(?:(?:running task|\S{1,18}) +)?"
+            r"(?P<name>\S.{0,14}?) +(?P<state>[RSDTtXZPIKWN]) +(?:(?:running task|\S{1,18}) +)?"
             r"[0-9]{1,7} +(?P<pid>[0-9]{1,10}) +[0-9]{1,10} +0x[0-9a-f]{8,16}$"
         ),
     ),

@@ -14,6 +14,12 @@ from mmmodel.host.lab.measured import console
 from mmmodel.linux import HostError
 from tests.host.hangs import HANGS, shown, trace
 from tests.host.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
+from mmmodel.app import cli
+from mmmodel.host import hang
+from mmmodel.host.hang import CERTAIN, LIKELY, POSSIBLE, Degree, Finding, Seen, explain_hang
+from mmmodel.linux import HostError, Nic, Place, read_log
+from mmmodel.linux.serving import Serving
+from mmmodel.host.lab.measured import console
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_fuzz import damaged
 
@@ -166,6 +172,15 @@ def test_the_refill_is_certain_where_the_swap_comes_through_its_card(tmp_path, t
     assert report.sure == degree
     assert said in "; ".join(missing(report))
     assert (missing(report) == []) == (degree is CERTAIN)
+
+
+def test_every_card_of_the_way_must_be_seen():
+    """Two connections through cards of two drivers: what the one holds up, the other may let pass."""
+    cards = [Nic(name, 1500, driver, 1, 1, None) for name, driver in (("eth0", "virtio_net"), ("eth1", "e1000"))]
+    report = read_log([[SWAP.format("nbd0") + text(REFILL)]])
+    for some, degree in ((cards[:1], CERTAIN), (cards, LIKELY), ([], LIKELY)):
+        seen = Seen(report, {"nbd0": Serving(Place.ELSEWHERE, cards=tuple(some))})
+        assert [cycle.sure for pattern in hang.PATTERNS for cycle in pattern(seen)] == [degree]
 
 
 def test_a_process_that_has_a_ublk_device_open_serves_it(tmp_path):

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmmodel.host.hang import Degree, Finding, explain_hang
@@ -11,7 +11,17 @@ from mmmodel.host.lab.measured import RECORDED, console
 from tests.host.hangs import CARRIERS, CONSOLE, FILES, PLAIN, PRINTERS, TASKS, stamp, trace
 
 WHOLE = explain_hang(CONSOLE)
-FROM_KERNELS = [name for name in PRINTERS if "kernel" in name or name[0].isdigit() or name in ("newest", "build ids")]
+FROM_KERNELS = [
+    "5.9",
+    "newest",
+    "before 5.9",
+    "before 4.14",
+    "khungtaskd",
+    "khungtaskd before 5.9",
+    "khungtaskd, header lost",
+    "build ids",
+]
+FROM_KERNELS += ["decode_stacktrace.sh", "powerpc"]
 LAB = sorted(path.name.removesuffix(".txt.gz") for path in (RECORDED / "consoles").glob("hang-*.txt.gz"))
 
 
@@ -177,6 +187,8 @@ def test_lines_of_others_stand_between_and_some_are_lost(name, seed):
     check("\n".join(lines))
 
 
+@example("c&#,?*'0}}$,Y\"^[]~c]+>~${*9", False)
+@example("\x1b]~", True)
 @settings(max_examples=120, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Zl", "Zp", "Cc"], exclude_characters="\x85"), max_size=40), st.booleans())
 def test_any_prefix_at_all(prefix, numbered):
@@ -192,6 +204,12 @@ def test_a_prefix_of_plain_characters_is_learned(prefix):
     text = "".join(f"{prefix} {line}\n" for line in PLAIN.splitlines())
     report = check(text)
     assert report.answered or any(mark in prefix for mark in "[]<>|#!{?(")
+
+
+def test_a_code_that_never_ends_eats_nothing():
+    """A terminal's title has an end; without one it is no title, and the line behind it is read."""
+    text = "".join(f"\x1b]0;~ {line}\n" for line in PLAIN.splitlines())
+    assert answer(explain_hang(text)) == answer(WHOLE)
 
 
 # ---- two processors ----------------------------------------------------------------------------------------------------------
