@@ -131,7 +131,7 @@ def simulated(stack: Askable, runs: int, horizon: float, depth: int | None = Non
     """What `runs` replications of `horizon` seconds take, at the most that the stations can complete; less where a deadlock ends them."""
     made = as_stack(stack)
     system = question(made, depth, reserve)
-    present = sum(cls.population or 0 for cls in system.classes)
+    present = sum(about or 0 for about in system.present)
     steps = max(sum(step.serve not in (None, "never") for step in cls.steps) for cls in made.requests.values())
     events = present + throughput_bounds(made, depth, reserve)[1] * steps * horizon
     return units(math.ceil(runs * events), "event") + units(runs, "replication")

@@ -206,12 +206,12 @@ def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
     system = question(made, depth, None)
     if len(system.classes) != 1 or RESERVE not in system.pools:
         raise QuestionError(f"stack {made.name}: the law of U is that of one class on a reserve; choose a request_class")
-    cls, pool = system.classes[0], system.pool(RESERVE)
-    if cls.population is None:
+    cls, pool, present = system.classes[0], system.pool(RESERVE), system.present[0]
+    if present is None:
         raise QuestionError(
             f"request_class: nothing bounds how many requests of {named(made)} are in flight, so that U has no law"
         )
-    if not cls.population:
+    if system.in_flight[0] == 0:
         raise QuestionError(
             f"depth: {depth} is too small for one request of {named(made)}; its throttle counts more than one a request"
         )
@@ -238,7 +238,7 @@ def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
         raise QuestionError(f"stack {made.name}: no step has a service; give times to ask how long memory is in use")
     demands, holdings, servers = zip(*stations.values())
     free, unit = int(wait_free_reserve(made, depth)), made.pools[RESERVE].unit
-    return Usage(named(made), cls.population, demands, holdings, servers, free, safe_reserve(made, depth), unit)
+    return Usage(named(made), present, demands, holdings, servers, free, safe_reserve(made, depth), unit)
 
 
 def _waits_for(system: System) -> str | None:
@@ -250,7 +250,7 @@ def _waits_for(system: System) -> str | None:
         at
         for at, capacity in enumerate(system.capacity)
         if capacity is not None
-        and max(itertools.accumulate(_changes(cls.steps, at)), default=0) * (cls.population or 0) > capacity
+        and max(itertools.accumulate(_changes(cls.steps, at)), default=0) * (system.present[0] or 0) > capacity
     } - {system.pool(RESERVE)}
     for at in scarce:
         held = 0
@@ -702,7 +702,7 @@ def evidence(one: Usage, stack: Stack, packets: Packets, rights: Ladder) -> comp
 def _depth_for(stack: Stack, requests: int) -> int:
     """The depth, in the throttle's unit, at which so many requests are in flight."""
     depth = requests
-    while (question(stack, depth, None).classes[0].population or requests) < requests:
+    while (question(stack, depth, None).present[0] or requests) < requests:
         depth *= 2
     return depth
 

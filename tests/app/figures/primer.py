@@ -245,35 +245,33 @@ def grants_of_which_one_ends_early():
 
 
 @draws(usage.Usage.figure)
-def the_tail_of_two_holdings():
-    """One server of 1/4 s holding 2, then 1 s holding 5, without a queue each: 8 requests, of which n hold the 5."""
-    one = usage.usage(Request(chunks=[2, 3], rates=[4, 1]), 8)
+def the_tail_with_a_queue_and_without():
+    """One server of 1/4 s for those that hold 2, then 1 s each for those that hold 5; 8 requests, of which n hold the 5."""
+    one = usage.usage(Request(chunks=[2, 3], rates=[4, 1], servers=[1, None]), 8)
     shown = one.figure()
     (ax,) = shown.figure.axes
-    at = np.unique(np.linspace(min(8 * 4.4, one.safe) * 0.96, 40, 240).astype(int))
+    at = np.unique(np.linspace(min(one.safe, float(one.law.mean)) * 0.96, 40, 240).astype(int))
+    weight = [0.25 ** (8 - n) / math.factorial(n) for n in range(9)]  # the product form: D1^(8-n) · D2^n / n!
+
+    def tail(law, reserve):
+        return sum(p for n, p in enumerate(law) if 16 + 3 * n > reserve)
 
     def check():
-        tail = [float(binom.sf((r - 16) // 3, 8, 0.8)) if r >= 16 else 1.0 for r in at]
-        shown_at = [r for r, y in zip(at, tail) if y >= 1e-15]
-        exact = [y for y in tail if y >= 1e-15]
+        curves_ = [
+            ("exact: requests queue", [tail(np.divide(weight, sum(weight)), r) for r in at]),
+            ("exact, if nobody queued", [tail(binom.pmf(range(9), 8, 0.8), r) for r in at]),
+            ("Chernoff bound on it", [one.chernoff(int(r)) for r in at]),
+            ("saddlepoint", [one.saddlepoint(int(r)) for r in at]),
+        ]
+        assert max(abs(a - b) for a, b in zip(curves_[0][1], curves_[1][1])) > 0.1, "else this is no example"
+        expected = [(name, [r for r, p in zip(at, y) if p >= 1e-15], [p for p in y if p >= 1e-15]) for name, y in curves_]
         found = lines(ax)
-        assert same(found[0], ("exact: requests queue", shown_at, exact), 1e-7)
-        assert same(found[1], ("exact, if nobody queued", shown_at, exact), 1e-7)
-        name, x, y = found[2]
-        assert name == "Chernoff bound on it"
-        assert same(y, [one.chernoff(int(r)) for r in x])
-        assert all(bound >= truth for bound, truth in zip(y, tail))
-        name, x, y = found[3]
-        assert name == "saddlepoint"
-        assert same(y, [one.saddlepoint(int(r)) for r in x])
-        assert same(found[2][1], at[[one.chernoff(int(r)) >= 1e-15 for r in at]])
-        assert same(x, at[[one.saddlepoint(int(r)) >= 1e-15 for r in at]])
+        assert same(found[:4], expected, 1e-7)
+        assert all(bound >= truth for bound, truth in zip(curves_[2][1], curves_[1][1]))
         assert same(found[4:], [("", [19, 19], [0, 1]), ("", [40, 40], [0, 1])])
         assert same(texts(ax), [("$R_{safe}$", 19, 2.2), ("$K F$", 40, 2.2)])
-        assert names(ax) == [
-            "reserve R (B)", "P(U > R): share of the time that R would be too small",
-            "exact: requests queue", "exact, if nobody queued", "Chernoff bound on it", "saddlepoint",
-        ]  # fmt: skip
+        legend = [name for name, _ in curves_]
+        assert names(ax) == ["reserve R (B)", "P(U > R): share of the time that R would be too small", *legend]
 
     return shown.figure, check
 
@@ -422,7 +420,7 @@ def the_law_of_two_lives():
 
 @draws(netpath.held_figure)
 def held_until_the_ack():
-    shown = netpath.held_figure([netpath.Held(1, 2048, 2048, 1024, 1024), netpath.Held(4, 6144, 8192, 4096, 4096)])
+    shown = netpath.held_figure([netpath.Held(1, 2048, 2048, 1024, 1536), netpath.Held(4, 6144, 8192, 4096, 5120)])
     (ax,) = shown.figure.axes
 
     def check():
