@@ -9,17 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmmodel.app import cli
-from mmmodel.host.hang import CERTAIN, LIKELY, POSSIBLE, Degree, Finding, explain_hang
-from mmmodel.host.lab.measured import console
-from mmmodel.linux import HostError
-from tests.host.hangs import HANGS, shown, trace
-from tests.host.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
-from mmmodel.app import cli
 from mmmodel.host import hang
 from mmmodel.host.hang import CERTAIN, LIKELY, POSSIBLE, Degree, Finding, Seen, explain_hang
+from mmmodel.host.lab.measured import console
 from mmmodel.linux import HostError, Nic, Place, read_log
 from mmmodel.linux.serving import Serving
-from mmmodel.host.lab.measured import console
+from tests.host.hangs import HANGS, shown, trace
+from tests.host.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_fuzz import damaged
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from mmmodel import plot, report, sizing
-from mmmodel.primer import lifetimes
-from mmmodel.stack import Request
+from mmmodel.answers import plot, report, sizing
+from mmmodel.app.primer import lifetimes
+from mmmodel.model.stack import Request
 from tests.figures.primer import certain
 
 RED = np.array(to_rgb(plot.VERMILION)) * 255
