@@ -4,7 +4,7 @@ from mmmodel import load_stack
 from mmmodel.answers import diagram, report, sizing
 from mmmodel.host.survey import floor_figure, margin_figure, survey
 from mmmodel.model.stack import Request, Stack
-from tests.figures.drawn import bars, draws, lines, names, same, texts, ticks
+from tests.app.figures.drawn import bars, draws, lines, names, same, texts, ticks
 
 K = "depth K (requests in flight)"
 FOUR = Request(chunks=[4, 4, 3])  # F = 11, R_safe = 8 K + 3, R_free = 11 K

@@ -24,7 +24,7 @@ from mmmodel.app.primer import (
 from mmmodel.exact.chain import Certified
 from mmmodel.host.lab.measured import Frequency
 from mmmodel.model.stack import Request
-from tests.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
+from tests.app.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
 
 K = "depth K (requests in flight)"
 

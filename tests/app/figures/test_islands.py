@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from mmmodel.answers import plot, report, sizing
 from mmmodel.app.primer import lifetimes
 from mmmodel.model.stack import Request
-from tests.figures.primer import certain
+from tests.app.figures.primer import certain
 
 RED = np.array(to_rgb(plot.VERMILION)) * 255
 
