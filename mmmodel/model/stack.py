@@ -267,14 +267,14 @@ class Step(Strict):
         """`take: [{reserve: 320 B, right: atomic}, {bio: 1}]`: the first is the step's own take, the others stand in `otherwise`."""
         if not isinstance(data, dict) or not isinstance(data.get("take"), list):
             return data
-        ways = [_way(way) for way in data["take"]] or [{"take": {}}]
+        if not data["take"] or not all(isinstance(way, dict) for way in data["take"]):
+            raise ValueError(f"take: {data['take']!r:.60} is not a list of ways; write one mapping of pools to amounts for each")
+        ways = [_way(way) for way in data["take"]]
         first = {key: value for key, value in ways[0].items() if value}
         return {**data, "take": {}, **first, "otherwise": [*ways[1:], *data.get("otherwise", ())]}
 
 
-def _way(way: Any) -> Any:
-    if not isinstance(way, dict):
-        return way
+def _way(way: dict[str, Any]) -> dict[str, Any]:
     return {
         "take": {k: v for k, v in way.items() if k not in ("floor", "right")},
         **{k: way[k] for k in ("floor", "right") if k in way},
