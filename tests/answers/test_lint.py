@@ -16,7 +16,7 @@ from mmmodel.answers.lint import RULES, SECONDS, Decided, Finding, lint
 from mmmodel.model.catalogue import load_scheme, load_stack, scheme_names, stack_names
 from mmmodel.model.stack import QuestionError, Stack
 from tests.brute import Brute
-from tests.instances import instance
+from tests.instances import instance, richer
 
 
 def stack(pools: dict[str, Any], **requests: Any) -> Stack:
@@ -398,12 +398,13 @@ def test_a_verdict_that_would_take_too_long_is_not_waited_for(monkeypatch):
     assert 0 < SECONDS <= 5
 
 
+PLENTY, STATES = 1000, 5000  # a reserve that few requests cannot exhaust; states that the brute force may visit
 RIGHTS, CONTEXTS = (None, "ordinary", "atomic", "memalloc", "nomemalloc"), (None, "softirq", "user-daemon", "workqueue")
 
 
 def decorated(seed: int) -> tuple[dict[str, Any], int | None, int]:
     """A random stack as plain data with rights, contexts, units and more takes that are lost, its depth and a reserve."""
-    data, depth, reserve, _ = instance(seed)
+    data, depth, reserve, _ = richer(seed) if seed % 3 == 0 else instance(seed)
     draw = random.Random(f"lint {seed}")
     for cls in data["requests"].values():
         for step in every(cls["steps"]):
@@ -427,10 +428,13 @@ def disagreement(seed: int) -> tuple[list[str], set[str]]:
     made, wrong, spoke = Stack.model_validate(data), [], set()
     for asked in (reserve, None):
         findings = lint(made, depth, reserve=asked)
-        spoke |= {f"{finding.rule} {finding.decided}" for finding in findings if finding.decided != Decided.NOT_ASKED}
-        unsafe = Brute(data, reserve=10**6 if asked is None else asked, depth=depth).unsafe(40_000)
-        if unsafe is None:
+        said = {f"{finding.rule} {finding.decided}" for finding in findings if finding.decided != Decided.NOT_ASKED}
+        spoke |= said
+        if f"deadlock {Decided.OPEN}" in said:
             continue
+        unsafe = Brute(data, reserve=PLENTY if asked is None else asked, depth=depth).unsafe(STATES)
+        if unsafe is None or (asked is None and None in made.system(depth=depth, unlimited=True).in_flight):
+            continue  # too many states, or so many requests that no reserve is plenty
         severe = [finding for finding in findings if finding.severity == "error" or finding.decided == Decided.ELSEWHERE]
         if not unsafe and severe:
             wrong.append(f"{seed}: safe with {asked}, but {severe[0]}")
@@ -438,25 +442,29 @@ def disagreement(seed: int) -> tuple[list[str], set[str]]:
             wrong.append(f"{seed}: unsafe with {asked}, and no error")
         for finding in findings if asked is None else ():
             if finding.decided == Decided.SAFE and finding.needed is not None:
-                below = any(Brute(data, reserve=finding.needed + more, depth=depth).unsafe(40_000) for more in range(3))
+                below = any(Brute(data, reserve=finding.needed + more, depth=depth).unsafe(STATES) for more in range(3))
                 wrong += [f"{seed}: not enough: {finding}"] if below else []
     return wrong, spoke
 
 
-def test_the_linter_never_contradicts_the_verdict():
-    wrong, spoke = [], set()
-    for seed in range(100):
+def test_the_linter_never_contradicts_the_verdict(monkeypatch):
+    monkeypatch.setattr(sys.modules[lint.__module__], "SECONDS", 5.0)
+    wrong, spoke, undecided = [], set(), 0
+    for seed in range(90):
         more, rules = disagreement(seed)
         wrong += more
         spoke |= rules
+        undecided += f"deadlock {Decided.OPEN}" in rules
     assert wrong == []
+    assert undecided <= 3
     assert {"deadlock deadlock", "unit-by-unit deadlock", "inverted-rights safe", "pool-order elsewhere"} <= spoke
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("first", range(1000, 4000, 250))
-def test_the_linter_never_contradicts_the_verdict_at_length(first):
-    assert [line for seed in range(first, first + 250) for line in disagreement(seed)[0]] == []
+@pytest.mark.parametrize("first", range(1000, 4000, 100))
+def test_the_linter_never_contradicts_the_verdict_at_length(first, monkeypatch):
+    monkeypatch.setattr(sys.modules[lint.__module__], "SECONDS", 5.0)
+    assert [line for seed in range(first, first + 100) for line in disagreement(seed)[0]] == []
 
 
 # ---- the catalogue ------------------------------------------------------------------------------------------------------
