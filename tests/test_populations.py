@@ -485,12 +485,11 @@ def answer(ask):
 
 
 def sized(data, pool, reserve):
-    """All that is said about sizes, with the pools by number."""
-    stack, numbers = Stack.model_validate(data), {name: n for n, name in enumerate(data["pools"])}
+    """All that is said about sizes."""
+    stack = Stack.model_validate(data)
     found = mm.verdict(stack, reserve=reserve, pool=pool)
-    path = [(s.cls, s.step, s.action, s.count, tuple(s.holds.values()), tuple(s.free.values())) for s in found.path or []]
     return [
-        (found.safe, found.certain, found.reason, path, [numbers[name] for name in found.cycle]),
+        (found.safe, found.certain, found.reason),  # of several paths the solver may find any
         found.larger_unsafe,
         *(
             answer(lambda f=f: f(stack, pool=pool))
