@@ -220,7 +220,7 @@ class StuckStates:
         return min(total + 1, 2**60)
 
     def interval(self, state: Stuck) -> tuple[int, int | None]:
-        """The reserves [low, high] at which exactly these counts are a stuck state (high None: all above)."""
+        """The reserves [low, high] at which exactly these counts are a stuck state (high None: all above; with lines maybe more)."""
         used = self._used(state)
         low = max(used[self.sized], self.peak(state, self.sized) if self.sized in self.loose else 0)
         high: int | None = None
@@ -230,6 +230,10 @@ class StuckStates:
                     continue
                 top = used[self.sized] + _need(way)[self.sized] - 1
                 high = top if high is None else min(high, top)
+        if self.relation.queues and high is not None:
+            high = max(
+                high, state.capacity[self.sized]
+            )  # who stands behind others need not be blocked by itself; less is no better
         return low, high
 
     def peak(self, state: Stuck, pool: int) -> int:
@@ -296,6 +300,8 @@ class StuckStates:
         full: dict[tuple[int, int], z3.BoolRef] = {}
         closed = {pool: z3.Bool(f"closed_{pool}") for pool in self.relation.queues}
         rank = {pool: z3.Int(f"rank_{pool}") for pool in closed}
+        for number in rank.values():
+            solver.add(number >= 0, number < len(rank))
         closing: dict[int, list[z3.BoolRef]] = {pool: [z3.Not(shut)] for pool, shut in closed.items()}
         for number, group in zip(self.count, self.groups):
             refused = []  # for each way: what keeps it from fitting

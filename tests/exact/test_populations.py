@@ -21,8 +21,9 @@ from tests.brute import Brute
 from tests.exact.random_systems import Wild, wild_data
 from tests.instances import gated, instance
 
-FAST, ALL = 1_500, 20_000
+FAST, ALL = 1_200, 20_000
 STATES = 8_000  # a brute force beyond this is skipped, and counted
+ROOM = 4  # reserves from one request's footprint on
 MANY = 4  # requests of a class that nothing bounds: the brute force has no infinity, and more are no safer than fewer
 
 
@@ -358,7 +359,7 @@ def check_sizes(seed):
     least, (safe, free) = mm.footprint(stack), (f(stack, depth) for f in (mm.safe_reserve, mm.wait_free_reserve))
     assert least <= safe
     assert free == 0 or free >= min(safe, least)
-    brute = {r: Brute(data, r, depth).unsafe(STATES) for r in range(least, least + 7)}
+    brute = {r: Brute(data, r, depth).unsafe(STATES) for r in range(least, least + ROOM)}
     if None in brute.values():
         return Counter(skipped=1)
     unsafe = [r for r, is_unsafe in brute.items() if is_unsafe]
@@ -369,7 +370,7 @@ def check_sizes(seed):
         seen["closed form"] += 1
     found = answer(lambda: mm.unsafe_reserves(stack, depth))
     if not isinstance(found, type):
-        assert [r for low, high in found for r in range(low, min(least + 7, high + 1))] == unsafe
+        assert [r for low, high in found for r in range(low, min(least + ROOM, high + 1))] == unsafe
         seen["map"] += 1
     if least <= free <= 20:
         assert not waits_for_reserve(Brute(data, free, depth)), f"wait-free from {free}"
@@ -385,7 +386,8 @@ def waits_for_reserve(brute, limit=STATES):
         open_ = brute.together is None or len(state) < brute.together
         outside = [first for cls, first in brute.first.items() if open_ and inside[cls] < (brute.most[cls] or math.inf)]
         for place in [brute.places[n] for n in [n for n, _ in state] + outside]:
-            if not place.served and place.take[at] and free - place.take[at] < place.floor[at]:
+            ((take, floor),) = place.ways
+            if not place.served and take[at] and free - take[at] < floor[at]:
                 return True
         for after in brute.after(state):
             if after not in seen:
@@ -396,12 +398,12 @@ def waits_for_reserve(brute, limit=STATES):
 
 def test_sizes_of_random_stacks():
     counts = Counter()
-    for seed in range(300):
+    for seed in range(150):
         try:
             counts += check_sizes(seed)
         except AssertionError as error:
             raise AssertionError(f"gated({seed}): {error}") from error
-    assert min(counts[kind] for kind in ("map", "finite", "wait-free", "closed form")) >= 3, counts
+    assert min(counts[kind] for kind in ("map", "finite", "inf", "wait-free")) >= 5, counts
 
 
 @pytest.mark.verify
@@ -483,12 +485,11 @@ def answer(ask):
 
 
 def sized(data, pool, reserve):
-    """All that is said about sizes, with the pools by number."""
-    stack, numbers = Stack.model_validate(data), {name: n for n, name in enumerate(data["pools"])}
+    """All that is said about sizes."""
+    stack = Stack.model_validate(data)
     found = mm.verdict(stack, reserve=reserve, pool=pool)
-    path = [(s.cls, s.step, s.action, s.count, tuple(s.holds.values()), tuple(s.free.values())) for s in found.path or []]
     return [
-        (found.safe, found.certain, found.reason, path, [numbers[name] for name in found.cycle]),
+        (found.safe, found.certain, found.reason),  # of several paths the solver may find any
         found.larger_unsafe,
         *(
             answer(lambda f=f: f(stack, pool=pool))
