@@ -93,7 +93,8 @@ def every_picture_has_alt_text(notebook, text):
 def headline_for_the_index(notebook, text):
     """`mmmodel rerun` shows it as the verdict."""
     saving = [cell for cell in code(notebook) if "save_results(" in "".join(cell["source"])]
-    return len(saving) == 1 and any(word in "".join(saving[0]["source"]) for word in ("headline", "Contents()"))
+    # a summary of the package's brings its headline: tests of notebook runs look for it in the results
+    return len(saving) == 1 and any(word in "".join(saving[0]["source"]) for word in ("headline", "Contents()", "as_dict("))
 
 
 def every_frequency_with_its_series(notebook, text):

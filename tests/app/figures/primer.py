@@ -490,7 +490,7 @@ def two_schemes_on_two_grounds():
     grounds = schemes.GROUNDS[:2]
 
     def cell(scheme, ground, **verdict):
-        return schemes.Cell(scheme, ground, SimpleNamespace(**verdict), 0.0, 0)
+        return schemes.Cell(scheme, ground, SimpleNamespace(reason="deadlock", **verdict), 0.0, 0)
 
     safe = cell("phillips", grounds[0], safe=True, certain=True, cycle=())
     hangs = cell("lameter", grounds[0], safe=False, certain=True, cycle=("reserve", "dirty"))

@@ -44,11 +44,11 @@ FUNCTIONS = {named(one): one for module in modules() for one in functions_and_me
 
 def test_there_are_functions_of_every_kind():
     for name in (
-        "plot.three_reserves",
-        "plot_lab.waits",
-        "report.map_figure",
-        "primer.usage.Usage.figure",
-        "survey.page.floor_figure",
+        "answers.plot.three_reserves",
+        "host.lab.figures.waits",
+        "answers.report.map_figure",
+        "app.primer.usage.Usage.figure",
+        "host.survey.page.floor_figure",
     ):
         assert name in FUNCTIONS
     assert len(FUNCTIONS) > 30
@@ -60,7 +60,7 @@ def test_every_function_that_draws_has_a_case():
     assert not covered - set(FUNCTIONS), "these are no functions that draw any more"
 
 
-PASSED_ON = {"report.drawn"}  # gives what another function drew
+PASSED_ON = {"answers.report.drawn"}  # gives what another function drew
 
 IDS = [" ".join(named(function) for function in functions) for functions, _ in CASES]
 
