@@ -208,7 +208,7 @@ def test_the_table_counts_hangs_and_leaves_out_what_has_no_outcome(tmp_path, cap
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     assert main(["--table", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "1/2 [0.01, 0.99]   1 hang, 1 survive  220-500" in said
+    assert "1/2 [0.01, 0.99] (lab, 16 nbd devices)  1 hang, 1 survive  220-500" in said
     assert "not counted: 1 silent" in said
 
 
