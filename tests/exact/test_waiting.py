@@ -1,0 +1,197 @@
+"""Ways of waiting: several takes of which any will do, restarts, lines, grants at will; deadlocks at real depths, and their absence."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from mmmodel.exact import reach
+from mmmodel.exact.verdict import decide
+from mmmodel.model.stack import Memory, QuestionError, Stack, StackError
+from tests.brute import Brute
+from tests.instances import instance, richer
+
+PAGE = 4096
+
+
+def agree(system, most=60_000):
+    """The verdict without any search, held against the search; whether it was certain. None where the states are too many."""
+    try:
+        truth = reach.search(system, most).moves is None
+    except reach.StateSpaceTooLarge:
+        return None
+    found = decide(system, limit=0)
+    assert not found.certain or found.safe == truth, found.method
+    return found.certain, truth
+
+
+# ---- any of several ways ---------------------------------------------------------------------------------------------------
+
+
+EITHER = {
+    "pools": {"w": {"capacity": 1}, "reserve": {"unit": "byte"}},
+    "requests": {
+        "x": {
+            "depth": 3,
+            "steps": [
+                {"name": "one", "take": {"reserve": 1}},
+                {"name": "either", "take": [{"w": 1}, {"reserve": 4}]},
+                {"name": "work", "serve": "1 ms"},
+            ],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("reserve", range(1, 16))
+def test_who_waits_for_either_is_not_stuck_on_one(reserve):
+    system = Stack.model_validate(EITHER).system(reserve=reserve)
+    assert decide(system).safe
+    assert reach.search(system).moves is None
+    assert Brute(EITHER, reserve).unsafe() is False
+
+
+def test_random_ways_and_restarts():
+    seen, sure = Counter(), Counter()
+    for seed in range(260):
+        data, depth, reserve, traits = richer(seed)
+        try:
+            answer = agree(Stack.model_validate(data).system(depth, reserve))
+        except QuestionError:
+            continue
+        if answer is None:
+            continue
+        seen.update(traits & {"either", "restart"})
+        sure[answer] += 1
+        if seed % 4 == 0 and (unsafe := Brute(data, reserve, depth).unsafe(4_000)) is not None:
+            assert unsafe != answer[1], seed
+            seen["brute force"] += 1
+    assert min(seen["either"], seen["restart"], seen["brute force"]) >= 25, seen
+    assert min(sure[True, True], sure[True, False]) >= 25, sure
+    assert sum(n for (certain, _), n in sure.items() if not certain) <= 0.05 * sum(sure.values()), sure
+
+
+@pytest.mark.parametrize("take", [[], [1], [{"reserve": 1}, {"nope": 1}], [{"reserve": 1}, {}], [{"reserve": 1}, {"w": 2}]])
+def test_a_list_of_ways_that_is_none(take):
+    with pytest.raises((StackError, ValueError), match="take"):
+        Stack.model_validate({"pools": {"w": 1, "reserve": {}}, "requests": {"x": [{"take": take}]}})
+
+
+# ---- lines -----------------------------------------------------------------------------------------------------------------
+
+
+def snapshot(queue, writes, jobs, readers):
+    """dm-snapshot of Linux 5.3 (its fix: b21555786f18): a writer of the origins lock behind readers that wait for a copy job."""
+    write = [
+        {"name": "read-lock", "take": {"origins": 1}},
+        {"name": "job", "take": {"jobs": 1}, "give": {"origins": 1}, "serve": "1 ms"},
+        {"name": "resubmit", "take": {"origins": 1}},
+    ]
+    change = [{"name": "write-lock", "take": {"origins": readers}}]
+    return Stack.model_validate(
+        {
+            "pools": {"origins": {"capacity": readers, "queue": queue}, "jobs": jobs},
+            "requests": {"write": {"depth": writes, "steps": write}, "change": {"depth": 1, "steps": change}},
+        }
+    )
+
+
+@pytest.mark.parametrize("size", [(5, 2, 4), (4000, 2048, 4096)])
+def test_a_writer_in_the_line_of_readers(size):
+    found = decide(snapshot("fifo", *size).system())
+    assert not found.safe
+    assert found.certain
+    assert len(found.moves) < 12
+    assert decide(snapshot("overtaking", *size).system()).safe
+
+
+def test_random_lines():
+    sure, lines_alone, counted = Counter(), 0, 0
+    for seed in range(700):
+        data, depth, reserve, traits = instance(seed)
+        if traits & {"early", "floors", "fallback", "lose", "never"}:
+            continue  # there the solver may have to say that it knows no path
+        rng = random.Random(f"lines {seed}")
+        lined = [name for name in data["pools"] if rng.random() < 0.6] or list(data["pools"])[:1]
+        for name in lined:
+            data["pools"][name]["queue"] = "fifo"
+        system = Stack.model_validate(data).system(depth, reserve)
+        answer = agree(system, 8_000)
+        if answer is None:
+            continue
+        assert answer[0], seed
+        sure[answer] += 1
+        for name in lined:
+            data["pools"][name]["queue"] = "overtaking"
+        lines_alone += not answer[1] and decide(Stack.model_validate(data).system(depth, reserve)).safe
+        counted += 1
+    assert min(sure.values()) >= 25, sure
+    assert lines_alone >= 5, "no deadlock that is due to the line alone"
+
+
+# ---- a machine: one memory, entered by right -----------------------------------------------------------------------------------
+
+
+def across_virtio(depth, memory):
+    """Swap writes on NBD across virtio_net before 6.19: a refused refill takes receive service and waits for ordinary memory."""
+    again = [{"take": {"napi": 1}}, {"take": {"reserve": 4096}, "right": "ordinary"}, {"give": {"napi": 1}}]
+    steps = [
+        {"take": {"throttle": 1}},
+        {"take": {"reserve": 5660}, "right": "memalloc", "serve": "1 ms"},
+        {"take": {"reserve": 6144}, "right": "atomic", "refused": {"lose": "200 ms"}, "serve": "1 ms", "give": {"reserve": 6144}},
+        {"take": {"napi": 1, "reserve": 3584}, "right": "memalloc", "serve": "1 ms", "give": {"napi": 1, "reserve": 9244}},
+        {"take": {"reserve": 4096}, "right": "atomic", "serve": "1 ms", "refused": {"steps": again}},
+    ]
+    stack = Stack.model_validate({"pools": {"throttle": {}, "napi": 1, "reserve": {}}, "requests": {"write": steps}})
+    return stack.system(depth, memory=memory)
+
+
+@pytest.mark.parametrize("parked", [0, 473])
+@pytest.mark.parametrize(
+    ("ordinary", "atomic", "safe"),
+    [
+        (503 * PAGE, 269 * PAGE, {0: False, 473: False}),
+        (892 * PAGE, 414 * PAGE, {0: True, 473: False}),
+        (151_818_240, 108_576_768, {0: True, 473: True}),
+    ],
+)
+def test_the_floor_and_the_lock_at_real_depth(ordinary, atomic, safe, parked):
+    memory = Memory(ordinary, {"high": atomic, "atomic": atomic, "memalloc": 0}, {"per-cpu lists": parked})
+    found = decide(across_virtio(128, memory))
+    assert found.certain
+    assert found.safe == safe[parked]
+
+
+def test_random_machines():
+    sure = Counter()
+    for seed in range(160):
+        rng = random.Random(seed)
+        capacity, floor, parked, depth = rng.randint(4, 14), rng.randint(0, 8), rng.choice((0, 0, 1, 3)), rng.randint(1, 3)
+        steps = [{"name": "t", "take": {"throttle": 1}}]
+        for n in range(rng.randint(1, 4)):
+            amount, right = rng.randint(1, 4), rng.choice(("ordinary", "atomic", "memalloc", "memalloc"))
+            step = {"name": f"s{n}", "take": {"reserve": amount}, "right": right}
+            if rng.random() < 0.3:
+                step = {"name": f"s{n}", "take": [{"reserve": amount, "right": right}, {"napi": 1}]}
+            if rng.random() < 0.25:
+                step["refused"] = {"steps": [{"take": {"napi": 1}}, {"take": {"reserve": 2}, "right": "ordinary"}]}
+            if rng.random() < 0.5:
+                step["serve"] = "1 ms"
+            steps.append(step)
+        stack = Stack.model_validate({"pools": {"throttle": {}, "napi": 2, "reserve": {}}, "requests": {"w": steps}})
+        memory = Memory(capacity, {"high": floor, "atomic": floor, "memalloc": 0}, {"parked": parked}, page=1)
+        system = stack.system(depth, memory=memory)
+        answer = agree(system, 100_000)
+        if answer is not None:
+            assert (reach.search(system, 100_000, compiled=False).moves is None) == answer[1], seed
+            sure[answer] += 1
+    assert min(sure[True, True], sure[True, False]) >= 25, sure
+
+
+def test_what_a_machine_cannot_be():
+    with pytest.raises(QuestionError, match="right high"):
+        Memory(1, {"atomic": 0, "memalloc": 0})
+    with pytest.raises(QuestionError, match="negative"):
+        Memory(-1, {"high": 0, "atomic": 0, "memalloc": 0})
+    with pytest.raises(QuestionError, match="no reserve of its own"):
+        Stack.model_validate(EITHER).system(reserve=3, memory=Memory(1, {"high": 0, "atomic": 0, "memalloc": 0}))
