@@ -8,6 +8,7 @@ import pytest
 from mmmodel.exact import reach
 from mmmodel.exact.verdict import decide
 from mmmodel.model.stack import Memory, QuestionError, Stack, StackError
+from mmmodel.model.transitions import Relation
 from tests.brute import Brute
 from tests.instances import instance, richer
 
@@ -195,3 +196,16 @@ def test_what_a_machine_cannot_be():
         Memory(-1, {"high": 0, "atomic": 0, "memalloc": 0})
     with pytest.raises(QuestionError, match="no reserve of its own"):
         Stack.model_validate(EITHER).system(reserve=3, memory=Memory(1, {"high": 0, "atomic": 0, "memalloc": 0}))
+
+
+def test_what_was_granted_freely_is_given_back_first():
+    """The pool gets back no more than it must: of 4 + 4 bytes, one half taken freely, a give of 4 leaves the other half held."""
+    steps = [
+        {"take": {"reserve": 4}, "right": "ordinary"},
+        {"take": {"reserve": 4}, "right": "memalloc", "serve": "1 ms", "give": {"reserve": 4}},
+        {"take": {"lock": 1}},
+    ]
+    stack = Stack.model_validate({"pools": {"lock": 1, "reserve": {}}, "requests": {"w": {"depth": 1, "steps": steps}}})
+    system = stack.system(memory=Memory(8, {"high": 0, "atomic": 0, "memalloc": 0}))
+    (last,) = (position for position in Relation(system).positions if position.take[system.pool("lock")])
+    assert last.holds[system.pool("reserve")] == 4
