@@ -65,13 +65,14 @@ def parse_fib_trie(text: str, file: str = "proc/net/fib_trie") -> tuple[tuple[Ne
     While there are none, the tables Main and Local are one, which is printed twice: where the two differ, the file is damaged.
     """
     tables: dict[str, dict[Network, None]] = {}
-    table = leaf = None
+    table: dict[Network, None] | None = None
+    leaf: str | None = None
     for number, line in enumerate(text.splitlines(), 1):
         if match := TABLE.fullmatch(line):
             table, leaf = tables.setdefault(match[1], {}), None
         elif (match := LEAF.fullmatch(line)) and table is not None:
             leaf = match[1]
-        elif (match := ENTRY.fullmatch(line)) and leaf is not None:
+        elif (match := ENTRY.fullmatch(line)) and table is not None and leaf is not None:
             if match[2] == "LOCAL":
                 table[_network(f"{leaf}/{match[1]}", f"{file}:{number}")] = None
         elif not NODE.fullmatch(line) or table is None:

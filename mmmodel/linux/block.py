@@ -66,7 +66,7 @@ class BlockDevice:
 
 def read_block(tree: Tree) -> tuple[BlockDevice, ...]:
     """The block devices of a tree; what is absent or malformed goes to `tree.missing`."""
-    names = tree.attempt("block devices", lambda: tree.names("sys/block"), [])
+    names = tree.attempt("block devices", tree.names, "sys/block") or []
     for name in names:
         if not DEVICE_NAME.fullmatch(name):
             tree.note(f"block device {name[:40]!r}", "not a device name")
@@ -81,7 +81,7 @@ def read_bdi(tree: Tree, name: str, number: str) -> dict[str, int]:
     for key in BDI if tree.exists(base) else ():
         file = f"{base}/{key}"
         if tree.exists(file):
-            value = tree.attempt(f"{name}: bdi {key}", lambda file=file: whole(tree.word(file), file, "the value"))
+            value = tree.attempt(f"{name}: bdi {key}", lambda file: whole(tree.word(file), file, "the value"), file)
             if value is not None:
                 found[key] = value
     return found
@@ -89,7 +89,7 @@ def read_bdi(tree: Tree, name: str, number: str) -> dict[str, int]:
 
 def parse_scheduler(text: str, file: str) -> str:
     """The chosen scheduler in "[none] mq-deadline"; "none" alone where there is no choice. Raises HostError."""
-    chosen = re.findall(r"\[([a-z0-9_-]+)\]", text)
+    chosen: list[str] = re.findall(r"\[([a-z0-9_-]+)\]", text)
     if len(chosen) == 1:
         return chosen[0]
     if text.strip() == "none":
@@ -118,7 +118,7 @@ def parse_device_number(text: str, file: str) -> str:
 def _hidden(tree: Tree, name: str) -> bool:
     """One path of a disk that has several: it cannot be opened, and what is written to the disk goes through it."""
     file = f"sys/block/{name}/hidden"
-    return tree.exists(file) and bool(tree.attempt(f"{name}: hidden", lambda: parse_flag(tree.text(file), file), False))
+    return tree.exists(file) and bool(tree.attempt(f"{name}: hidden", lambda: parse_flag(tree.text(file), file)))
 
 
 def _device(tree: Tree, name: str, sessions: Mapping[str | None, tuple[Target, ...]]) -> BlockDevice:
@@ -197,7 +197,7 @@ def _queue(tree: Tree, name: str) -> dict[str, int]:
         expected = key in ALWAYS_THERE or (key == "nr_requests" and tree.exists(f"sys/block/{name}/mq"))
         if not expected and not tree.exists(file):
             continue  # bio-based devices (dm, md, zram) have no requests
-        value = tree.attempt(f"{name}: {key}", lambda file=file: whole(tree.word(file), file, "the value"))
+        value = tree.attempt(f"{name}: {key}", lambda file: whole(tree.word(file), file, "the value"), file)
         if value is not None:
             found[key] = value
     return found
@@ -211,12 +211,13 @@ def _tags(tree: Tree, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     base = f"sys/block/{name}/mq"
     if not tree.exists(base):
         return (), ()
-    queues = [queue for queue in tree.attempt(f"{name}: mq", lambda: tree.names(base), []) if queue.isdigit()]
-    tags, reserved = [], []
+    queues = [queue for queue in tree.attempt(f"{name}: mq", tree.names, base) or [] if queue.isdigit()]
+    tags: list[int] = []
+    reserved: list[int] = []
     for queue in sorted(queues, key=int):
         for key, values in (("nr_tags", tags), ("nr_reserved_tags", reserved)):
             file = f"{base}/{queue}/{key}"
-            value = tree.attempt(f"{name}: {key}", lambda file=file: whole(tree.word(file), file, "the value"))
+            value = tree.attempt(f"{name}: {key}", lambda file: whole(tree.word(file), file, "the value"), file)
             if value is not None:
                 values.append(value)
     return tuple(tags), tuple(reserved)
@@ -226,16 +227,16 @@ def _slaves(tree: Tree, name: str) -> list[str]:
     base = f"sys/block/{name}/slaves"
     if not tree.exists(base):
         return []
-    return [slave for slave in tree.attempt(f"{name}: slaves", lambda: tree.names(base), []) if DEVICE_NAME.fullmatch(slave)]
+    return [slave for slave in tree.attempt(f"{name}: slaves", tree.names, base) or [] if DEVICE_NAME.fullmatch(slave)]
 
 
 def _partitions(tree: Tree, name: str) -> dict[str, str]:
     base = f"sys/block/{name}"
     found = {}
-    for part in tree.attempt(f"{name}: partitions", lambda: tree.names(base), []):
+    for part in tree.attempt(f"{name}: partitions", tree.names, base) or []:
         file = f"{base}/{part}/dev"
         if part.startswith(name) and DEVICE_NAME.fullmatch(part) and tree.exists(f"{base}/{part}/partition"):
-            number = tree.attempt(f"{part}: dev", lambda file=file: parse_device_number(tree.text(file), file))
+            number = tree.attempt(f"{part}: dev", lambda file: parse_device_number(tree.text(file), file), file)
             if number is not None:
                 found[part] = number
     return found

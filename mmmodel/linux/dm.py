@@ -71,12 +71,12 @@ def kind_of_uuid(uuid: str) -> str | None:
 def read_dm(tree: Tree) -> tuple[DmTarget, ...]:
     """The tables of a tree's dm devices: by `dmsetup table` on a live machine (root), else from its recorded output."""
     if tree.live:
-        devices = [name for name in tree.attempt("dm tables", lambda: tree.names("sys/block"), []) if name.startswith("dm-")]
-        return tree.attempt("dm tables", _live_table, ()) if devices else ()
+        devices = [name for name in tree.attempt("dm tables", tree.names, "sys/block") or [] if name.startswith("dm-")]
+        return tree.attempt("dm tables", _live_table) or () if devices else ()
     if not tree.exists(RECORDED):
         tree.note("dm tables", f"{RECORDED}: absent")
         return ()
-    return tree.attempt("dm tables", lambda: parse_dm_table(tree.text(RECORDED), RECORDED), ())
+    return tree.attempt("dm tables", lambda: parse_dm_table(tree.text(RECORDED), RECORDED)) or ()
 
 
 def _live_table() -> tuple[DmTarget, ...]:

@@ -49,7 +49,7 @@ def read_nvme(tree: Tree, name: str) -> tuple[Target, ...]:
     """The targets of an NVMe disk over TCP, one a controller."""
     files = [f"{base}/address" for base in controllers(tree, name)]
     return tuple(
-        tree.attempt(f"{name}: address", lambda file=file: _nvme_target(tree.word(file), file), NOT_READ) for file in files
+        tree.attempt(f"{name}: address", lambda file: _nvme_target(tree.word(file), file), file) or NOT_READ for file in files
     )
 
 
@@ -65,10 +65,10 @@ def read_sessions(tree: Tree) -> dict[str | None, tuple[Target, ...]]:
     """The targets of iSCSI disks by name; under None those of all connections, of which a disk that is not told may have any."""
     if not tree.exists(CONNECTIONS):
         return {}
-    names = tree.attempt("iSCSI connections", lambda: tree.names(CONNECTIONS), [])
-    targets = {name: tree.attempt(name, lambda name=name: _connection(tree, f"{CONNECTIONS}/{name}"), NOT_READ) for name in names}
+    names = tree.attempt("iSCSI connections", tree.names, CONNECTIONS) or []
+    targets = {name: tree.attempt(name, lambda name: _connection(tree, f"{CONNECTIONS}/{name}"), name) or NOT_READ for name in names}
     found: dict[str | None, tuple[Target, ...]] = {None: tuple(targets.values())}
-    for session in tree.attempt("iSCSI sessions", lambda: tree.names(SESSIONS), []) if tree.exists(SESSIONS) else ():
+    for session in tree.attempt("iSCSI sessions", tree.names, SESSIONS) or [] if tree.exists(SESSIONS) else ():
         number = session.removeprefix("session")
         own = tuple(target for name, target in targets.items() if name.removeprefix("connection").partition(":")[0] == number)
         for disk in _disks_of(tree, session):

@@ -36,7 +36,7 @@ def connection_name(number: str) -> str:
 def read_fuse(tree: Tree, mounts: Iterable[Mount]) -> tuple[FuseConnection, ...]:
     """The connections of the FUSE mounts; those that cannot be read go to `tree.missing`."""
     numbers = {mount.number: None for mount in mounts if KIND.fullmatch(mount.kind) and mount.number is not None}
-    found = [tree.attempt(f"fuse connection {number}", lambda number=number: _connection(tree, number)) for number in numbers]
+    found = [tree.attempt(f"fuse connection {number}", _connection, tree, number) for number in numbers]
     return tuple(connection for connection in found if connection is not None)
 
 

@@ -90,14 +90,14 @@ class Host:
         if not tree.root.is_dir():
             raise HostError(f"{root}: no such directory")
         zones = parse_zoneinfo(tree.text("proc/zoneinfo"))
-        meminfo = tree.attempt("meminfo", lambda: parse_meminfo(tree.text("proc/meminfo")), {})
+        meminfo = tree.attempt("meminfo", lambda: parse_meminfo(tree.text("proc/meminfo"))) or {}
         types = tree.attempt("free HighAtomic pages", lambda: parse_pagetypeinfo(tree.text("proc/pagetypeinfo")))
         if types is not None:
             zones = with_highatomic(zones, types)
-        vmstat = tree.attempt("vmstat", lambda: parse_vmstat(tree.text("proc/vmstat")), {})
+        vmstat = tree.attempt("vmstat", lambda: parse_vmstat(tree.text("proc/vmstat"))) or {}
         if any(zone.boost is None for zone in zones):
             tree.note("boost", "this kernel does not print it: min, low and high may include some")
-        mounts = tree.attempt("mounts", lambda: read_mounts(tree), ())
+        mounts = tree.attempt("mounts", read_mounts, tree) or ()
         disks = read_block(tree)
         reach = read_reach(tree)
         daemons = read_daemons(tree, {disk.client for disk in disks if disk.client is not None}, reach.listeners())
@@ -113,12 +113,12 @@ class Host:
             dm_targets=read_dm(tree),
             modules=read_modules(tree),
             thp=read_thp(tree),
-            swaps=tree.attempt("swaps", lambda: parse_swaps(tree.text("proc/swaps")), ()),
+            swaps=tree.attempt("swaps", lambda: parse_swaps(tree.text("proc/swaps"))) or (),
             mounts=mounts,
             fuse=read_fuse(tree, mounts),
             bdi=_bdis(tree, mounts),
             nics=read_nics(tree),
-            sockstat=tree.attempt("sockstat", lambda: parse_sockstat(tree.text("proc/net/sockstat")), {}),
+            sockstat=tree.attempt("sockstat", lambda: parse_sockstat(tree.text("proc/net/sockstat"))) or {},
             pfmemalloc_drop=tree.attempt("PFMemallocDrop", lambda: _pfmemalloc_drop(tree)),
             slabs=read_slabs(tree),
             daemons=daemons,
@@ -215,18 +215,24 @@ class Host:
             return self._btf.struct_size(name)
         return self._module_btf(module).struct_size(name)
 
+    @property
+    def _root(self) -> Tree:
+        if self.tree is None:
+            raise HostError("only a zoneinfo file is known of this host")
+        return self.tree
+
     @cached_property
     def _recorded_sizes(self) -> dict[str, int]:
-        if self.tree.live or not self.tree.exists(SIZES):
+        if self._root.live or not self._root.exists(SIZES):
             return {}
-        return parse_sizes(self.tree.text(SIZES))
+        return parse_sizes(self._root.text(SIZES))
 
     @cached_property
     def _btf(self) -> Btf:
-        return read_btf(self.tree)
+        return read_btf(self._root)
 
     def _module_btf(self, module: str) -> Btf:
-        return read_btf(self.tree, module, self._btf)
+        return read_btf(self._root, module, self._btf)
 
 
 def parse_sizes(text: str, file: str = SIZES) -> dict[str, int]:

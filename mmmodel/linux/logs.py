@@ -119,7 +119,7 @@ LANDMARK = re.compile(
 MARK = re.compile(r"task|Call |Mem-Info|Node |TASK|sysrq|failure")  # every landmark has one of them
 LONGEST_PREFIX = 200
 SHAPE = re.compile(r"\w+|\s+|[^\w\s]")
-OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open}
+OPENERS: dict[bytes, Callable[[Path], IO[bytes] | gzip.GzipFile]] = {b"\x1f\x8b": gzip.GzipFile, b"\xfd7zXZ\0": lzma.LZMAFile, b"BZh": bz2.BZ2File}
 CONTROLS = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1b\x08"))
 ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -371,8 +371,8 @@ def pieces(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file:
             begin = file.read(6)
-        opener = next((opener for magic, opener in OPENERS.items() if begin.startswith(magic)), open)
-        with opener(path, "rb") as stream:
+        opener = next((opener for magic, opener in OPENERS.items() if begin.startswith(magic)), _plain)
+        with opener(path) as stream:
             first = stream.read(PIECE)
             encoding = next((name for mark, name in ENCODINGS.items() if first.startswith(mark)), "utf-8")
             if encoding == "utf-8" and _binary(first[:LONGEST]):
@@ -384,6 +384,10 @@ def pieces(path: Path) -> Iterator[str]:
             yield decoder.decode(b"", final=True)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise HostError(f"{path.name}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _plain(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _binary(content: bytes) -> bool:

@@ -41,5 +41,5 @@ def read_loop(tree: Tree, name: str) -> LoopFile | None:
     if not tree.exists(base):
         return None
     file, switch = f"{base}/backing_file", f"{base}/dio"
-    path, deleted = tree.attempt(f"{name}: backing file", lambda: parse_backing_file(tree.text(file), file), (None, False))
+    path, deleted = tree.attempt(f"{name}: backing file", lambda: parse_backing_file(tree.text(file), file)) or (None, False)
     return LoopFile(path, deleted, tree.attempt(f"{name}: dio", lambda: parse_flag(tree.text(switch), switch)))

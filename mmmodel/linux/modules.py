@@ -26,7 +26,7 @@ def read_modules(tree: Tree) -> dict[str, dict[str, str]]:
             continue
         for name in names:
             if tree.exists(f"{base}/{name}"):
-                value = tree.attempt(f"{module}.{name}", lambda base=base, name=name: tree.word(f"{base}/{name}"))
+                value = tree.attempt(f"{module}.{name}", lambda base, name: tree.word(f"{base}/{name}"), base, name)
                 if value is not None:
                     found.setdefault(module, {})[name] = value
     return found

@@ -115,7 +115,8 @@ def parse_netstat(text: str, file: str = "proc/net/netstat") -> dict[str, dict[s
 
 def parse_rings(text: str, file: str = "ethtool -g") -> Rings:
     """The rings in the output of `ethtool -g INTERFACE`; "n/a" counts as 0. Raises HostError."""
-    maxima, current = {}, None
+    maxima: dict[str, int] = {}
+    current: dict[str, int] | None = None
     values: dict[str, int] | None = None
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("Pre-set maximums:"):
@@ -157,7 +158,7 @@ def live_rings(interface: str) -> Rings:
 
 def read_nics(tree: Tree) -> tuple[Nic, ...]:
     """The interfaces of a tree except the loopback; rings by ioctl (live) or from `ethtool-g/NAME` (recorded)."""
-    names = tree.attempt("interfaces", lambda: tree.names("sys/class/net"), [])
+    names = tree.attempt("interfaces", tree.names, "sys/class/net") or []
     return tuple(_nic(tree, name) for name in names if name != "lo" and NIC_NAME.fullmatch(name) and _is_nic(tree, name))
 
 
@@ -170,7 +171,7 @@ def _is_nic(tree: Tree, name: str) -> bool:
 
 def _nic(tree: Tree, name: str) -> Nic:
     base = f"sys/class/net/{name}"
-    queues = tree.attempt(f"{name}: queues", lambda: tree.names(f"{base}/queues"), [])
+    queues = tree.attempt(f"{name}: queues", tree.names, f"{base}/queues") or []
     driver = _driver(tree, name)
     return Nic(
         name=name,
@@ -202,7 +203,7 @@ def _driver(tree: Tree, name: str) -> str | None:
     file = f"sys/class/net/{name}/device/uevent"
     if not tree.exists(file):
         return None
-    text = tree.attempt(f"{name}: driver", lambda: tree.text(file), "")
+    text = tree.attempt(f"{name}: driver", lambda: tree.text(file)) or ""
     match = re.search(r"^DRIVER=([A-Za-z0-9_-]+)$", text, re.MULTILINE)
     return match[1] if match else None
 

@@ -11,7 +11,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 from mmmodel.linux.addresses import Address, Network, Route, parse_fib_trie, parse_if_inet6, parse_ipv6_route, parse_route
 from mmmodel.linux.sockets import Role, Socket, parse_tcp, parse_unix
@@ -30,6 +31,7 @@ PORTS = {
     6789: "ceph",
     24007: "glusterfs",
 }
+T = TypeVar("T")
 PID = re.compile(r"[0-9]{1,10}")
 
 
@@ -94,15 +96,13 @@ def read_reach(tree: Tree) -> Reach:
         six_routes = _parsed(tree, f"{base}/ipv6_route", parse_ipv6_route)
         for networks in (trie and trie[0], six, six_routes and six_routes[1]):
             own |= dict.fromkeys(networks or ())
-        for name, parse in (("tcp", parse_tcp), ("tcp6", parse_tcp)):
-            for socket in (
-                _parsed(tree, f"{base}/{name}", lambda text, file, parse=parse, via=via: parse(text, file, order, via)) or ()
-            ):
+        for name in ("tcp", "tcp6"):
+            for socket in _parsed(tree, f"{base}/{name}", partial(parse_tcp, order=order, via=via)) or ():
                 sockets.setdefault(socket.inode or (socket.near, socket.far, via), socket)
-        for socket in _parsed(tree, f"{base}/unix", lambda text, file, via=via: parse_unix(text, file, via)) or ():
+        for socket in _parsed(tree, f"{base}/unix", partial(parse_unix, via=via)) or ():
             sockets.setdefault(socket.inode, socket)
         if via is None:
-            four = _parsed(tree, f"{base}/route", lambda text, file: parse_route(text, file, order), needed=True)
+            four = _parsed(tree, f"{base}/route", partial(parse_route, order=order), needed=True)
             routes += [*(four or ()), *(six_routes[0] if six_routes else ())]
             known = {family for family, read in ((4, trie), (6, six)) if read is not None}
             routed = {
@@ -113,7 +113,7 @@ def read_reach(tree: Tree) -> Reach:
     return Reach(tuple(own), frozenset(known), tuple(routes), frozenset(routed), found, bound)
 
 
-def _parsed(tree: Tree, file: str, parse: Callable[[str, str], Any], needed: bool = False) -> Any:
+def _parsed(tree: Tree, file: str, parse: Callable[[str, str], T], needed: bool = False) -> T | None:
     """What the file says; None where it cannot be read. Absent files of IPv6 and of other namespaces are no news."""
     if not needed and not tree.exists(file):
         return None

@@ -26,7 +26,7 @@ from mmmodel.linux.loop import DELETED
 from mmmodel.linux.mounts import IN_MEMORY, Mount, mount_of
 from mmmodel.linux.network import Nic, format_rings
 from mmmodel.linux.record_reach import Aliases, aliases, inodes, open_files, option, public_name, reach_files, target_files
-from mmmodel.linux.text import HostError, Missing
+from mmmodel.linux.text import HostError, Missing, Tree
 from mmmodel.linux.thp import BASE as THP
 from mmmodel.linux.threads import Daemon
 
@@ -103,7 +103,7 @@ def recorded_files(host: Host) -> dict[str, str]:
     points = _points(host, known)
     nics = [nic for nic in host.nics if nic.driver]
     alias, numbers = aliases(host), inodes(host)
-    files = {name: text for name in VERBATIM if (text := _verbatim(host, name)) is not None}
+    files = {name: text for name in VERBATIM if (text := _verbatim(host.tree, name)) is not None}
     for name, value in host.sysctls.items():
         files[f"proc/sys/{name.replace('.', '/')}"] = "\t".join(map(str, value if isinstance(value, tuple) else (value,))) + "\n"
     for number, disk in enumerate(host.disks):
@@ -130,24 +130,24 @@ def recorded_files(host: Host) -> dict[str, str]:
         files |= {
             f"{base}/{key}": f"{getattr(connection, key)}\n" for key in ("max_background", "congestion_threshold", "waiting")
         }
-    for number, limits in host.bdi.items():
-        files |= {f"sys/class/bdi/{number}/{key}": f"{value}\n" for key, value in limits.items()}
+    for device, limits in host.bdi.items():
+        files |= {f"sys/class/bdi/{device}/{key}": f"{value}\n" for key, value in limits.items()}
     files["proc/swaps"] = _swaps(host, known, points)
     files |= _mounts(host, points, known, alias)
     files["proc/slabinfo"] = _slabinfo(host)
     files[RECORDED] = _dm_table(host)
     files[SIZES] = _sizes(host)
     files[PAGE_SIZE] = f"{host.page_size}\n"
-    files["ABOUT.yaml"] = _about(host)
+    files["ABOUT.yaml"] = _about(host, host.tree.live)
     return files
 
 
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 
-def _verbatim(host: Host, name: str) -> str | None:
+def _verbatim(tree: Tree, name: str) -> str | None:
     try:
-        text = host.tree.text(name)
+        text = tree.text(name)
     except HostError:
         return None  # already in host.missing
     if name.endswith("osrelease"):  # the suffix may be anybody's
@@ -356,10 +356,10 @@ def _sizes(host: Host) -> str:
     return "".join(lines)
 
 
-def _about(host: Host) -> str:
+def _about(host: Host, live: bool) -> str:
     missing = "".join(f"  - {_quoted(f'{item.name}: {item.reason}')}\n" for item in host.missing if not _private(item))
     release = RELEASE.match(host.kernel or "")
-    machine = platform.machine() if host.tree.live else "not known"
+    machine = platform.machine() if live else "not known"
     return (
         "# A host recorded by mmmodel, without addresses, serial numbers, command lines or names given by people.\n"
         f"kernel: {_quoted(release[0] if release else 'unknown')}\n"

@@ -20,7 +20,7 @@ from mmmodel.linux.block import BlockDevice
 from mmmodel.linux.ends import Target
 from mmmodel.linux.mounts import Mount
 from mmmodel.linux.reach import Reach
-from mmmodel.linux.sockets import End, Role, Socket
+from mmmodel.linux.sockets import End, Role
 from mmmodel.linux.threads import Daemon
 
 if TYPE_CHECKING:
@@ -112,20 +112,20 @@ def _connections(host: Host, daemon: Daemon) -> Iterator[Server]:
     if not connected:
         yield Server(Place.NOT_KNOWN, "", f"no connection of {who} could be found")
     for socket in connected:
-        yield (
-            Server(Place.HERE, "a Unix socket", f"{who} is connected to a process of this machine", tcp=False)
-            if socket.unix
-            else _across(host, socket)
-        )
+        if socket.near is None:
+            yield Server(Place.HERE, "a Unix socket", f"{who} is connected to a process of this machine", tcp=False)
+        elif socket.far is not None:  # as that of every connection is
+            yield _across(host, socket.near, socket.far, socket.via)
 
 
-def _across(host: Host, socket: Socket) -> Server:
-    if socket.via is not None and not host.reach.owns(socket.far.address):
-        found = _here(host.reach, socket.far, socket.near)
+def _across(host: Host, near: End, far: End, via: int | None) -> Server:
+    """At the other end of a connection, whose socket was found by the network namespace of the process `via`."""
+    if via is not None and not host.reach.owns(far.address):
+        found = _here(host.reach, far, near)
         return found or Server(
-            Place.NOT_KNOWN, _text(socket.far), "its client is in another network namespace, of which the ways out cannot be told"
+            Place.NOT_KNOWN, _text(far), "its client is in another network namespace, of which the ways out cannot be told"
         )
-    return _at(host, socket.far.address, socket.far.port, socket.near.address, "", near_end=socket.near)
+    return _at(host, far.address, far.port, near.address, "", near_end=near)
 
 
 # --- an address -----------------------------------------------------------------------------------------------------

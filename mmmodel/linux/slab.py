@@ -49,8 +49,8 @@ def read_slabs(tree: Tree) -> dict[str, Slab]:
     except HostError as error:
         tree.note("slabinfo", str(error))
     else:
-        return tree.attempt("slabinfo", lambda: _interesting(parse_slabinfo(text)), {})
-    names = tree.attempt("slab sizes", lambda: tree.names("sys/kernel/slab"), [])
+        return tree.attempt("slabinfo", lambda: _interesting(parse_slabinfo(text))) or {}
+    names = tree.attempt("slab sizes", tree.names, "sys/kernel/slab") or []
     found = {}
     for name in names:
         if INTERESTING.fullmatch(name) and NAME.fullmatch(name):

@@ -41,18 +41,13 @@ class End:
 
 @dataclass(frozen=True)
 class Socket:
-    """One socket; without ends a Unix one. `via`: the process by whose network namespace it was found, None: the survey's own."""
+    """One socket; without ends a Unix one, of which both are on this machine by its very kind. `via`: the process by whose network namespace it was found, None: the survey's own."""
 
     inode: int
     role: Role
     near: End | None = None
     far: End | None = None
     via: int | None = None
-
-    @property
-    def unix(self) -> bool:
-        """Whether both ends are on this machine by their very kind."""
-        return self.near is None
 
 
 def parse_tcp(text: str, file: str = "proc/net/tcp", order: str = "little", via: int | None = None) -> tuple[Socket, ...]:
@@ -74,11 +69,11 @@ def _tcp(line: str, where: str, order: str, via: int | None) -> Socket:
 
 
 def format_tcp(sockets: Iterable[Socket]) -> str:
-    """A text that `parse_tcp` reads back; of sockets of one family."""
+    """A text that `parse_tcp` reads back; of those sockets, all of one family, that have ends."""
     rows = [TCP_HEAD]
-    for number, socket in enumerate(sockets):
-        nobody = End(type(socket.near.address)(0), 0)
-        near, far = (f"{address_hex(end.address)}:{end.port:04X}" for end in (socket.near, socket.far or nobody))
+    for number, (socket, own) in enumerate((socket, socket.near) for socket in sockets if socket.near is not None):
+        nobody = End(type(own.address)(0), 0)
+        near, far = (f"{address_hex(end.address)}:{end.port:04X}" for end in (own, socket.far or nobody))
         state = LISTEN if socket.role is Role.LISTENS else 1
         rows.append(
             f"{number:4}: {near} {far} {state:02X} 00000000:00000000 00:00000000 00000000     0        0 {socket.inode}\n"

@@ -53,7 +53,7 @@ def read_sysctls(tree: Tree) -> dict[str, Value]:
         name, file = path.replace("/", "."), f"proc/sys/{path}"
         if path in OF_MODULES and not tree.exists(f"proc/sys/{path.rsplit('/', 1)[0]}"):
             continue  # that module is not loaded: nothing is missing
-        value = tree.attempt(name, lambda file=file: parse_sysctl(tree.text(file), file))
+        value = tree.attempt(name, lambda file: parse_sysctl(tree.text(file), file), file)
         if value is not None:
             found[name] = value
     return found

@@ -30,6 +30,7 @@ SWAP = re.compile(  # the kernel's message, or a line of /proc/swaps
     r"(?P<listed>/\S{1,200})\s{1,40}(?:partition|file)\s{1,9}[0-9]{1,20}\s{1,9}[0-9]{1,20}\s{1,9}-?[0-9]{1,10}$"
 )
 CONTROLLER = re.compile(r"\b(nvme[0-9]{1,4}): new ctrl: .{0,300}\baddr \[?([0-9a-fA-F.:]{2,45}?)\]?(?::[0-9]{1,5})?(?:,|$| )")
+NEEDED = ("min", "low", "high", "present", "managed")  # of a zone, to reckon with
 TARGET = re.compile(r"nvmet_tcp: enabling port [0-9]{1,5} \(\[?([0-9a-fA-F.:]{2,45}?)\]?:[0-9]{1,5}\)")
 
 
@@ -124,21 +125,32 @@ def memory_zones(report: tuple[ZoneReport, ...], page: int = 4096) -> tuple[Zone
 
 
 def _memory_zone(zone: ZoneReport, index: int, page: int) -> Zone:
-    needed = {name: getattr(zone, name) for name in ("min", "low", "high", "present", "managed")}
-    if None in needed.values():
-        absent = ", ".join(name for name, value in needed.items() if value is None)
-        raise HostError(f"Mem-Info: node {zone.node}, zone {zone.name} does not print {absent}")
-    optional = {"boost": zone.boost, "free_cma": zone.free_cma, "free_highatomic": zone.free_highatomic}
+    def needed(key: str) -> int:
+        value: int | None = getattr(zone, key)
+        if value is None:
+            absent = ", ".join(other for other in NEEDED if getattr(zone, other) is None)
+            raise HostError(f"Mem-Info: node {zone.node}, zone {zone.name} does not print {absent}")
+        return value // page
+
+    def pages(amount: int | None) -> int | None:
+        return None if amount is None else amount // page
+
     return Zone(
         node=zone.node,
         name=zone.name,
         index=index,
         free=zone.free // page,
-        spanned=needed["present"] // page,
+        min=needed("min"),
+        low=needed("low"),
+        high=needed("high"),
+        spanned=needed("present"),
+        present=needed("present"),
+        managed=needed("managed"),
         protection=zone.lowmem_reserve,
+        boost=pages(zone.boost),
+        free_cma=pages(zone.free_cma),
+        free_highatomic=pages(zone.free_highatomic),
         pcp=() if zone.free_pcp is None else (zone.free_pcp // page,),
-        **{name: value // page for name, value in needed.items()},
-        **{name: None if value is None else value // page for name, value in optional.items()},
     )
 
 
@@ -216,6 +228,6 @@ class _Reader:
 
 def _zone(match: re.Match[str]) -> ZoneReport:
     amounts = {found["key"]: 1024 * int(found["value"]) for found in AMOUNT.finditer(match["rest"])}
+    report = ZoneReport(int(match["node"]), match["name"], 1024 * int(match["free"]))
     wanted = ZoneReport.__dataclass_fields__.keys() - {"node", "name", "free", "lowmem_reserve"}
-    known = {key: value for key, value in amounts.items() if key in wanted}
-    return ZoneReport(int(match["node"]), match["name"], 1024 * int(match["free"]), **known)
+    return replace(report, **{key: value for key, value in amounts.items() if key in wanted})  # type: ignore[arg-type]  # the wanted fields are amounts

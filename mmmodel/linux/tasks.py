@@ -298,7 +298,9 @@ class TaskReader:
         """What the log says is blocked and could not be read. A task that is shown in another state as well was blocked all the same."""
         read = {task.pid: task.name for task in self._tasks.values() if task.frames and task.blocked}
         names = {task.name for task in self._tasks.values() if task.frames and task.blocked}
-        named = [(Sign.HUNG, name, pid) for name, pid in self._hung if pid not in read and (pid is not None or name not in names)]
+        named: list[tuple[Sign, str | None, int | None]] = [
+            (Sign.HUNG, name, pid) for name, pid in self._hung if pid not in read and (pid is not None or name not in names)
+        ]
         named += [sign for sign in self._signs if sign[2] is not None and sign[2] not in read]
         found = {(name, pid): Unread(sign, name, pid) for sign, name, pid in reversed(named)}
         unread = [*reversed(found.values()), *(Unread(*sign, count) for sign, count in self._signs.items() if sign[2] is None)]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MAX_TEXT = 32 << 20  # bytes; no text file that is read here comes near it, a runaway FIFO or a wrong path would
 PIECE = 1 << 16  # bytes
 DEVICE_NUMBER = re.compile(r"[0-9]{1,7}:[0-9]{1,7}")  # major:minor
@@ -147,13 +151,13 @@ class Tree:
         except (OSError, RuntimeError, HostError):
             return False
 
-    def attempt(self, name: str, read, absent=None):
-        """`read()`; where that raises HostError, the reason is recorded in `missing` and `absent` is returned."""
+    def attempt(self, name: str, read: Callable[P, T], *of: P.args, **named: P.kwargs) -> T | None:
+        """`read(*of)`; where that raises HostError, the reason is recorded in `missing` and None is returned."""
         try:
-            return read()
+            return read(*of, **named)
         except HostError as error:
             self.note(name, str(error))
-            return absent
+            return None
 
     def note(self, name: str, reason: str) -> None:
         """Record that `name` could not be had."""

@@ -6,7 +6,6 @@ thread that may touch the path has both (include/linux/sched.h, kernel/sys.c).
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Collection
@@ -90,21 +89,22 @@ def parse_status_kbytes(text: str, name: str, file: str) -> int | None:
 def read_daemons(tree: Tree, clients: Collection[int] = (), listening: Collection[int] = ()) -> tuple[Daemon, ...]:
     """The storage daemons that run: who has a device of SERVED open, is among `clients`, holds one of the sockets `listening`, or has a
     name of STORAGE_DAEMONS. A process that ends while it is read is skipped."""
-    pids = [name for name in tree.attempt("processes", lambda: tree.names("proc"), []) if re.fullmatch("[0-9]{1,10}", name)]
+    pids = [name for name in tree.attempt("processes", tree.names, "proc") or [] if re.fullmatch("[0-9]{1,10}", name)]
     found, closed = [], []
     for pid in sorted(pids, key=int):
         try:
             name = tree.word(f"proc/{pid}/comm")
         except HostError:
             continue
-        devices, sockets = None, ()
+        devices: tuple[str, ...] | None = None
+        sockets: tuple[int, ...] = ()
         if tree.exists(f"proc/{pid}/fd"):
             try:
                 devices, sockets = open_files(tree, pid)
             except HostError as error:
                 closed.append(str(error))
         if devices or int(pid) in clients or STORAGE_DAEMONS.fullmatch(name) or not set(listening).isdisjoint(sockets):
-            daemon = tree.attempt(f"process {pid}", functools.partial(_daemon, tree, pid, name, devices, sockets))
+            daemon = tree.attempt(f"process {pid}", _daemon, tree, pid, name, devices, sockets)
             if daemon is not None and not daemon.threads[0].flags & PF_KTHREAD:
                 found.append(daemon)
     if closed:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from mmmodel.linux.text import HostError, whole
 
@@ -84,31 +85,40 @@ def zone_index(zones: tuple[Zone, ...], name: str) -> int:
 # --- the text ---------------------------------------------------------------------------------------------------
 
 
-def _blocks(text: str, file: str) -> list[list[tuple[int, str]]]:
-    blocks: list[list[tuple[int, str]]] = []
+@dataclass
+class _Lines:
+    """The lines of one zone, with their numbers in the file: the heading's node and name, and what follows it."""
+
+    number: int
+    node: str
+    name: str
+    rest: list[tuple[int, str]]
+
+
+def _blocks(text: str, file: str) -> list[_Lines]:
+    blocks: list[_Lines] = []
     for number, line in enumerate(text.split("\n"), 1):
-        if HEADER.fullmatch(line):
-            blocks.append([(number, line)])
+        if header := HEADER.fullmatch(line):
+            blocks.append(_Lines(number, header[1], header[2], []))
         elif line.startswith("Node"):
             raise HostError(f"{file}:{number}: {line[:60]!r} is not 'Node N, zone NAME'")
         elif blocks:
-            blocks[-1].append((number, line))
+            blocks[-1].rest.append((number, line))
         elif line.strip():
             raise HostError(f"{file}:{number}: {line[:60]!r} stands before the first 'Node N, zone NAME'")
     return blocks
 
 
-def _block(lines: list[tuple[int, str]], file: str) -> dict:
-    """The fields of one zone by name."""
-    (number, header), *rest = lines
-    node, name = HEADER.fullmatch(header).groups()
+def _block(lines: _Lines, file: str) -> dict[str, Any]:
+    """The fields of one zone by name, those of `Zone`."""
+    node, name = lines.node, lines.name
     if name not in ZONE_ORDER:
-        raise HostError(f"{file}:{number}: zone {name[:40]!r} is none of {', '.join(ZONE_ORDER)}")
-    found: dict = {"node": whole(node, f"{file}:{number}", "node", 2**16), "name": name}
+        raise HostError(f"{file}:{lines.number}: zone {name[:40]!r} is none of {', '.join(ZONE_ORDER)}")
+    found: dict[str, Any] = {"node": whole(node, f"{file}:{lines.number}", "node", 2**16), "name": name}
     pcp: list[int] = []
     limits: list[int] = []  # -1 where the lists of a CPU have no limit in the text
     marks = False  # between 'pages free' and 'protection:'; elsewhere the same words mean other things
-    for number, line in rest:
+    for number, line in lines.rest:
         where = f"{file}:{number}"
         if line.strip().startswith("pages free"):
             _put(found, "free", line.split()[2] if len(line.split()) == 3 else line.strip(), where)
@@ -131,11 +141,11 @@ def _block(lines: list[tuple[int, str]], file: str) -> dict:
                 _put(found, "free_highatomic", match[2], where)
     for field in (*REQUIRED, "protection"):
         if field not in found:
-            raise HostError(f"{file}:{lines[0][0]}: node {node}, zone {name} has no '{field}'")
+            raise HostError(f"{file}:{lines.number}: node {node}, zone {name} has no '{field}'")
     return found | {"pcp": tuple(pcp), "pcp_limit": tuple(limits) if min(limits, default=-1) >= 0 else ()}
 
 
-def _put(found: dict, field: str, value: str | tuple[int, ...], where: str) -> None:
+def _put(found: dict[str, Any], field: str, value: str | tuple[int, ...], where: str) -> None:
     if field in found:
         raise HostError(f"{where}: '{field}' occurs twice in one zone")
     found[field] = value if isinstance(value, tuple) else whole(value, where, field)

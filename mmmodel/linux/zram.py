@@ -42,7 +42,7 @@ def parse_mm_stat(text: str, file: str) -> dict[str, int]:
 
 def parse_algorithm(text: str, file: str) -> str:
     """The chosen one in "lzo [lz4] zstd". Raises HostError."""
-    chosen = re.findall(r"\[([a-z0-9_-]{1,32})\]", text)
+    chosen: list[str] = re.findall(r"\[([a-z0-9_-]{1,32})\]", text)
     if len(chosen) != 1:
         raise HostError(f"{file}: {text.strip()[:60]!r} does not have one algorithm in brackets")
     return chosen[0]
@@ -67,7 +67,7 @@ def read_zram(tree: Tree, name: str) -> Zram | None:
     if disksize == 0:
         return None
     stat, chosen, backing = (f"{base}/{key}" for key in ("mm_stat", "comp_algorithm", "backing_dev"))
-    amounts = tree.attempt(f"{name}: mm_stat", lambda: parse_mm_stat(tree.text(stat), stat), {})
+    amounts = tree.attempt(f"{name}: mm_stat", lambda: parse_mm_stat(tree.text(stat), stat)) or {}
     return Zram(
         disksize=disksize,
         stored=amounts.get("orig_data_size"),
