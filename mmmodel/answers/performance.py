@@ -23,9 +23,9 @@ import numpy as np
 
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import Certified, StateSpaceTooLarge
-from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds
 from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.grants import Grant
 from mmmodel.model.stack import RESERVE, QuestionError, Service, Stack, System, SystemClass
 from mmmodel.model.transitions import LEAVES, Relation
 

@@ -27,6 +27,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmmodel.model.catalogue import load_stack, read_yaml
+from mmmodel.model.grants import Grant
 from mmmodel.model.stack import RESERVE, Stack, stack_error
 from mmmodel.model.units import parse_bytes, parse_count, parse_seconds
 
@@ -208,7 +209,7 @@ def kind_of(stack: Stack, address: str) -> Kind:
     last, parent = keys[-1], keys[-2] if len(keys) > 1 else None
     if last == "capacity" or parent in ("take", "give", "floor"):
         return "amount"
-    if last in ("mean", "lose"):
+    if last in ("mean", "lose", "restart"):
         return "seconds"
     if last in ("servers", "repeat", "depth") or parent == "servers":
         return "count"
@@ -226,8 +227,8 @@ def addresses(stack: Stack) -> list[str]:
             for name, inner in value.items():
                 walk(f"{place}.{name}" if place else str(name), inner, name)
         elif isinstance(value, list):
-            for inner in value:
-                walk(f"{place}.{inner['name']}", inner, inner["name"])
+            for n, inner in enumerate(value):
+                walk(f"{place}.{inner.get('name', n)}", inner, inner.get("name", n))
         elif (isinstance(value, int | float) and not isinstance(value, bool)) or key in ("capacity", "servers", "depth"):
             found.append(place)
 
@@ -315,7 +316,7 @@ class Study(BaseModel):
     quantities: list[str] = Field(min_length=1)
     samples: int | None = None
     design: Literal["sample", "saltelli"] = "sample"
-    grant: Literal["random", "fifo", "last-step-first"] = "random"
+    grant: Grant = "random"
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = Field(default=1, ge=0)
 

@@ -16,13 +16,12 @@ from fractions import Fraction
 from typing import Literal
 
 from mmmodel.exact.phases import STAGES, PhaseType, phase_type
+from mmmodel.model.grants import Grant, check_grant
 from mmmodel.model.stack import QuestionError, Service, System, SystemStep
 from mmmodel.model.transitions import LEAVES, Position, Relation
 
 Kind = Literal["waits", "retries", "turns", "served", "never"]
 WANTS = ("waits", "retries", "turns")  # kinds that want a take: wait for it, try again later, or go elsewhere
-Grant = Literal["random", "fifo", "last-step-first"]
-GRANTS = ("random", "fifo", "last-step-first")
 UNLIMITED = 2**30
 
 
@@ -66,8 +65,7 @@ class Layout:
     """The slots of a System under a grant policy. Raises QuestionError for what has no chain: see `_check`."""
 
     def __init__(self, system: System, grant: Grant = "random", stages: int = STAGES):
-        if grant not in GRANTS:
-            raise QuestionError(f"grant: {grant!r} is not a policy; write one of {', '.join(GRANTS)}")
+        check_grant(grant)
         system.require_plain("times and throughput")
         self.system, self.grant = system, grant
         self.relation = Relation(system, merged=False)

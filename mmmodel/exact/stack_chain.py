@@ -27,11 +27,12 @@ import numpy as np
 
 from mmmodel.exact import memory, stack_size
 from mmmodel.exact.chain import Certified, Chain, Law, StateSpaceTooLarge
-from mmmodel.exact.layout import WANTS, Grant, Layout
+from mmmodel.exact.layout import WANTS, Layout
 from mmmodel.exact.network import mva
 from mmmodel.exact.phases import STAGES
 from mmmodel.exact.stack_size import Size
 from mmmodel.exact.stack_walk import Walk
+from mmmodel.model.grants import Grant
 from mmmodel.model.progress import say, working
 from mmmodel.model.stack import System, SystemStep
 from mmmodel.model.transitions import Relation

@@ -13,12 +13,12 @@ import numpy as np
 
 from mmmodel.exact.layout import Layout
 from mmmodel.model.compiled import jit
+from mmmodel.model.grants import check_grant
 from mmmodel.model.transitions import LEAVES
 
 WAITS, RETRIES, TURNS, SERVED, NEVER = range(5)
 KINDS = {"waits": WAITS, "retries": RETRIES, "turns": TURNS, "served": SERVED, "never": NEVER}
-RANDOM, FIFO, LAST = range(3)
-POLICIES = {"random": RANDOM, "fifo": FIFO, "last-step-first": LAST}
+RANDOM, FIFO, LAST = range(3)  # grants, in the order of GRANTS
 BOUNDLESS = 2**60
 DONE, PILE_FULL, ROOM, PAUSE = range(4)  # why `expand` stopped
 PLACE, LIMIT, AT, ONWARD, ONWARD_END, HOLDS = range(6)  # columns of Tables.slot
@@ -130,7 +130,7 @@ def tables(layout: Layout) -> Tables:
         place_rows.append(row + need[at])
     station_rows = [[s.servers, *unweighted(s.queues), *unweighted(s.phases)] for s in layout.stations]
     return Tables(
-        policy=POLICIES[layout.grant],
+        policy=check_grant(layout.grant),
         size=layout.size,
         slots=len(slots),
         pools=len(limited),

@@ -83,8 +83,8 @@ def rules_for(release: str) -> Rules:
     version = (int(match[1]), int(match[2]))
     if version < (3, 0):
         return RULES["2.6.21"]
-    later = {(5, 10): "5.10", (6, 1): "6.1", (6, 12): "6.12"}
-    return RULES[max((name for name in later.items() if name[0] <= version), default=((), "5.10"))[1]]
+    since = {tuple(int(part) for part in name.split(".")[:2]): name for name in RULES}
+    return RULES[since[max((5, 10), max(known for known in since if known <= version))]]
 
 
 # --- min_free_kbytes ------------------------------------------------------------------------------------------------

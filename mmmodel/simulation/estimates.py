@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmmodel.model.askable import Askable
+from mmmodel.model.grants import check_grant
 from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.model.units import parse_seconds, plural
-from mmmodel.simulation.events import check_grant, engine_for, granule, kernel, program_for
+from mmmodel.simulation.events import engine_for, granule, kernel, program_for
 from mmmodel.simulation.program import Program, Source
 
 CONFIDENCE = 0.95

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mmmodel.model.grants import check_grant
 from mmmodel.model.stack import QuestionError
 from mmmodel.simulation.banker import can_finish
-from mmmodel.simulation.program import GRANTS, Layout, Program
+from mmmodel.simulation.program import Layout, Program
 from mmmodel.simulation.samplers import Streams
 
 BINS = 2**16  # bins of a histogram of use; more are merged
@@ -35,13 +36,6 @@ def kernel() -> ModuleType:
     from mmmodel.simulation import kernel as compiled
 
     return compiled
-
-
-def check_grant(grant: str) -> int:
-    """The index of a grant policy. Raises ValueError."""
-    if grant not in GRANTS:
-        raise ValueError(f"grant: {grant!r} is not a policy; write one of {', '.join(GRANTS)}")
-    return GRANTS.index(grant)
 
 
 def granule(program: Program, pool: int) -> int:

@@ -31,7 +31,7 @@ from numba.extending import intrinsic
 
 from mmmodel.model.compiled import jit
 
-RANDOM, FIFO, LAST = 0, 1, 2  # grants
+RANDOM, FIFO, LAST = 0, 1, 2  # grants, in the order of GRANTS
 WEIGHTS, BANKER, GREEDY = 1, 2, 3  # what the importance is: a sum of weights, or `closeness`; GREEDY: his order does not decide
 LATEST = np.finfo(np.float64).max
 AHEAD = 12  # times drawn ahead whose line is fetched: a line has 8

@@ -24,7 +24,6 @@ from mmmodel.model.units import parse_seconds
 
 UNLIMITED = 2**60  # free amount of a pool without capacity
 NEVER = 2**61  # a need that no pool meets
-GRANTS = ("random", "fifo", "last-step-first")
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,10 @@ from typing import Any, Literal
 import numpy as np
 
 from mmmodel.model.askable import Askable
+from mmmodel.model.grants import check_grant
 from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.simulation.estimates import Estimate, child, hitting_time, none_seen, student, two_sided, use_of, within
-from mmmodel.simulation.events import EndlessError, Engine, check_grant, engine_for, kernel, program_for
+from mmmodel.simulation.events import EndlessError, Engine, engine_for, kernel, program_for
 from mmmodel.simulation.program import Program
 
 KEPT = 4096  # states kept at level 1

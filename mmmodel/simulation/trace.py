@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmmodel.model.askable import Askable
+from mmmodel.model.grants import check_grant
 from mmmodel.model.units import parse_seconds
 from mmmodel.simulation.estimates import child
-from mmmodel.simulation.events import check_grant, engine_for, program_for
+from mmmodel.simulation.events import engine_for, program_for
 from mmmodel.simulation.program import Program, Source
 
 KINDS = ("waits", "takes", "starts", "done", "leaves", "lost", "retries", "elsewhere")

@@ -74,6 +74,17 @@ def test_shapes_and_fallbacks_have_addresses():
     assert kind_of(made.base, "requests.w.x.steps.0.refused.steps.step-1-refused-1.take.lock") == "amount"
 
 
+def test_every_number_of_a_step_can_be_varied():
+    ways = {"take": [{"reserve": 4, "floor": {"reserve": 2}}, {"lock": 1}], "serve": {"mean": 1, "servers": 2}}
+    restart, lose = ({"take": {"lock": 1}, "refused": {how: 0.5}} for how in ("restart", "lose"))
+    data = {"pools": {"reserve": {}, "lock": 1}, "requests": {"w": [ways, restart, lose | {"repeat": 2}]}}
+    made = study(stack=data, classes=[], quantities=["footprint"], vary={})
+    found = {place.removeprefix("requests.w.steps."): kind_of(made.base, place) for place in addresses(made.base)}
+    assert found["step-1.otherwise.0.take.lock"] == found["step-1.floor.reserve"] == "amount"
+    assert found["step-2.refused.restart"] == found["step-3.refused.lose"] == found["step-1.serve.mean"] == "seconds"
+    assert found["step-3.repeat"] == found["step-1.serve.servers"] == "count"
+
+
 def test_every_quantity_has_its_function():
     assert tuple(RECKONED) == QUANTITIES
 

@@ -13,8 +13,8 @@ from fractions import Fraction
 
 import pytest
 
-from mmmodel.exact.layout import GRANTS
 from mmmodel.exact.stack_chain import stack_chain, throughput, time_to_deadlock
+from mmmodel.model.grants import GRANTS
 from mmmodel.model.stack import Request
 
 

@@ -16,8 +16,8 @@ from fractions import Fraction
 import pytest
 
 from mmmodel.exact.chain import StateSpaceTooLarge
-from mmmodel.exact.layout import GRANTS
 from mmmodel.exact.stack_chain import stack_chain
+from mmmodel.model.grants import GRANTS
 from mmmodel.model.stack import Stack
 from mmmodel.model.transitions import Relation
 from tests.exact.random_systems import Wild, wild

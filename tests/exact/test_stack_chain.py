@@ -12,9 +12,10 @@ import pytest
 from mmmodel.exact import measure, memory
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import Certified, StateSpaceTooLarge
-from mmmodel.exact.layout import GRANTS, Layout
+from mmmodel.exact.layout import Layout
 from mmmodel.exact.stack_chain import closed_networks, stack_chain
 from mmmodel.exact.stack_walk import Walk
+from mmmodel.model.grants import GRANTS
 from mmmodel.model.stack import QuestionError, Request, Stack
 from mmmodel.model.transitions import Relation
 from tests.exact.random_systems import Wild, plain, wild

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mmmodel.exact.chain import StateSpaceTooLarge
-from mmmodel.exact.layout import GRANTS
 from mmmodel.exact.stack_chain import stack_chain
+from mmmodel.model.grants import GRANTS
 from tests.exact.random_systems import Wild, plain, wild
 
 

@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
+from mmmodel.model.grants import check_grant
 from mmmodel.simulation.banker import can_finish
-from mmmodel.simulation.events import NO_BUDGET, ROOM, EndlessError, bin_width, check_grant
+from mmmodel.simulation.events import NO_BUDGET, ROOM, EndlessError, bin_width
 from mmmodel.simulation.program import UNLIMITED, Program, after, step_at
 from mmmodel.simulation.samplers import Streams
 

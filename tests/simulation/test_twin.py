@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from mmmodel.model.grants import GRANTS
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation.events import EndlessError, Engine, clocks, program_for
-from mmmodel.simulation.program import GRANTS, Open
+from mmmodel.simulation.program import Open
 from tests.simulation.plain import Plain
 
 

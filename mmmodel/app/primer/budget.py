@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from mmmodel.answers.performance import question, throughput_bounds
 from mmmodel.exact.chain import StateSpaceTooLarge
-from mmmodel.exact.layout import Grant
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.grants import Grant
 from mmmodel.model.stack import QuestionError, System
 from mmmodel.model.units import format_seconds, parse_seconds
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +23,11 @@ from mmmodel.app.primer.parameters import Whole, check, some
 from mmmodel.bounds import throughput as formulas
 from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import StateSpaceTooLarge
-from mmmodel.exact.layout import Grant
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.grants import GRANTS, Grant
 from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System
 
-POLICIES: tuple[Grant, ...] = get_args(Grant)
 CROWD = 7  # requests that never wait with the reserve that is taken where none is asked for
 DRAWN = 200  # depths of a curve, about
 DEEPEST = 10_000  # requests in flight, the deepest that is drawn or looked at
@@ -446,8 +445,8 @@ def by_policy(curve: ThroughputCurve, deepest: int = 24) -> dict[str, dict[int, 
     A grant ends where its chains would take too long in all (`fifo` keeps the order of those who wait)."""
     first, last = int(max(1, min(curve.free, deepest))), int(min(curve.safe, deepest))
     found: dict[str, dict[int, float]] = {}
-    for grant in POLICIES:
-        found[grant], solver = {}, _Solver(curve.stack, curve.reserve, grant, SECONDS / len(POLICIES))
+    for grant in GRANTS:
+        found[grant], solver = {}, _Solver(curve.stack, curve.reserve, grant, SECONDS / len(GRANTS))
         for depth in range(first, last + 1):
             x = solver.throughput(depth)
             if x is None:
@@ -570,7 +569,7 @@ def anomalies_by_grant() -> str:
     """Both throughputs of each anomaly under each grant, a line an anomaly."""
     lines = []
     for odd in ANOMALIES:
-        pairs = {grant: odd.throughputs(grant) for grant in POLICIES}
+        pairs = {grant: odd.throughputs(grant) for grant in GRANTS}
         lines.append(
             f"{odd.title:30} " + "   ".join(f"{grant}: {float(a):.4f} and {float(b):.4f}" for grant, (a, b) in pairs.items())
         )
@@ -715,8 +714,8 @@ def evidence(curve: ThroughputCurve) -> compare.Table:
         "solved",
         f"{waits} in random order, {even} evenly",
     )
-    under = sum(a > b for odd in (DEEPER, MORE) for grant in POLICIES for a, b in [odd.throughputs(grant)])
-    table.add("grants under which the first two are there", 2 * len(POLICIES), under, "solved", "chain, in fractions")
+    under = sum(a > b for odd in (DEEPER, MORE) for grant in GRANTS for a, b in [odd.throughputs(grant)])
+    table.add("grants under which the first two are there", 2 * len(GRANTS), under, "solved", "chain, in fractions")
     return table
 
 

@@ -24,10 +24,10 @@ from mmmodel.app.primer.curves import named, one_class
 from mmmodel.app.primer.parameters import Known, Listed, Number, Whole, check, some
 from mmmodel.bounds import hitting
 from mmmodel.exact.chain import Certified
-from mmmodel.exact.layout import Grant
 from mmmodel.exact.stack_chain import StackChain, stack_chain
 from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
+from mmmodel.model.grants import Grant
 from mmmodel.model.stack import RESERVE, QuestionError, Request
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
