@@ -89,4 +89,5 @@ def _live_table() -> tuple[DmTarget, ...]:
     except UnicodeDecodeError:
         raise HostError("dmsetup table: not UTF-8 text") from None
     except (OSError, subprocess.SubprocessError) as error:
-        raise HostError(f"dmsetup table: {error}{' (root could)' if os.geteuid() else ''}") from None
+        root_could = os.geteuid() != 0
+        raise HostError(f"dmsetup table: {error}{' (root could)' if root_could else ''}", root_could=root_could) from None

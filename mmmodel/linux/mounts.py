@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mmmodel.linux.text import DEVICE_NUMBER, HostError, Tree, signed, whole
+from mmmodel.linux.text import DEVICE_NUMBER, Cause, HostError, Tree, signed, whole
 
 IN_MEMORY = frozenset((  # file systems that write nothing out
     "proc", "sysfs", "tmpfs", "ramfs", "rootfs", "devtmpfs", "devpts", "devfs", "cgroup", "cgroup2", "cpuset", "securityfs", "debugfs", "tracefs",
@@ -76,9 +76,9 @@ def read_mounts(tree: Tree) -> tuple[Mount, ...]:
         try:
             found = parse_mounts(tree.text("proc/mounts"))
         except HostError as other:
-            raise HostError(f"{error}; {other}") from None
-        if not str(error).endswith(": absent"):
-            tree.note("mountinfo", str(error))
+            raise HostError(f"{error}; {other}", root_could=error.root_could or other.root_could) from None
+        if error.cause is not Cause.ABSENT:
+            tree.note("mountinfo", error)
         return found
 
 

@@ -63,7 +63,7 @@ class Recording:
     @property
     def root_would_add(self) -> tuple[str, ...]:
         """What a run as root would have read."""
-        return tuple(item.name for item in self.missing if "root could" in item.reason)
+        return tuple(item.name for item in self.missing if item.root_could)
 
 
 def record(out_dir: str | os.PathLike[str], root: str | os.PathLike[str] = "/") -> Recording:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mmmodel.linux.text import HostError, Tree, whole
+from mmmodel.linux.text import Cause, HostError, Tree, whole
 
 INTERESTING = re.compile(  # bios, sockets' buffers, requests, plain kmalloc
     r"bio-[0-9]+|biovec-.*|bio_integrity.*|skbuff_.*|kmalloc-[0-9]+k?|fuse_request|nfs_.*|rpc_.*|dm_.*|kcopyd_.*|io_kiocb|"
@@ -47,7 +47,7 @@ def read_slabs(tree: Tree) -> dict[str, Slab]:
     try:
         text = tree.text("proc/slabinfo")
     except HostError as error:
-        tree.note("slabinfo", str(error))
+        tree.note("slabinfo", error)
     else:
         return tree.attempt("slabinfo", lambda: _interesting(parse_slabinfo(text))) or {}
     names = tree.attempt("slab sizes", tree.names, "sys/kernel/slab") or []
@@ -57,10 +57,10 @@ def read_slabs(tree: Tree) -> dict[str, Slab]:
             try:
                 found[name] = _sysfs_slab(tree, name)
             except HostError as error:
-                if "not readable" in str(error):
-                    tree.note("slab sizes", str(error))
+                if error.cause is Cause.FORBIDDEN:
+                    tree.note("slab sizes", error)
                     break  # so are all the others: one line is enough
-                tree.note(f"slab {name}", str(error))
+                tree.note(f"slab {name}", error)
     return found
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -22,8 +23,21 @@ DEVICE_NUMBER = re.compile(r"[0-9]{1,7}:[0-9]{1,7}")  # major:minor
 LARGEST = 2**64 - 1  # the kernel prints unsigned longs
 
 
+class Cause(Enum):
+    """Why a fact cannot be had."""
+
+    ABSENT = auto()
+    FORBIDDEN = auto()  # it is there, and this process may not read it
+    OTHER = auto()  # malformed, or not what it should be; the message says what
+
+
 class HostError(ValueError):
-    """A fact of a host that cannot be had or cannot be true; the message names file, line and value."""
+    """A fact of a host that cannot be had or cannot be true; the message names file, line and value. `root_could`: a run as root would have it."""
+
+    def __init__(self, message: str, cause: Cause = Cause.OTHER, root_could: bool = False) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.root_could = root_could
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,7 @@ class Missing:
 
     name: str
     reason: str
+    root_could: bool = False  # a run as root would have it
 
 
 def whole(text: str, where: str, what: str, largest: int = LARGEST) -> int:
@@ -80,9 +95,9 @@ class Tree:
     def _directories(self) -> dict[str, str]:
         return {}
 
-    @property
-    def _could(self) -> str:
-        return " (root could)" if self.live and os.geteuid() else ""
+    def _forbidden(self, name: str) -> HostError:
+        root_could = self.live and os.geteuid() != 0
+        return HostError(f"{name}: not readable{' (root could)' if root_could else ''}", Cause.FORBIDDEN, root_could)
 
     def path(self, name: str) -> Path:
         """The file `name` ("proc/zoneinfo") of this tree. Raises HostError if a link leads out of a recorded tree."""
@@ -98,10 +113,10 @@ class Tree:
         try:
             path = self.path(name)
             if not path.is_file():
-                raise HostError(f"{name}: {'not a regular file' if path.exists() else 'absent'}")
+                raise HostError(f"{name}: not a regular file") if path.exists() else _absent(name)
             content = _read(path, most)
         except PermissionError:
-            raise HostError(f"{name}: not readable{self._could}") from None
+            raise self._forbidden(name) from None
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
             if isinstance(error, HostError):
                 raise
@@ -126,9 +141,9 @@ class Tree:
         try:
             return sorted(os.listdir(self.path(name)))
         except FileNotFoundError:
-            raise HostError(f"{name}: absent") from None
+            raise _absent(name) from None
         except PermissionError:
-            raise HostError(f"{name}: not readable{self._could}") from None
+            raise self._forbidden(name) from None
         except (OSError, RuntimeError) as error:
             raise HostError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -138,7 +153,7 @@ class Tree:
             path = self.path(name.rpartition("/")[0]) / name.rpartition("/")[2]
             return os.readlink(path) if self.live or path.is_symlink() else self.word(name)
         except PermissionError:
-            raise HostError(f"{name}: not readable{self._could}") from None
+            raise self._forbidden(name) from None
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, HostError):
                 raise
@@ -156,12 +171,16 @@ class Tree:
         try:
             return read(*of, **named)
         except HostError as error:
-            self.note(name, str(error))
+            self.note(name, error)
             return None
 
-    def note(self, name: str, reason: str) -> None:
+    def note(self, name: str, reason: str | HostError) -> None:
         """Record that `name` could not be had."""
-        self.missing.append(Missing(name, reason))
+        self.missing.append(Missing(name, str(reason), isinstance(reason, HostError) and reason.root_could))
+
+
+def _absent(name: str) -> HostError:
+    return HostError(f"{name}: absent", Cause.ABSENT)
 
 
 def _read(path: Path, most: int) -> bytes:

@@ -90,7 +90,8 @@ def read_daemons(tree: Tree, clients: Collection[int] = (), listening: Collectio
     """The storage daemons that run: who has a device of SERVED open, is among `clients`, holds one of the sockets `listening`, or has a
     name of STORAGE_DAEMONS. A process that ends while it is read is skipped."""
     pids = [name for name in tree.attempt("processes", tree.names, "proc") or [] if re.fullmatch("[0-9]{1,10}", name)]
-    found, closed = [], []
+    found: list[Daemon] = []
+    closed: list[HostError] = []
     for pid in sorted(pids, key=int):
         try:
             name = tree.word(f"proc/{pid}/comm")
@@ -102,13 +103,13 @@ def read_daemons(tree: Tree, clients: Collection[int] = (), listening: Collectio
             try:
                 devices, sockets = open_files(tree, pid)
             except HostError as error:
-                closed.append(str(error))
+                closed.append(error)
         if devices or int(pid) in clients or STORAGE_DAEMONS.fullmatch(name) or not set(listening).isdisjoint(sockets):
             daemon = tree.attempt(f"process {pid}", _daemon, tree, pid, name, devices, sockets)
             if daemon is not None and not daemon.threads[0].flags & PF_KTHREAD:
                 found.append(daemon)
     if closed:
-        tree.note("open files", f"of {len(closed)} processes, among them {closed[0]}")
+        tree.note("open files", HostError(f"of {len(closed)} processes, among them {closed[0]}", root_could=closed[0].root_could))
     return tuple(found)
 
 

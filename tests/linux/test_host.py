@@ -205,8 +205,12 @@ def test_root_would_read_what_is_refused(full_tree, monkeypatch):
     monkeypatch.setattr(text.os, "listdir", refuse_directory)
     live = Tree(Path("/"))
     for read in (lambda: live.bytes("proc/version"), lambda: live.names("proc")):
-        with pytest.raises(HostError, match=r"not readable \(root could\)"):
+        with pytest.raises(HostError, match=r"not readable \(root could\)") as refused:
             read()
+        assert refused.value.root_could
+    live.attempt("version", live.bytes, "proc/version")
+    live.note("boost", "this kernel does not print it, whatever root could do")
+    assert [item.root_could for item in live.missing] == [True, False]
     with pytest.raises(HostError, match="not readable$"):  # who has a recorded tree cannot have more of it as root
         Tree(full_tree).bytes("proc/zoneinfo")
 

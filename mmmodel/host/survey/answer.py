@@ -134,4 +134,4 @@ class Answer:
     @property
     def root_would_add(self) -> tuple[str, ...]:
         """What a run as root would read in addition."""
-        return tuple(item.name for item in self.host.missing if "root could" in item.reason)
+        return tuple(item.name for item in self.host.missing if item.root_could)

@@ -125,7 +125,7 @@ def as_dict(survey: Answer) -> dict[str, Any]:
         ],
         "pfmemalloc_drop": survey.host.pfmemalloc_drop,
         "notes": list(survey.notes),
-        "missing": [vars(item) for item in survey.missing],
+        "missing": [{"name": item.name, "reason": item.reason} for item in survey.missing],
         "root_would_add": list(survey.root_would_add),
     }
 
