@@ -25,6 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 ROOT = HERE.parents[1]
+INDEX = re.compile(r"\[[0-9]+\]")
 PASSING = ("seconds", "versions", "started", "finished")  # of a sweep's point: what two runs of one checkout do not share
 
 
@@ -201,7 +202,7 @@ def report(asked: list[dict], old: list, new: list) -> int:
         found = list(differences(before, after))
         differing[question["kind"]] += bool(found)
         for place, was, now in found:
-            general = f"{question['kind']}: {re.sub(r'[[][0-9]+]', '[*]', place)}"
+            general = f"{question['kind']}: {INDEX.sub('[*]', place)}"
             places.setdefault(general, []).append(f"{question['of']}: {short(was)} -> {short(now)}")
     for place, examples in sorted(places.items()):
         print(f"{len(examples):6} × {place}")
