@@ -11,7 +11,8 @@ from mmmodel.installed import version
 _PUBLIC = {
     "mmmodel.model.catalogue": ("load_stack", "stack_names"),
     "mmmodel.host.hang": ("HangReport", "explain_hang"),
-    "mmmodel.linux": ("Host", "HostError", "load_host"),
+    "mmmodel.linux.host": ("Host", "load_host"),
+    "mmmodel.linux.text": ("HostError",),
     "mmmodel.answers.performance": (
         "best_depth",
         "frontier",

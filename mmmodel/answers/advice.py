@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmmodel.answers.question import Case, Question
-from mmmodel.linux import Host, HostError, exclusive_reserve, receive_rings
+from mmmodel.linux.network import receive_rings
+from mmmodel.linux.text import HostError
+from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
 from mmmodel.model.units import counted, format_bytes
 
 if TYPE_CHECKING:
-    from mmmodel.linux import Host  # the readers of a machine, which many questions do without
+    from mmmodel.linux.host import Host  # the readers of a machine, which many questions do without
 
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
 

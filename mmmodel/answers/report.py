@@ -21,7 +21,7 @@ from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count,
 if TYPE_CHECKING:
     # slow to import, and many reports are text about no machine
     from mmmodel.answers import plot
-    from mmmodel.linux import Host
+    from mmmodel.linux.host import Host
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
 PLENTY = 2**40  # units of the reserve
@@ -406,7 +406,7 @@ def _pool(model: Stack, pool: str | None, reserve: object) -> str | None:
 def _machine(host: Host | str | os.PathLike[str] | None, reserve: object) -> Host | None:
     if host is None and reserve != "host":
         return None
-    from mmmodel.linux import Host, load_host
+    from mmmodel.linux.host import Host, load_host
 
     if isinstance(host, Host):
         return host

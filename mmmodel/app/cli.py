@@ -207,7 +207,7 @@ def _survey(arguments: argparse.Namespace) -> int:
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    from mmmodel.linux import record
+    from mmmodel.linux.record import record
     from mmmodel.model.units import counted
 
     made = record(arguments.output, arguments.root)

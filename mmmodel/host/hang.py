@@ -20,15 +20,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmmodel.linux import HostError, Zone, memory_zones, parse_zoneinfo, read_log, rules_for, zone_floor, zone_index
 from mmmodel.linux.logs import pieces
 from mmmodel.linux.servers import Place
 from mmmodel.linux.serving import Serving, read_serving
-from mmmodel.linux.sysrq import Report, Task, ZoneReport
+from mmmodel.linux.sysrq import Report, Task, ZoneReport, memory_zones, read_log
 from mmmodel.linux.tasks import Unread
-from mmmodel.linux.text import MAX_TEXT
+from mmmodel.linux.text import MAX_TEXT, HostError
 from mmmodel.linux.threads import STORAGE_DAEMONS
-from mmmodel.linux.watermarks import NEWEST, RULES, Rules
+from mmmodel.linux.watermarks import NEWEST, RULES, Rules, rules_for, zone_floor
+from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo, zone_index
 
 
 class Degree(StrEnum):

@@ -11,7 +11,7 @@ import quopri
 import re
 from pathlib import Path
 
-from mmmodel.linux import parse_sysrq
+from mmmodel.linux.sysrq import parse_sysrq
 
 HANGS = Path(__file__).parent / "data" / "hangs"
 CONSOLE = (HANGS / "nbd-default-6.1.txt").read_text(encoding="utf-8")

@@ -12,8 +12,11 @@ from mmmodel.app import cli
 from mmmodel.host import hang
 from mmmodel.host.hang import CERTAIN, LIKELY, POSSIBLE, Degree, Finding, Seen, explain_hang
 from mmmodel.host.lab.measured import console
-from mmmodel.linux import HostError, Nic, Place, read_log
+from mmmodel.linux.network import Nic
+from mmmodel.linux.servers import Place
 from mmmodel.linux.serving import Serving
+from mmmodel.linux.sysrq import read_log
+from mmmodel.linux.text import HostError
 from tests.host.hangs import HANGS, shown, trace
 from tests.host.survey.trees import OTHER, OWN, READ, client, disk, nbd, swaps, tcp
 from tests.linux.conftest import FULL, write_tree

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import Zone, load_host, parse_zoneinfo
+from mmmodel.linux.host import load_host
+from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo
 
 
 def zone(name: str, index: int, managed: int, protection: tuple[int, ...] = (0,) * 5, **more) -> Zone:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import HostError, Tree, parse_btf, read_btf
+from mmmodel.linux.btf import parse_btf, read_btf
+from mmmodel.linux.text import HostError, Tree
 
 
 def blob(types: bytes, strings: bytes, order: str = "<", version: int = 1) -> bytes:

@@ -12,39 +12,55 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmmodel import linux
-from mmmodel.linux import Host, HostError
-from mmmodel.linux.host import parse_sizes
+from mmmodel.linux.addresses import parse_fib_trie, parse_if_inet6, parse_ipv6_route, parse_route
+from mmmodel.linux.btf import parse_btf
+from mmmodel.linux.dm import parse_dm_table
+from mmmodel.linux.host import Host, parse_sizes
+from mmmodel.linux.loop import parse_backing_file
+from mmmodel.linux.md import parse_level
+from mmmodel.linux.meminfo import parse_meminfo, parse_vmstat
+from mmmodel.linux.mounts import parse_mountinfo, parse_mounts, parse_swaps
+from mmmodel.linux.network import parse_netstat, parse_rings, parse_sockstat
+from mmmodel.linux.pagetypes import parse_pagetypeinfo
+from mmmodel.linux.record import recorded_files
+from mmmodel.linux.slab import parse_slabinfo
+from mmmodel.linux.sockets import parse_tcp, parse_unix
+from mmmodel.linux.sysctls import parse_sysctl
+from mmmodel.linux.sysrq import parse_sysrq
+from mmmodel.linux.text import HostError
+from mmmodel.linux.threads import parse_stat_flags
+from mmmodel.linux.zoneinfo import parse_zoneinfo
+from mmmodel.linux.zram import parse_mm_stat
 from tests.linux.conftest import FULL, write_tree
 from tests.linux.test_btf import STRINGS, blob, kernel_types
 from tests.linux.test_sysrq import LOG
 
 PARSERS = {
-    linux.parse_zoneinfo: FULL["proc/zoneinfo"],
-    linux.parse_meminfo: FULL["proc/meminfo"],
-    linux.parse_vmstat: FULL["proc/vmstat"],
-    linux.parse_swaps: FULL["proc/swaps"],
-    linux.parse_mounts: FULL["proc/mounts"],
-    linux.parse_mountinfo: "20 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n21 20 0:45 / /a\\040b rw - fuse.x src rw,user_id=0\n",
-    lambda text: linux.parse_mm_stat(text, "F"): "4505600 462410 475136 0 475136 0 0 100 100\n",
-    lambda text: linux.parse_backing_file(text, "F"): "/srv/img (deleted)\n",
-    lambda text: linux.parse_level(text, "F"): "raid10\n",
-    linux.parse_sockstat: FULL["proc/net/sockstat"],
-    linux.parse_netstat: FULL["proc/net/netstat"],
-    linux.parse_slabinfo: FULL["proc/slabinfo"],
-    linux.parse_rings: FULL["ethtool-g/enx001122334455"],
-    linux.parse_dm_table: FULL["dmsetup-table"],
-    linux.parse_pagetypeinfo: FULL["proc/pagetypeinfo"],
+    parse_zoneinfo: FULL["proc/zoneinfo"],
+    parse_meminfo: FULL["proc/meminfo"],
+    parse_vmstat: FULL["proc/vmstat"],
+    parse_swaps: FULL["proc/swaps"],
+    parse_mounts: FULL["proc/mounts"],
+    parse_mountinfo: "20 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n21 20 0:45 / /a\\040b rw - fuse.x src rw,user_id=0\n",
+    lambda text: parse_mm_stat(text, "F"): "4505600 462410 475136 0 475136 0 0 100 100\n",
+    lambda text: parse_backing_file(text, "F"): "/srv/img (deleted)\n",
+    lambda text: parse_level(text, "F"): "raid10\n",
+    parse_sockstat: FULL["proc/net/sockstat"],
+    parse_netstat: FULL["proc/net/netstat"],
+    parse_slabinfo: FULL["proc/slabinfo"],
+    parse_rings: FULL["ethtool-g/enx001122334455"],
+    parse_dm_table: FULL["dmsetup-table"],
+    parse_pagetypeinfo: FULL["proc/pagetypeinfo"],
     parse_sizes: FULL["struct-sizes"],
-    lambda text: linux.parse_sysctl(text, "F"): FULL["proc/sys/net/ipv4/tcp_wmem"],
-    lambda text: linux.parse_stat_flags(text, "F"): FULL["proc/812/task/812/stat"],
-    linux.parse_sysrq: LOG[:4000],
-    linux.parse_fib_trie: FULL["proc/net/fib_trie"],
-    linux.parse_route: FULL["proc/net/route"],
-    linux.parse_tcp: FULL["proc/net/tcp"],
-    linux.parse_unix: FULL["proc/net/unix"],
-    linux.parse_if_inet6: "fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n00000000000000000000000000000001 01 80 10 80       lo\n",
-    linux.parse_ipv6_route: f"fd{'0' * 30} 40 {'0' * 32} 00 {'0' * 32} 00000100 00000001 00000000 00000001     eth0\n",
+    lambda text: parse_sysctl(text, "F"): FULL["proc/sys/net/ipv4/tcp_wmem"],
+    lambda text: parse_stat_flags(text, "F"): FULL["proc/812/task/812/stat"],
+    parse_sysrq: LOG[:4000],
+    parse_fib_trie: FULL["proc/net/fib_trie"],
+    parse_route: FULL["proc/net/route"],
+    parse_tcp: FULL["proc/net/tcp"],
+    parse_unix: FULL["proc/net/unix"],
+    parse_if_inet6: "fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n00000000000000000000000000000001 01 80 10 80       lo\n",
+    parse_ipv6_route: f"fd{'0' * 30} 40 {'0' * 32} 00 {'0' * 32} 00000100 00000001 00000000 00000001     eth0\n",
 }
 ABSURD = (
     "-1",
@@ -109,7 +125,7 @@ def check_btf(seed: int) -> None:
     content = bytearray(blob(kernel_types(), STRINGS))
     for _ in range(draw.randint(1, 4)):
         content[draw.randrange(len(content))] = draw.randrange(256)
-    parse_or_refuse(linux.parse_btf, bytes(content[: draw.choice([len(content), draw.randint(0, len(content))])]))
+    parse_or_refuse(parse_btf, bytes(content[: draw.choice([len(content), draw.randint(0, len(content))])]))
 
 
 def damage_tree(root: Path, draw: random.Random, whole: dict[str, str] = FULL) -> set[str]:
@@ -149,7 +165,7 @@ def check_tree(root: Path, seed: int) -> None:
     try:
         if "proc/zoneinfo" in names:
             with contextlib.suppress(HostError):
-                parse_or_refuse(linux.recorded_files, Host.read(root))
+                parse_or_refuse(recorded_files, Host.read(root))
             return
         host = Host.read(root)  # only a damaged zoneinfo may be refused
         highatomic = sum(zone.free_highatomic or 0 for zone in host.zones)
@@ -165,7 +181,7 @@ def check_tree(root: Path, seed: int) -> None:
                 and name.startswith(("proc/meminfo", "proc/vmstat", "proc/swaps", "proc/sys/vm", "proc/net"))
             ):
                 assert any(name in item.reason for item in host.missing), (seed, name)
-        linux.recorded_files(host)
+        recorded_files(host)
         parse_or_refuse(host.struct_size, "bio")
         host.min_free_kbytes_for(1 << 20)
         host.stale_marks()
@@ -186,8 +202,8 @@ def test_parsers_refuse_or_read(seed):
 def test_anything_at_all(text, content):
     for parse in PARSERS:
         parse_or_refuse(parse, text)
-    parse_or_refuse(linux.parse_btf, content)
-    parse_or_refuse(linux.parse_btf, b"\x9f\xeb\x01\x00\x18\x00\x00\x00" + content)
+    parse_or_refuse(parse_btf, content)
+    parse_or_refuse(parse_btf, b"\x9f\xeb\x01\x00\x18\x00\x00\x00" + content)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

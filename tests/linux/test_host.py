@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import Host, HostError, Nic, Rings, Slab, Swap, Thread, Tree, dm, load_host, recorded_hosts, text
+from mmmodel.linux import dm, text
+from mmmodel.linux.host import Host, load_host, recorded_hosts
+from mmmodel.linux.mounts import Swap
+from mmmodel.linux.network import Nic, Rings
+from mmmodel.linux.slab import Slab
+from mmmodel.linux.text import HostError, Tree
+from mmmodel.linux.threads import Thread
 from tests.linux.conftest import FULL, write_tree
 
 

@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmmodel.linux import (
-    End,
-    HostError,
-    Role,
+from mmmodel.linux.addresses import (
     Route,
-    Socket,
+    address_hex,
+    format_fib_trie,
+    format_if_inet6,
+    format_ipv6_route,
+    format_route,
+    hex_address,
     parse_address,
     parse_fib_trie,
     parse_if_inet6,
     parse_ipv6_route,
     parse_route,
-    parse_tcp,
-    parse_unix,
 )
-from mmmodel.linux.addresses import address_hex, format_fib_trie, format_if_inet6, format_ipv6_route, format_route, hex_address
 from mmmodel.linux.reach import Reach
-from mmmodel.linux.sockets import format_tcp, format_unix
+from mmmodel.linux.sockets import End, Role, Socket, format_tcp, format_unix, parse_tcp, parse_unix
+from mmmodel.linux.text import HostError
 
 # as Linux 6.18 printed them on a machine with 192.0.2.2/24 and fd00::2/64
 LEAVES = """\

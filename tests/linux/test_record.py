@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import Host, HostError, Role, load_host, record, recorded_files
+from mmmodel.linux.host import Host, load_host
+from mmmodel.linux.record import record, recorded_files
+from mmmodel.linux.sockets import Role
+from mmmodel.linux.text import HostError
 from tests.linux.conftest import FULL, write_tree
 
 # Everything in the made-up tree that must not be recorded.

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mmmodel.linux import (
-    RULES,
-    Failure,
-    HostError,
-    exclusive_reserve,
-    memory_zones,
-    parse_sysrq,
-    total_floor,
-    zone_floor,
-)
+from mmmodel.linux.sysrq import Failure, memory_zones, parse_sysrq
+from mmmodel.linux.text import HostError
+from mmmodel.linux.watermarks import RULES, exclusive_reserve, total_floor, zone_floor
 
 LOG = (Path(__file__).parent / "data" / "sysrq-nbd-6.1.txt").read_text()
 

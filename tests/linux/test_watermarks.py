@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmmodel.linux import (
+from mmmodel.linux.host import Host
+from mmmodel.linux.text import HostError
+from mmmodel.linux.watermarks import (
     RULES,
-    Host,
-    HostError,
     Marks,
     default_min_free_kbytes,
     exclusive_reserve,
@@ -21,9 +21,9 @@ from mmmodel.linux import (
     rules_for,
     total_floor,
     zone_floor,
-    zone_index,
     zone_marks,
 )
+from mmmodel.linux.zoneinfo import zone_index
 from tests.linux.conftest import zone
 
 # The comment above calculate_min_free_kbytes(), mm/page_alloc.c, Linux 6.12: memory in MB, min_free_kbytes.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mmmodel.linux import HostError, parse_zoneinfo, zone_index
+from mmmodel.linux.text import HostError
+from mmmodel.linux.zoneinfo import parse_zoneinfo, zone_index
 
 TEXT = """\
 Node 0, zone      DMA

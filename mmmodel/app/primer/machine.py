@@ -7,7 +7,7 @@ from mmmodel.app.primer import netpath
 from mmmodel.app.primer.parameters import Known, Read
 from mmmodel.host.lab.measured import recorded_runs, thresholds
 from mmmodel.host.survey import Survey
-from mmmodel.linux import load_host
+from mmmodel.linux.host import load_host
 
 SHIPPED = "debian-6.1-nbd-swap"  # recorded from a guest of the kind that the kernel lab boots
 PARAMETERS: Known = {

@@ -16,10 +16,10 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from mmmodel.linux import HostError, parse_sysrq
 from mmmodel.linux.logs import Normaliser
-from mmmodel.linux.sysrq import FAILURE, Report
+from mmmodel.linux.sysrq import FAILURE, Report, parse_sysrq
 from mmmodel.linux.tasks import FRAME
+from mmmodel.linux.text import HostError
 
 WORD = re.compile(r"([a-z_]\w*|[\w.]+)=(\S+)")
 LINE = re.compile(r"LAB (?P<kind>[a-z]+)(?P<words>(?: [\w.]+=\S*)*) ;")

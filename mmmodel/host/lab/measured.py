@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmmodel.installed import DATA, PACKAGE
-from mmmodel.linux import Zone, memory_zones, parse_sysrq, right_floor, zone_marks
-from mmmodel.linux.sysrq import Report
+from mmmodel.linux.sysrq import Report, memory_zones, parse_sysrq
+from mmmodel.linux.watermarks import right_floor, zone_marks
+from mmmodel.linux.zoneinfo import Zone
 from mmmodel.model.catalogue import load_stack, read_yaml
 from mmmodel.model.stack import Stack
 

@@ -29,7 +29,8 @@ from mmmodel.host.survey.paths import paths
 from mmmodel.host.survey.servers import servers_of
 from mmmodel.host.survey.settings import advised
 from mmmodel.host.survey.shown import Survey
-from mmmodel.linux import Host, load_host, receive_rings
+from mmmodel.linux.host import Host, load_host
+from mmmodel.linux.network import receive_rings
 
 __all__ = [
     "CONSUMES",

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from mmmodel.answers.advice import Advice
 from mmmodel.answers.sizing import Verdict
-from mmmodel.linux import Host, Missing, Ring, Server
+from mmmodel.linux.host import Host
+from mmmodel.linux.network import Ring
+from mmmodel.linux.servers import Server
+from mmmodel.linux.text import Missing
 from mmmodel.model.stack import Stack
 
 SAFE, SAFE_IF, UNSAFE, NOT_SHOWN, CONSUMES, UNKNOWN, LOCAL = (

@@ -18,7 +18,9 @@ from mmmodel.host.lab.measured import draw
 from mmmodel.host.survey import servers
 from mmmodel.host.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Answer, Fact, Judgement, Path
 from mmmodel.host.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
-from mmmodel.linux import Host, Zone, exclusive_reserve, total_floor
+from mmmodel.linux.host import Host
+from mmmodel.linux.watermarks import exclusive_reserve, total_floor
+from mmmodel.linux.zoneinfo import Zone
 from mmmodel.model.catalogue import fitted_stack
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.model.units import format_bytes

@@ -9,7 +9,12 @@ from mmmodel.host.survey import servers
 from mmmodel.host.survey.answer import Answer, Path
 from mmmodel.host.survey.kinds import GIVEN, GUESTS, NFS
 from mmmodel.host.survey.stacks import NETWORK
-from mmmodel.linux import Array, BlockDevice, Daemon, Host, LoopFile, Zram
+from mmmodel.linux.block import BlockDevice
+from mmmodel.linux.host import Host
+from mmmodel.linux.loop import LoopFile
+from mmmodel.linux.md import Array
+from mmmodel.linux.threads import Daemon
+from mmmodel.linux.zram import Zram
 from mmmodel.model.units import format_bytes
 
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 
 from mmmodel.host.survey.answer import Path
 from mmmodel.host.survey.kinds import CLUSTERED, DM, NFS, NOT_ON_ONE, SCSI, STACKED, kind_of_name, reason
-from mmmodel.linux import BlockDevice, Host, Mount, Swap, kind_of_uuid, mount_of
+from mmmodel.linux.block import BlockDevice
+from mmmodel.linux.dm import kind_of_uuid
 from mmmodel.linux.fuse import KIND as FUSE
+from mmmodel.linux.host import Host
 from mmmodel.linux.loop import LoopFile
-from mmmodel.linux.mounts import IN_MEMORY
+from mmmodel.linux.mounts import IN_MEMORY, Mount, Swap, mount_of
 
 Chain = tuple[tuple[str, str], ...]
 UNUSED = "in use by no swap and no mount"

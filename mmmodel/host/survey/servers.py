@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 
 from mmmodel.host.survey.answer import Path
 from mmmodel.host.survey.kinds import NFS
-from mmmodel.linux import Host, Place, Server, mount_of
+from mmmodel.linux.host import Host
+from mmmodel.linux.mounts import mount_of
 from mmmodel.linux.reach import PORTS
+from mmmodel.linux.servers import Place, Server
 
 ON_DISKS = ("nbd", "iscsi", "nvme-tcp")
 HINTS = {

@@ -13,7 +13,9 @@ from mmmodel.host.lab.measured import percpu_limit
 from mmmodel.host.survey.answer import SAFE_IF, Answer, Judgement, Path
 from mmmodel.host.survey.judging import floors, ladder, size_text, spare_pages
 from mmmodel.host.survey.servers import here
-from mmmodel.linux import Host, HostError, exclusive_reserve
+from mmmodel.linux.host import Host
+from mmmodel.linux.text import HostError
+from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.stack import StackError
 from mmmodel.model.units import format_bytes
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from mmmodel.host.survey.answer import DISKS_ALONE, Fact, Path
 from mmmodel.host.survey.kinds import reason
-from mmmodel.linux import BlockDevice, Host, HostError
+from mmmodel.linux.block import BlockDevice
 from mmmodel.linux.fuse import BASE as FUSE
 from mmmodel.linux.fuse import connection_name
-from mmmodel.linux.host import STRUCTS
+from mmmodel.linux.host import STRUCTS, Host
+from mmmodel.linux.text import HostError
 from mmmodel.model.catalogue import load_stack, size_names
 from mmmodel.model.stack import RESERVE, THROTTLE, Pool, Stack
 

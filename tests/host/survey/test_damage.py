@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from mmmodel.host.survey import NOT_SHOWN, SAFE, SAFE_IF, UNSAFE, survey
 from mmmodel.host.survey.stacks import STACK_OF
-from mmmodel.linux import Host, HostError, Place
-from mmmodel.linux.host import RECORDED
+from mmmodel.linux.host import RECORDED, Host
+from mmmodel.linux.servers import Place
+from mmmodel.linux.text import HostError
 from tests.host.survey.test_stacked import ALL
 from tests.host.survey.trees import (
     ATA,

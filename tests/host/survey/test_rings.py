@@ -6,8 +6,8 @@ import pytest
 
 from mmmodel.answers.advice import advise, ring_bytes, shrink_rings
 from mmmodel.host.survey import survey
-from mmmodel.linux import Host, Nic, Rings
-from mmmodel.linux.network import frame_bytes, receive_rings
+from mmmodel.linux.host import Host
+from mmmodel.linux.network import Nic, Rings, frame_bytes, receive_rings
 from mmmodel.model.catalogue import load_stack
 from tests.host.survey.trees import READ, nbd
 from tests.linux.conftest import write_tree

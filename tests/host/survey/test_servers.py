@@ -11,8 +11,11 @@ import pytest
 
 from mmmodel.app import cli
 from mmmodel.host.survey import NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
-from mmmodel.linux import Host, Place, Role, Tree
+from mmmodel.linux.host import Host
 from mmmodel.linux.reach import read_reach
+from mmmodel.linux.servers import Place
+from mmmodel.linux.sockets import Role
+from mmmodel.linux.text import Tree
 from mmmodel.linux.threads import open_files
 from tests.host.survey.trees import (
     NET,

@@ -6,7 +6,7 @@ import pytest
 
 from mmmodel.app import cli
 from mmmodel.host.survey import CONSUMES, LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
-from mmmodel.linux import Host
+from mmmodel.linux.host import Host
 from tests.host.survey.trees import ATA, READ, array, disk, fuse, loop, mounted, nbd, swaps, zram
 from tests.linux.conftest import write_tree
 

@@ -24,7 +24,7 @@ from mmmodel.host.survey import (
     table_html,
 )
 from mmmodel.host.survey.stacks import STACK_OF
-from mmmodel.linux import Host
+from mmmodel.linux.host import Host
 from tests.host.survey.trees import ATA, READ, SIZED, SLABS, disk, nbd, swaps
 from tests.linux.conftest import FULL
 
