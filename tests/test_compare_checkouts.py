@@ -15,26 +15,26 @@ reserve: 64 KiB
 quantities: [verdict, safe_reserve]
 """
 DOCTORED = """
-def safe_depth(*given, **more):
+def wait_free_reserve(*given, **more):
     from mmmodel.answers import sizing
-    return sizing.safe_depth(*given, **more) + 1
+    return sizing.wait_free_reserve(*given, **more) + 1
 """
 
 
 @pytest.fixture
 def few(tmp_path):
-    """Options: four stacks, one recorded host and a damaged copy of it, one study."""
+    """Options: one stack, one recorded host and a damaged copy of it, one study."""
     studies, hosts = tmp_path / "studies", tmp_path / "hosts"
     studies.mkdir()
     (studies / "small.yaml").write_text(STUDY)
     shutil.copytree(ROOT / "data" / "hosts" / "nas-512m", hosts / "nas-512m")
-    return ["--stacks", "4", "--damaged", "1", "--hosts", str(hosts), "--studies", str(studies)]
+    return ["--stacks", "1", "--damaged", "1", "--hosts", str(hosts), "--studies", str(studies)]
 
 
 def test_a_checkout_is_like_itself(capsys, few):
     assert main([str(ROOT), str(ROOT), *few]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said == [f"{asked} asked, 0 answered differently" for asked in ("stack: 4", "survey: 2", "sweep: 1")]
+    assert said == [f"{asked} asked, 0 answered differently" for asked in ("stack: 1", "survey: 2", "sweep: 1")]
 
 
 def test_a_doctored_checkout_is_seen(capsys, few, tmp_path):
@@ -49,9 +49,13 @@ def test_a_doctored_checkout_is_seen(capsys, few, tmp_path):
     replace(doctored / "data" / "stacks" / "nbd-tcp.yaml", "nbd_request_wire + 4096 B", "nbd_request_wire + 4100 B")
     assert main([str(ROOT), str(doctored), *few]) == 1
     said = capsys.readouterr().out
-    for place in ("stack: .safe_depth", "sweep: .points[*].results.safe_reserve.value", "survey: .answer.reserve_or_more"):
+    for place in (
+        "1 × stack: .wait_free_reserve",
+        "sweep: .points[*].results.safe_reserve.value",
+        "survey: .answer.reserve_or_more",
+    ):
         assert place in said
-    assert ".wait_free_depth" not in said
+    assert "stack: .safe_reserve" not in said
 
 
 def replace(path, was, now):
