@@ -123,9 +123,10 @@ def knee(stack: Askable, loss: float = 0.05) -> int | float:
 
 
 def _no_knee(stack: Stack, loss: float, depth: int, share: float) -> str:
+    seen = f"{share:.3g} is the most that was solved" if share else "none could be solved that the bounds leave open"
     return (
-        f"loss: at its growth no depth of stack {stack.name} up to {depth} reaches {1 - loss:.3g} of what its stations allow over all mixes of its "
-        f"classes ({share:.3g} is the most); write a larger loss, or choose a class with only()"
+        f"loss: no depth of stack {stack.name} up to {depth} is known to reach {1 - loss:.3g} of what its stations allow over all mixes of its "
+        f"classes ({seen}); write a larger loss, or choose a class with only()"
     )
 
 

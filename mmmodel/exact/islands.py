@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import math
 
+from mmmodel.exact import budget
 from mmmodel.exact.stuck import StuckStates
+from mmmodel.model.progress import say, working
 from mmmodel.model.transitions import LEAVES, Relation
 
 Interval = tuple[int, float]
 MOST_INTERVALS = 5_000
 FAR = 2**59  # a stuck state of so much memory, and not of more, is one of ever more requests
+MOST_SECONDS = 60.0  # of z3, where `budget.within` sets no other limit
 MOST_BITS = 4e10  # bit operations of the coin problem: about ten seconds
 
 
 class TooManyPieces(ValueError):
-    """The map has more pieces than were asked for."""
+    """The map has more pieces than were asked for, or than could be found in the time."""
 
 
 def footprint(relation: Relation, pool: int) -> int:
@@ -37,7 +40,8 @@ def unsafe_intervals(relation: Relation, at: int, least: int, most: int = MOST_I
 
     `relation` has that pool unlimited. Exact; an interval that ends at infinity says that no capacity cures it. Raises ValueError
     where the map cannot be had exactly (several pools with early release or floors, refusals, consumption), TooManyPieces
-    where z3 finds them one by one and there are more than `most`, or no end of them.
+    where z3 finds them one by one and there are more than `most`, no end of them, or more than MOST_SECONDS allow (another limit
+    is set with `budget.within`, whose OutOfTime is then raised).
     """
     relation.system.require_plain("the map of unsafe reserves")
     if any(position.never for position in relation.positions):
@@ -181,13 +185,26 @@ def _by_solver(relation: Relation, pool: int, least: int, most: int) -> list[Int
             "the map of unsafe reserves is exact only with at most one pool that is given back early or has floors, "
             "and without fallbacks; ask verdict() for one reserve at a time"
         )
+    seconds = MOST_SECONDS if math.isinf(budget.left()) else math.inf
+    found: list[Interval] = []
+    try:
+        with budget.within(seconds), working("the map of unsafe reserves"):
+            _pieces(relation, states, least, most, found)
+    except budget.OutOfTime:
+        if math.isinf(seconds):
+            raise
+        raise TooManyPieces(f"{_so_far(merge(found))} in {seconds:g} s; ask verdict() for one reserve at a time") from None
+    return found
+
+
+def _pieces(relation: Relation, states: StuckStates, least: int, most: int, found: list[Interval]) -> None:
+    """Fills `found`, so that what was found is there where the time runs out."""
     states.solver.add(states.reserve >= least)
     if (far := states.find(states.reserve >= FAR)) is not None and states.interval(far)[1] is not None:
         unbounded = [cls.name for cls, most in zip(relation.system.classes, relation.population) if most is None]
         raise TooManyPieces(
             f"the unsafe reserves have no end, since nothing bounds the requests of {', '.join(unbounded)}; give a depth"
         )
-    found: list[Interval] = []
     while (state := states.find()) is not None:
         low, high = states.interval(state)
         low = max(low, least)
@@ -197,6 +214,13 @@ def _by_solver(relation: Relation, pool: int, least: int, most: int) -> list[Int
         else:
             found.append((low, high))
             states.leave_out(low, high)
+        say(f"{len(found)} pieces found")
         if len(found) > most:
             raise TooManyPieces(f"the map has more than {most} pieces; ask verdict() for one reserve at a time")
-    return found
+
+
+def _so_far(pieces: list[Interval]) -> str:
+    if not pieces:
+        return "the map of unsafe reserves: no piece of it was found"
+    unsafe = ", ".join(f"{low} to {high}" for low, high in pieces[:3]) + (" and more" if len(pieces) > 3 else "")
+    return f"the map of unsafe reserves was not finished ({unsafe} are unsafe)"

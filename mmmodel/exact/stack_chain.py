@@ -365,7 +365,7 @@ class _Exploration:
 
     def _refusal(self, what: str, size: Size | None = None) -> str:
         size = size or self.size()
-        return f"{what}: {size}. {size.needs}; {self.instead or stack_size.fewer(self.layout)}"
+        return f"{what}: {size}{size.needs}; {self.instead or stack_size.fewer(self.layout)}"
 
 
 def chain_size(system: System, grant: Grant = "random", stages: int = STAGES) -> Size:

@@ -412,10 +412,15 @@ def refuse(t, vector, slot, weight, out, w):
 
 @jit
 def grant(t, level, after, done, w):
-    """Refusals and grants on every vector of the pile `level`, until nothing fits; what is left is pushed on `done`."""
+    """Refusals and grants on every vector of the pile `level`, until nothing fits; what is left is pushed on `done`.
+
+    Ends where a pile is full: the caller begins anew with higher ones.
+    """
     while level.count[0]:
         empty(after)
         for i in range(level.count[0]):
+            if level.count[1] or after.count[1] or done.count[1]:
+                return
             vector, weight = level.vectors[i], level.weights[i]
             found, total = choose(t, vector, w)
             if found < 0:

@@ -54,10 +54,11 @@ class Size:
 
     @property
     def needs(self) -> str:
-        """Memory, in words."""
-        size = SOLVED * self.about
+        """Memory, in words; empty where only a bound from above is known."""
+        if not self.about:
+            return ""
         free = memory.available()
-        return f"solving that many takes {memory.in_words(size)} or more" + (
+        return f". Solving that many takes {memory.in_words(SOLVED * self.about)} or more" + (
             f" and {memory.in_words(free)} are available" if free is not None else ""
         )
 

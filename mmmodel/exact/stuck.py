@@ -64,6 +64,9 @@ class Throttle:
     pool: int | None
 
 
+UNHURRIED = 2**32 - 1  # milliseconds: z3 without a limit
+
+
 class StuckStates:
     """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number.
 
@@ -122,8 +125,7 @@ class StuckStates:
             return None
         limits = list(more) if most is None else [*more, z3.Sum(self.count) <= most]
         allowed = budget.milliseconds()
-        if allowed is not None:
-            self.solver.set("timeout", allowed)
+        self.solver.set("timeout", UNHURRIED if allowed is None else allowed)
         answer = self.solver.check(*limits)
         if answer == z3.unknown:
             budget.left()
