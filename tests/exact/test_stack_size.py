@@ -10,7 +10,8 @@ import pytest
 
 from mmmodel.exact import budget, islands, stack_chain, stack_size
 from mmmodel.exact.chain import StateSpaceTooLarge
-from mmmodel.exact.layout import GRANTS, Layout
+from mmmodel.exact.layout import Layout
+from mmmodel.model.grants import GRANTS
 from mmmodel.model.stack import Stack
 from tests.exact.random_systems import Wild, plain, wild
 
