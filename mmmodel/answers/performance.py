@@ -191,8 +191,9 @@ def time_to_deadlock(
     """Mean seconds from empty to the first deadlock; math.inf if it may never come.
 
     It may never come in a safe stack, and also where the grants happen to steer clear of a deadlock that other orders reach.
+    reserve=None: the stack's own; where it names none, as much as is ever asked for, so that only other pools can fail.
     """
-    system = question(stack, depth, reserve)
+    system = _given(stack, depth, reserve)
     if chains.closed_networks(system) is not None:
         return math.inf
     return chains.time_to_deadlock(system, grant, exact)
@@ -201,8 +202,8 @@ def time_to_deadlock(
 def time_to_unsafe(
     stack: Askable, depth: int | None, reserve: Amount | None, grant: Grant = "random", exact: bool = False
 ) -> Certified | Fraction | float:
-    """Mean seconds from empty to the point of no return, from which no order of steps lets all requests in flight finish."""
-    system = question(stack, depth, reserve)
+    """Mean seconds from empty to the point of no return, from which no order of steps lets all requests in flight finish; reserve as above."""
+    system = _given(stack, depth, reserve)
     if chains.closed_networks(system) is not None:
         return math.inf
     return chains.time_to_unsafe(system, grant, exact)
@@ -244,6 +245,13 @@ def question(stack: Askable, depth: int | None, reserve: Amount | None) -> Syste
     """The system of one question; without a reserve the pool is unlimited (wait-free)."""
     made = as_stack(stack)
     return made.system(depth=depth, reserve=reserve, unlimited=reserve is None and RESERVE in made.pools)
+
+
+def _given(stack: Askable, depth: int | None, reserve: Amount | None) -> System:
+    """The system of one question about a life; without a reserve the stack's own, and unlimited where it has none."""
+    made = as_stack(stack)
+    own = made.pools[RESERVE].capacity if RESERVE in made.pools else None
+    return question(made, depth, own if reserve is None else reserve)
 
 
 def _reserve(stack: Stack, reserve: Amount) -> int:

@@ -215,7 +215,6 @@ class Case:
                 there, searched = self._reach(state, int(top), left)
                 if there is not False:
                     return Size(top + 1, Sure.EXACT if there else Sure.SUFFICIENT)
-                self.states.block_populations(exact_verdict.populations_of(self.relation, state), self.states.reserve > top)
             else:
                 decision = self.decided(int(top), left)
                 if not decision.safe:
@@ -232,18 +231,25 @@ class Case:
         return None if fewer is None else (Case(fewer[0], self.at), fewer[1])
 
     def _reach(self, state: Stuck, capacity: int, limit: int) -> tuple[bool | None, int]:
-        """Whether a deadlock can be reached by the requests of a stuck state, None if that was not decided; and the states searched."""
+        """Whether a deadlock can be reached by the requests of a stuck state, None if that was not decided; and the states searched.
+
+        Where it cannot, states of so many requests are looked for no more at the capacities for which the search stands: fewer bytes
+        can make deadlocks possible that more of them do not.
+        """
         there = self.at_capacity(capacity)
         try:
             exact_verdict.bring(there, self.states, state)
             return True, 0
         except ValueError:
             pass
-        few = there.with_numbers(population=exact_verdict.populations_of(there, state))
+        populations = exact_verdict.populations_of(there, state)
         try:
-            found = reach.search(few, limit)
+            found = reach.search(there.with_numbers(population=populations), limit, sized=self.at)
         except reach.StateSpaceTooLarge:
             return None, limit
+        if found.moves is None:
+            lower, higher = self._alike(capacity, found)
+            self.states.block_populations(populations, self.states.reserve < capacity - lower, self.states.reserve > capacity + higher)
         return found.moves is not None, found.states
 
     def at_capacity(self, capacity: int) -> Relation:
@@ -254,11 +260,14 @@ class Case:
     def decided(self, capacity: int, limit: int) -> exact_verdict.Decision:
         """The verdict at a capacity, and by how much it may be lower or higher with the same one."""
         decision = exact_verdict.decide(self.at_capacity(capacity), limit, self.at)
-        # amounts are multiples of their grain, and what is over never serves anybody
-        grain = math.gcd(*(amount[self.at] for p in self.relation.positions for amount in (p.holds, p.take, p.floor))) or 1
-        lower = max(decision.lower, capacity % grain)
-        higher = max(decision.higher, grain - 1 - capacity % grain)
+        lower, higher = self._alike(capacity, decision)
         return replace(decision, lower=lower, higher=higher)
+
+    def _alike(self, capacity: int, found: exact_verdict.Decision | reach.Search) -> tuple[int, int]:
+        """By how much the capacity may be lower or higher with the same answer: amounts are multiples of their grain, and what is over
+        never serves anybody."""
+        grain = math.gcd(*(amount[self.at] for p in self.relation.positions for amount in (p.holds, p.take, p.floor))) or 1
+        return max(found.lower, capacity % grain), max(found.higher, grain - 1 - capacity % grain)
 
     # ---- the capacity from which on nobody waits -------------------------------------------------------------------------
 

@@ -83,6 +83,9 @@ def test_a_throttle_given_back_early_bounds_nothing_behind(gate):
     assert mm.wait_free_reserve(stack) == 6
     assert mm.unsafe_reserves(stack) == [(2, 3)]
     assert mm.time_to_deadlock(stack, None, 3, exact=True) == Fraction(199, 32)  # 6.21875 s
+    own = Stack.model_validate(data | {"pools": data["pools"] | {"reserve": {"unit": "byte", "capacity": 3}}})
+    assert mm.time_to_deadlock(own, None, None, exact=True) == Fraction(199, 32), "the stack's own reserve"
+    assert mm.time_to_unsafe(own, None, None) < math.inf
     found = mm.simulate(stack, None, 3, seed=5, replications=400, measure="time_to_deadlock").time_to_deadlock
     assert found.low < 6.21875 < found.high
     assert mm.reachable_deadlock(stack, reserve=3)
@@ -396,9 +399,13 @@ def waits_for_reserve(brute, limit=STATES):
     return False
 
 
+# where a search that finds nothing at one capacity was once taken to speak of smaller ones
+SMALLER_IS_WORSE = (2000780, 2000939, 2001524)
+
+
 def test_sizes_of_random_stacks():
     counts = Counter()
-    for seed in range(150):
+    for seed in (*range(150), *SMALLER_IS_WORSE):
         try:
             counts += check_sizes(seed)
         except AssertionError as error:
