@@ -57,13 +57,13 @@ class Shown:
 
 
 class NoFigure:
-    """Stands where there is nothing to draw, and says why."""
+    """Stands where there is nothing to draw (or `what` else is missing), and says why."""
 
-    def __init__(self, reason: str):
-        self.reason = reason
+    def __init__(self, reason: str, what: str = "No figure"):
+        self.reason, self.what = reason, what
 
     def __repr__(self) -> str:
-        return f"No figure: {self.reason}."
+        return f"{self.what}: {self.reason}."
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self))}</p>"

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmmodel.answers import compare, sizing
 from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
 PLENTY = 2**40  # units of the reserve
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,12 @@ class Report:
         }
 
 
-def drawn(figure: Callable[[Report], plot.Shown], report: Report) -> plot.Shown | plot.NoFigure:
-    """The figure of a report, or the reason why this question has none: a stack without a curve still has its verdict."""
+def drawn(figure: Callable[[Answer], plot.Shown], answer: Answer) -> plot.Shown | plot.NoFigure:
+    """The figure of a report or verdict, or the reason why this question has none: a stack without a curve still has its verdict."""
     from mmmodel.answers import plot
 
     try:
-        return figure(report)
+        return figure(answer)
     except ValueError as reason:
         return plot.NoFigure(str(reason))
 
@@ -141,8 +142,10 @@ def reserve_figure(report: Report) -> plot.Shown:
     cases = [Question(report.stack, k, None, pool).case for k in depths]
     safe, free = [case.safe.value for case in cases], [case.free.value for case in cases]
     one = report.sizes[0].footprint
-    if any(map(math.isinf, [*safe, *free])):
-        raise QuestionError(f"stack {report.stack.name}: no reserve is enough, so there is no curve to draw")
+    if endless := [k for k, *both in zip(depths, safe, free) if math.inf in both]:
+        raise QuestionError(
+            f"stack {report.stack.name}: at depth {endless[0]:,} no reserve is enough, so that the curve up to {depths[-1]:,} has no end"
+        )
     shown = report.reserve is not None and report.reserve <= 4 * max(free)
     point = (depth, report.reserve) if shown else None
     figure, ax = plot.axes()
@@ -249,6 +252,8 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
             return None, f"{which} is not shown safe: a stuck state fits, and no way into it is known."
         end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
         what = "The stack" if report.pool is None else which if report.own else f"The asked {report.pool}"
+        if not report.verdict.path:
+            return None, f"{what} is unsafe as it stands: no request can take its first step, so that no way leads there."
         return report.verdict, f"{what} is unsafe. This is the way into {end}:"
     if report.pool is None:
         return None, "No deadlock can be reached."

@@ -212,9 +212,9 @@ class Verdict:
         found = self.larger_unsafe
         return Larger.NONE if found is None else Larger.INTERVAL if isinstance(found, tuple) else found
 
-    def explain(self) -> str:
-        """What was decided and how; for a deadlock who holds what, who waits for what, and how it comes about."""
-        return "\n".join(_explanation(self))
+    def explain(self, way: bool = True) -> str:
+        """What was decided and how; for a deadlock who holds what, who waits for what, and (`way`) how it comes about."""
+        return "\n".join(_explanation(self, way))
 
     def __str__(self) -> str:
         return self.explain()
@@ -321,7 +321,7 @@ def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
 # ---- explaining -----------------------------------------------------------------------------------------------------
 
 
-def _explanation(verdict: Verdict) -> Iterator[str]:
+def _explanation(verdict: Verdict, way: bool) -> Iterator[str]:
     system = verdict.system
     sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
     counts = zip(system.classes, system.present, system.in_flight)
@@ -350,8 +350,11 @@ def _explanation(verdict: Verdict) -> Iterator[str]:
         yield "what is served for ever is never given back: the pool drains"
     else:
         yield f"never fits: {', '.join(verdict.cycle)} cannot give that, though nobody else is about; such a request never finishes"
-    yield "how it comes about:" if verdict.path else "no request of the class can ever take its first step"
-    yield from (f"  {line}" for line in summary(verdict.path))
+    if not verdict.path:
+        yield "no request of the class can ever take its first step"
+    elif way:
+        yield "how it comes about:"
+        yield from (f"  {line}" for line in summary(verdict.path))
 
 
 def _larger(verdict: Verdict) -> Iterator[str]:

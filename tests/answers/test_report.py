@@ -13,10 +13,32 @@ def test_a_stack_without_a_curve_says_why():
     answer = report.size("zram", "1 MiB", classes=("page-huge",))
     shown = report.drawn(report.reserve_figure, answer)
     assert isinstance(shown, plot.NoFigure)
-    assert repr(shown) == "No figure: stack zram: no reserve is enough, so there is no curve to draw."
-    assert "no curve" in shown._repr_html_()
+    assert "stack zram: at depth 1 no reserve is enough, so that the curve up to " in repr(shown)
+    assert "no reserve is enough" in shown._repr_html_()
     assert "consumes" in repr(report.drawn(report.map_figure, answer))
     assert isinstance(report.drawn(report.reserve_figure, report.size("nbd-tcp", 700_000)), plot.Shown)
+
+
+def test_only_a_depth_at_which_no_reserve_is_enough_is_said_to_be_one():
+    """Four requests that take 251 units of the throttle one by one are safe on 1004 units, and three on 753 are not."""
+    answer = report.size("ddsnap-2007-v1", 10_000, 1004, classes=("write-251",))
+    assert math.isfinite(answer.sizes[0].safe_reserve)
+    said = repr(report.drawn(report.reserve_figure, answer))
+    named = int(said.split("at depth ")[1].split(" no reserve")[0].replace(",", ""))
+    assert named != 1004
+    assert math.isinf(sizing.safe_reserve(answer.stack, named))
+
+
+def test_where_nobody_can_begin_no_way_is_promised():
+    answer = report.size("nas", 1, 1)
+    assert not answer.verdict.safe
+    assert answer.verdict.path == []
+    shown, said = report.example_deadlock(answer)
+    assert shown is None
+    assert "no request can take its first step" in said
+    shown, said = report.example_deadlock(report.size("nas", 12_000, 8))
+    assert shown.path
+    assert said.endswith("This is the way into its deadlock:")
 
 
 def test_nothing_unsafe_is_no_map():

@@ -100,7 +100,7 @@ def units(count: int, unit: str) -> Cost:
     return Cost(count * RATES[unit], count)
 
 
-def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 1, state: float = 0.0) -> Cost:
+def mean_times(systems: Sequence[System], grant: Grant = "random", *, walks: int = 1, state: float = 0.0) -> Cost:
     """What the mean times of these chains take together: some are walked, up to what the budget allows, the others are taken for equal.
 
     The chains are of one kind, such as those of a curve over reserves: every (n/`PROBES`)-th stands for its neighbours. `walks`: how
@@ -122,8 +122,8 @@ def mean_times(systems: Sequence[System], grant: Grant = "random", walks: int = 
         count, whole = transitions(system, (most - total.seconds) / each / rate, grant)
         took = time.process_time() - began
         total += Cost(walks * took + count * RATES["transition"], count, not whole).times(each)
-        if total.at_least or total.seconds > most:
-            return Cost(total.seconds, total.units, at_least=True)
+        if total.at_least or total.seconds > most:  # the walk was given up where the whole would take more than that
+            return Cost(max(total.seconds, most), total.units, at_least=True)
     return total
 
 
@@ -163,10 +163,10 @@ def state_seconds(system_at: Callable[[int], System], depth: int, grant: Grant =
 
 def _timed(system: System, grant: Grant) -> float:
     """Seconds a state, over the first `FEW`."""
-    began, found = time.perf_counter(), FEW
+    began, found = time.process_time(), FEW
     with contextlib.suppress(StateSpaceTooLarge):
         found = len(stack_chain(system, grant, limit=FEW))
-    return (time.perf_counter() - began) / max(1, found)
+    return (time.process_time() - began) / max(1, found)
 
 
 def _two_digits(seconds: float) -> str:

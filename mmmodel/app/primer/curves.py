@@ -17,7 +17,7 @@ import numpy as np
 
 from mmmodel.answers import compare, plot
 from mmmodel.answers.performance import best_depth, knee, question, throughput, throughput_bounds
-from mmmodel.answers.sizing import footprint, safe_depth, safe_reserve, wait_free_depth, wait_free_reserve
+from mmmodel.answers.sizing import footprint, safe_depth, safe_reserve, verdict, wait_free_depth, wait_free_reserve
 from mmmodel.app.primer import budget
 from mmmodel.app.primer.parameters import Whole, check, some
 from mmmodel.bounds import throughput as formulas
@@ -26,7 +26,7 @@ from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.grants import GRANTS, Grant
-from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack, System
 
 CROWD = 7  # requests that never wait with the reserve that is taken where none is asked for
 DRAWN = 200  # depths of a curve, about
@@ -66,7 +66,8 @@ class ThroughputCurve:
 
     `held` has the safe depths that were solved. `knee`: None where the stack has no product form. `best`: the least of these depths
     that no other of them beats by more than SAME; `sure`: no other safe depth does either; `most`: what no deeper one can exceed,
-    requests/s. `safe_x`: at the deepest safe depth, None where its chain is too large.
+    requests/s. `safe_x`: at the deepest safe depth, None where its chain is too large. `luck`: one request more than `safe` is safe with
+    exactly this reserve, though not with every larger one.
     """
 
     name: str
@@ -86,6 +87,7 @@ class ThroughputCurve:
     sure: bool
     safe_x: float | None
     stack: Stack = field(repr=False)
+    luck: bool = False
 
     @property
     def looked(self) -> int:
@@ -151,7 +153,7 @@ class ThroughputCurve:
         top = most / scale * 1.12
         if self.safe < k[-1]:
             ax.axvspan(self.safe + 0.5, k[-1], color=plot.VERMILION, alpha=0.14, lw=0)
-            ax.text((self.safe + 0.5 + k[-1]) / 2, top * 0.05, "deadlock possible", ha="center", fontsize=10, style="italic")
+            ax.text((self.safe + 0.5 + k[-1]) / 2, top * 0.05, "safe by luck at the most" if self.luck else "deadlock possible", ha="center", fontsize=10, style="italic")
         marks = [(self.free, "$K_{free}$"), (self.safe, "$K_{safe}$"), (self.knee, "knee $K^*$")]
         at = -math.inf
         for place, name in _together((place, name) for place, name in marks if place is not None and place <= k[-1]):
@@ -209,7 +211,7 @@ class ThroughputCurve:
             )
         text = "It follows the green one as long as nobody waits for memory, "
         if not turned:
-            return text + f"and stays below it from then on, but it does not turn down before depth {last:,}, {self._last_name}."
+            return text + f"and {self._beside_the_green}; it does not turn down before depth {last:,}, {self._last_name}."
         every = (
             "Every further request that is let in makes all of them slower."
             if self._falls
@@ -221,8 +223,17 @@ class ThroughputCurve:
             "move at a time, and all the others look on."
         )
         if last == self.safe:
-            text += f" One request more than {self.safe:,}, and the machine may stand still: that is where this curve ends."
+            text += f" One request more than {self.safe:,}, and the machine may stand still{' with a larger reserve (with just this one it is safe by luck)' if self.luck else ''}: that is where this curve ends."
         return text
+
+    @property
+    def _beside_the_green(self) -> str:
+        """Where the blue curve lies from K_free on, at the depths at which both are known."""
+        free = dict(zip(map(int, self.depths), map(float, self.free_x)))
+        parts = [self.held[k] / free[k] for k in self.held if k in free and k > self.free]
+        if not parts or min(parts) > 1 - TURNS:
+            return "then loses next to nothing" if parts else "is drawn alone from then on"
+        return "lies below it from then on" if max(parts) < 1 - SAME else "then falls behind it in places"
 
     @property
     def _turned(self) -> bool:
@@ -313,6 +324,10 @@ def throughput_curve(
     Raises QuestionError where not one request is safe at this reserve."""
     made = one_class(stack, request_class)
     check({"deepest": PARAMETERS["deepest"]}, {"deepest": deepest})
+    if sum(step.take.get(THROTTLE, 0) * step.repeat for cls in made.requests.values() for step in cls.steps) > 1:
+        raise QuestionError(
+            f"request_class: the throttle of {named(made)} counts more than one a request, and the curves count requests; choose another"
+        )
     size = reserve_of(made, reserve)
     safe, free = safe_depth(made, size), wait_free_depth(made, size)
     if safe < 1:
@@ -329,7 +344,7 @@ def throughput_curve(
     most = 0.0 if max(held) >= safe else throughput_bounds(made, int(min(safe, MANY)), size)[1]
     return ThroughputCurve(
         named(made), size, _unit(made), depths[: len(alone)], alone, ends[:, 0], ends[:, 1], held, free, safe, knee_of(made) if network_bounds(made, int(depths[len(alone) - 1])) else None,
-        best, held[best], most, most <= peak * (1 + SAME), safe_x, made,
+        best, held[best], most, most <= peak * (1 + SAME), safe_x, made, math.isfinite(safe) and verdict(made, int(safe) + 1, size).safe,
     )  # fmt: skip
 
 
@@ -457,7 +472,9 @@ def by_policy(curve: ThroughputCurve, deepest: int = 24) -> dict[str, dict[int, 
 
 def policies_figure(grants: dict[str, dict[int, float]], wait_free: dict[int, float]) -> plot.Shown | plot.NoFigure:
     """X(K, R) under each grant, named at its right end, below the wait-free curve."""
-    if len(wait_free) < 2 or not all(grants.values()):
+    if not all(grants.values()):
+        return plot.NoFigure("where somebody waits for memory there are too many states to solve")
+    if len(wait_free) < 2:
         return plot.NoFigure(f"up to depth {max(wait_free)} no depth is safe at which somebody waits for memory")
     figure, ax = plot.axes(8.2, 4.2)
     scale = 1e3 if max(wait_free.values()) >= 2e3 else 1.0

@@ -37,7 +37,7 @@ class Sliders:
 
     def __init__(self, report: Report):
         self.stack = report.stack
-        if THROTTLE not in self.stack.pools and all(cls.depth is not None for cls in self.stack.requests.values()):
+        if report.asked_depth is None and all(cls.depth is not None for cls in self.stack.requests.values()):
             raise QuestionError(f"stack {self.stack.name}: every class has a depth of its own, so there is no depth to move")
         self.depth = report.asked_depth or 4
         self.deepest = 2 * max(self.depth, 4)
@@ -131,12 +131,12 @@ class Sliders:
         return counted(amount, self.stack.pools[RESERVE].unit)
 
 
-def sliders(report: Report) -> Sliders | str:
+def sliders(report: Report) -> Sliders | plot.NoFigure:
     """The interactive page of a report; for a stack that has nothing to move, a sentence that says why."""
     try:
         return Sliders(report)
     except QuestionError as error:
-        return str(error)
+        return plot.NoFigure(str(error), "No sliders")
 
 
 def asked(stack: str, reserve: str, depth: int, host: str, request_class: str) -> Report:

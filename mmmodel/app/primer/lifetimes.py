@@ -307,7 +307,7 @@ def lifetimes(
     reserves = sorted({r for a, b in islands for r in (*range(a, b + 1, step), b)})
     systems = [question(made, depth, r) for r in reserves]
     state = budget.state_seconds(lambda k: question(made, k, int(safe_reserve(made, k)) - 1), depth, grant)
-    cost = budget.mean_times(systems, grant, state)
+    cost = budget.mean_times(systems, grant, state=state)
     budget.allow(f"the mean times at {some(len(systems), 'reserve')} of {name}", cost, parameter=f"{parameter} = {depth}")
     made_chains = [stack_chain(system, grant) for system in systems]
     deadlock = tuple(chain.time_to_deadlock() for chain in made_chains)

@@ -136,23 +136,31 @@ class Run:
             stuck, left = self.stuck()
             who = _some_hold(len(stuck), self.requests)
             free = "nothing is free" if not self.free[-1] else f"what is free ({some(int(self.free[-1]), 'page')}) is too little"
-            others = (
-                f" Even if all the others finished, {some(left, 'page')} would be free." if len(stuck) < self.requests else ""
-            )
             if self.reserve < FOOTPRINT:
-                others += f" No crowd is needed for that: one request alone needs {FOOTPRINT} pages, and {'there is' if self.reserve == 1 else 'there are'} only {self.reserve}."
+                there = f"there {_are(self.reserve)} only {self.reserve}"
+                why = f"One request alone needs {FOOTPRINT} pages, and {there}: no crowd is needed for that, and nobody will ever be done."
+            else:
+                why = "What is waited for is held by those who wait: they give it back when they are done, and none of them will ever be done."
+                if len(stuck) < self.requests:
+                    why += f" Even if all the others finished, {some(left, 'page')} would be free."
             return (
-                f"Look at the right edge. {who}, and {free}. What is waited for is held by those who wait: they give it back when they are "
-                f"done, and none of them will ever be done.{others} Nothing is broken, no lock was forgotten: the machine has "
+                f"Look at the right edge. {who}, and {free}. {why} Nothing is broken, no lock was forgotten: the machine has "
                 "**deadlocked on memory**. It matters that this is the *writeout* path: a full machine gets memory back by writing dirty "
                 "pages out. Here that needs memory itself, and there is too little: the only way out is shut."
             )
         text = f"Look at the right edge: {self.requests_go_on()}. "
+        if self.verdict.safe and self.reserve < self.enough():
+            return text + (
+                f"And it cannot come to a standstill, but by luck alone: with some larger reserve below {self.enough():,} pages it can, and "
+                "notebook 2 shows why. Try another `reserve`, or more `requests`."
+            )
         if self.verdict.safe:
             return text + (
                 "And it cannot come to a standstill: whoever waits, waits for somebody who will finish, whatever the times are (the verdict "
-                f"below). A deadlock on memory is what happens with fewer pages than {self.enough()}: try a smaller `reserve`, or more `requests`."
+                f"below). A deadlock on memory can come about with fewer pages than {self.enough():,}: try a smaller `reserve`, or more `requests`."
             )
+        if self.reserve < FOOTPRINT:
+            return f"{text}It will not for long: one request alone needs {FOOTPRINT} pages. Watch longer (`horizon_us`)."
         return text + (
             f"That is luck, and no proof: with {some(self.reserve, 'page')} these requests *can* come to a standstill in which each waits "
             "for memory that the others hold (the verdict below). Try another `seed`, or watch longer (`horizon_us`)."
@@ -166,9 +174,9 @@ class Run:
             else "the run goes on, though no request has finished yet"
         )
 
-    def enough(self) -> str:
+    def enough(self) -> int:
         """The safe reserve of as many requests."""
-        return f"{sizing.safe_reserve(self.verdict.system.stack, self.requests):,}"
+        return int(sizing.safe_reserve(self.verdict.system.stack, self.requests))
 
     def _moments(self, count: int) -> list[int]:
         # each still shows another state: evenly over the events at which somebody's holding changed
@@ -250,9 +258,9 @@ class Day:
         """How the run with `few` requests went, and what that says."""
         one, with_few = self.quiet, f"With {some(self.few, 'request')} in flight"
         if one.hung:
-            return f"{with_few} it hangs, too: {some(self.reserve, 'page')} {_are(self.reserve)} too few even for that (from {one.enough()} on it would be safe)."
+            return f"{with_few} it hangs, too: {some(self.reserve, 'page')} {_are(self.reserve)} too few even for that (from {one.enough():,} on it would be safe)."
         if not one.verdict.safe:
-            return f"{with_few} this run goes on. That is luck again: at {some(self.reserve, 'page')} they can hang as well (from {one.enough()} on they could not)."
+            return f"{with_few} this run goes on. That is luck again: at {some(self.reserve, 'page')} they can hang as well (from {one.enough():,} on they could not)."
         text = f"{with_few} the same path on the same reserve never gets into trouble: whoever waits, waits for somebody who will finish."
         if not self.crowded.verdict.safe:
             text += " This is why the deadlock is so hard to find by testing. It needs a crowd, and the crowd comes exactly when memory is short."
@@ -265,6 +273,8 @@ class Day:
             text = f"The same crowd, with a gate that lets {self.throttle} in at once. The other{'s wait' if outside > 1 else ' waits'} outside, where they hold nothing. "
         else:
             text = f"A gate that lets {self.throttle} in keeps none of the {some(self.requests, 'request')} outside. "
+        if self.reserve < FOOTPRINT:
+            return f"{text}No throttle is narrow enough here: the reserve is too small for one request."
         if one.hung:
             return text + "It hangs all the same: this throttle is too wide for the reserve."
         if not one.verdict.safe:
@@ -297,9 +307,11 @@ class Day:
         table.add("safe depth", max(0, (self.reserve - last) // (footprint - last)), self.allowed, "derived", "its inverse")
         for requests, path in ((self.requests, small_path()), (self.let_in, self._gate())):
             found = sizing.reachable_deadlock(path, requests, self.reserve) is not None
+            # below the safe reserve some are safe by luck
+            unsafe = any(low <= self.reserve <= high for low, high in sizing.unsafe_reserves(small_path(), requests))
             table.add(
                 f"{some(requests, 'request')} can deadlock",
-                requests > self.allowed,
+                unsafe or self.reserve < footprint,
                 found,
                 "exhausted",
                 "every state searched",

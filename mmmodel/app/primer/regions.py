@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from mmmodel.answers import compare, plot, report, sizing
+from mmmodel.answers.question import Question, Sure
 from mmmodel.app.primer.curves import named, one_class
 from mmmodel.app.primer.parameters import Whole, check
 from mmmodel.bounds import reserve as closed
@@ -88,16 +89,22 @@ class Regions:
         return report.drawn(report.map_figure, report.size(EXAMPLE, depth=self.small_depth))
 
     def whose_lines(self) -> str:
-        """Whether the lines of the figure are those that the notebook derives."""
+        """Whether the lines of the figure are those that the notebook derives, and whether R_safe is the least that there is."""
         if self.plain:
-            return (
-                f"These are the lines of {self.name}, and they are the ones that this notebook derives: its chunks "
-                f"{_listed(self.chunks)} come from the reserve alone and are given back together."
-            )
-        return (
-            f"These are the lines of {self.name}. It does more than this notebook derives (other pools, memory given back early, floors, "
-            "or a way round a refusal), so that its numbers come from the solver; the formulas below are those of a path without all that."
+            come = "chunk {} comes from the reserve alone" if len(self.chunks) == 1 else "chunks {} come from the reserve alone and are given back together"
+            return f"The lines of {self.name} are the ones that this notebook derives: its {come.format(_listed(self.chunks))}."
+        text = (
+            f"{self.name} does more than this notebook derives (other pools, memory given back early, floors, or a way round a refusal), "
+            "so that its numbers come from the solver; the formulas below are those of a path without all that."
         )
+        if self.loose:
+            text += f" Its $R_{{safe}}$ at depth {self.depth:,} is enough, and a smaller one may be."
+        return text
+
+    @cached_property
+    def loose(self) -> bool:
+        """Whether a smaller reserve than R_safe may be enough."""
+        return Question(self.path, self.depth).case.safe.sure is Sure.SUFFICIENT
 
     def order_in_words(self) -> str:
         """The request's chunks as they are and in their best order."""

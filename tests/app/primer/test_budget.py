@@ -39,6 +39,11 @@ def test_counting_stops_at_the_budget(monkeypatch):
     cost = budget.mean_times([system] * 3)
     assert cost.at_least
     assert cost.units < whole
+    assert cost.seconds >= budget.budget()  # or the refusal would name less than what is allowed
+    slow = budget.mean_times([system] * 3, state=1e-4)
+    assert slow.at_least
+    assert slow.units < cost.units  # where a state takes long, fewer are walked before it is given up
+    assert slow.seconds >= budget.budget()
     with pytest.raises(budget.TooDear, match="depth: .* would take more than"):
         budget.allow("the mean times", cost, parameter="depth")
 

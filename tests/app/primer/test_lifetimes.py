@@ -7,7 +7,7 @@ import pytest
 
 from mmmodel.answers.performance import question
 from mmmodel.answers.sizing import safe_reserve, unsafe_reserves
-from mmmodel.app.primer import lifetimes
+from mmmodel.app.primer import budget, lifetimes
 from mmmodel.bounds.hitting import deadlock_time
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.stack import QuestionError, Request
@@ -128,3 +128,10 @@ def test_one_byte_below_safe():
 def test_laws_of_the_first_and_the_last_island(curve):
     assert [law.reserve for law in lifetimes.laws(curve, THREE, 2)] == [curve.islands[0][1], curve.islands[-1][1]]
     assert len(lifetimes.laws(curve, THREE, 3)) == 3
+
+
+def test_what_a_state_takes_is_part_of_the_estimate(monkeypatch):
+    """With thousands of requests one state takes so long to be found that not even the first few may be walked."""
+    monkeypatch.setattr(budget, "state_seconds", lambda system_at, depth, grant="random": 1e4)
+    with pytest.raises(budget.TooDear, match="^depth = 4: the mean times at "):
+        lifetimes.lifetimes(THREE, 4)
