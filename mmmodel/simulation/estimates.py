@@ -44,6 +44,7 @@ MOST_EVENTS = 2_000_000  # of one replication that waits for a deadlock, where n
 BATCH = 25  # short replications that share streams, one after another
 BUCKETS = 250  # of a pilot run's series
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+AT_ONCE = "deadlocked from the start, so that there is nothing to count"
 ROUNDOFF = 1e-12  # relative half-width that no interval is narrower than: times are sums of thousands of floats
 ENDS = "scatters less than the ends of its window"
 
@@ -115,13 +116,18 @@ class Occupancy(Estimate):
         return float((self.most - self.least).max(initial=0)) / 2
 
     def quantile(self, q: float) -> int:
-        """The least amount that the use does not exceed for a part q of the time (of a bin of several amounts: its greatest)."""
+        """The least amount that the use does not exceed for a part q of the time (of a bin of several amounts: its greatest).
+
+        Raises ValueError where no time was seen.
+        """
+        if not self.shares.any():
+            raise ValueError(f"{self.name}: {self.note}")
         law = np.cumsum(self.shares.mean(axis=0))
         return int(self.most[min(np.searchsorted(law, q * law[-1] * (1 - 1e-12)), len(law) - 1)])
 
     @property
     def quantiles(self) -> dict[float, int]:
-        return {q: self.quantile(q) for q in QUANTILES}
+        return {q: self.quantile(q) for q in QUANTILES} if self.shares.any() else {}
 
     def quantile_interval(self, q: float) -> tuple[int, int]:
         """(low, high) with 95 % confidence: the amounts whose P(use <= amount) may be q, by Student's interval at each of them.
@@ -137,6 +143,8 @@ class Occupancy(Estimate):
     def tail(self, amount: float) -> Estimate:
         """P(use > amount), time average. Where `amount` lies inside a bin, the interval holds both of the bin's ends."""
         name = f"P({self.pool} > {amount:g})"
+        if not self.shares.any():
+            return Estimate(name, "", None, 0.0, 1.0, self.replications, self.note)
         surely, perhaps = (self.shares[:, marks > amount].sum(axis=1) for marks in (self.least, self.most))
         if not perhaps.any():
             bound = three(len(perhaps))
@@ -351,9 +359,9 @@ class Simulation:
         for occupancy in self.occupancies.values():
             at = next(i for i, row in enumerate(rows) if row[0] == occupancy.name)
             rows[at + 1 : at + 1] = [
-                (f"  {q:g} quantile", *(f"{amount:,}" for amount in (occupancy.quantile(q), *occupancy.quantile_interval(q))))
+                (f"  {q:g} quantile", *(f"{amount:,}" for amount in (quantile, *occupancy.quantile_interval(q))))
                 + (occupancy.unit, "", "")
-                for q in QUANTILES
+                for q, quantile in occupancy.quantiles.items()
             ]
         return rows
 
@@ -644,7 +652,11 @@ def _summary(ask: _Asked, results: list[dict[str, Any]], wanted: set[str]) -> di
     system, ends = ask.program.system, _Window.of(results)
     note = "until the deadlock" if died else ""
 
+    at_once = not seconds.any()  # nothing is counted in no time
+
     def rate(name: str, counts: np.ndarray) -> Estimate:
+        if at_once:
+            return Estimate(name, "requests/s", None, None, None, len(results), AT_ONCE)
         if died:
             return within(ratio(name, "requests/s", counts, seconds, note))
         return within(ask.mean(name, "requests/s", counts / seconds, edge=ends.count / ends.seconds))
@@ -692,6 +704,8 @@ def _occupancy(ask: _Asked, results: list[dict[str, Any]], seconds: np.ndarray, 
         capacity=ask.program.system.capacity[p],
         cut=cut,
     )
+    if not seconds.any():
+        return replace(law, replications=len(results), note=AT_ONCE)
     if note:
         mean = ratio(law.name, unit, shares @ law.amounts, seconds, note)
     else:

@@ -108,6 +108,21 @@ def test_dead_within_the_horizon_is_said():
     assert found.time_to_deadlock.covers(131 / 51)
 
 
+def test_nothing_is_claimed_of_runs_that_are_dead_from_the_start():
+    """Granted in order, both requests take their first chunk before either can take its second."""
+    steps = [{"take": {"reserve": 1}}, {"take": {"reserve": 1}, "serve": 1}]
+    stack = Stack.model_validate({"pools": {"reserve": 2}, "requests": {"w": {"depth": 2, "steps": steps}}})
+    run = simulate(stack, seed=3, replications=3, horizon=5, grant="fifo")
+    for estimate in (run.throughput, run.occupancy):
+        assert (estimate.mean, estimate.note) == (None, "deadlocked from the start, so that there is nothing to count")
+    assert run.occupancy.quantiles == {}
+    with pytest.raises(ValueError, match="use of reserve: deadlocked from the start"):
+        run.occupancy.quantile(0.5)
+    assert (run.occupancy.tail(1).low, run.occupancy.tail(1).high) == (0, 1)
+    assert run.time_to_deadlock.mean == 0
+    assert "none seen" in str(run)
+
+
 def test_some_runs_end_without_a_deadlock():
     found = simulate(THREE, 4, 24, seed=1, measure="time_to_deadlock", horizon=2.0).time_to_deadlock
     assert "constant hazard" in found.note
