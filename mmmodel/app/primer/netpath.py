@@ -441,12 +441,12 @@ def add_measured(
 ) -> None:
     """Draw against cushion, the model against the runs of its own series, what the lists and the cures change: lines of evidence."""
     for row in rows:
-        said = verdicts[row.min_free_kbytes].safe
-        table.add(f"{row.min_free_kbytes}: draw against cushion", not row.refused, said, "exhausted", "every state searched")
+        verdict = verdicts[row.min_free_kbytes]
+        table.add(f"{row.min_free_kbytes}: draw against cushion", not row.refused, verdict.safe, verdict.rung, verdict.method)
         if found := row.runs.get(MODELLED):
-            table.add(f"{row.min_free_kbytes}: any hang", not said, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
+            table.add(f"{row.min_free_kbytes}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
     for name, (verdict, _, found) in listed.items():
-        table.add(f"{name}: safe", name != HIDDEN, verdict.safe, "exhausted", verdict.method)
+        table.add(f"{name}: safe", name != HIDDEN, verdict.safe, verdict.rung, verdict.method)
         if found is not None:
             table.add(f"{name}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
     for name, (verdict, _, found) in cured.items():
