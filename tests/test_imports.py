@@ -118,6 +118,29 @@ def test_importing_the_package_is_quick_to_read():
     assert done.stdout.split() == []
 
 
+MOST_LINES = 7000
+HEAVY = {"numpy", "scipy", "numba", "matplotlib", "sympy", "pandas", "papermill", "IPython"}
+
+
+def test_the_core_is_small():
+    """What `size` loads, the command line's own modules left out: model, closed forms, the solver's verdict, sizing, advice."""
+    code = """
+import contextlib, io, sys
+from mmmodel.app.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    assert main(["size", "nbd-tcp", "--depth", "128"]) == 0
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    loaded = done.stdout.split()
+    assert not HEAVY.intersection(loaded)
+    core = [name for name in loaded if name.startswith(f"{FACE}.") and room_of(name) != "app"]
+    assert {"mmmodel.exact.verdict", "mmmodel.answers.sizing", "mmmodel.answers.advice", "mmmodel.bounds.reserve"} <= set(core)
+    assert {room_of(name) for name in core} <= {"answers", "exact", "bounds", "model", "linux", *GROUND}
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES if module_of(path) in core}
+    assert sum(lines.values()) < MOST_LINES, lines
+
+
 # ---- the public face -------------------------------------------------------------------------------------------------------
 
 

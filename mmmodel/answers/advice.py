@@ -1,8 +1,7 @@
 """Settings to paste: each with the inequality that it satisfies, its margin, and how to undo it.
 
-A knob is the setting that bounds a stack's throttle; a stack's file names its knob under `settings: {throttle: ...}`. The
-other two ways are `vm.min_free_kbytes`, through the exclusive reserve of the host's zones, and the receive rings, which
-draw on the reserve without being under any throttle.
+A knob is the setting that bounds a stack's throttle; a stack's file names its knob under `settings: {throttle: ...}`. What
+of a machine's own memory can be set stands in `machine`.
 """
 
 from __future__ import annotations
@@ -10,19 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from mmmodel.answers.question import Case, Question
-from mmmodel.linux.network import receive_rings
-from mmmodel.linux.text import HostError
-from mmmodel.linux.watermarks import exclusive_reserve
+from mmmodel.answers.question import Question
 from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
 from mmmodel.model.units import counted, format_bytes
-
-if TYPE_CHECKING:
-    from mmmodel.linux.host import Host  # the readers of a machine, which many questions do without
-
-MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
 
 
 @dataclass(frozen=True)
@@ -94,32 +84,33 @@ def advise(
     stack: Stack,
     depth: int | None,
     reserve: int | None,
-    host: Host | None = None,
     device: str = "nbd0",
     wait_free: bool = True,
 ) -> list[Advice]:
     """What to set so that the stack is safe, and so that it never waits: depth for this reserve, reserve for this depth.
 
     `wait_free=False` leaves out the depth at which nobody waits (a search by the optimizer, slow for layered stacks). `depth` None is the
-    stack's own; `reserve` in bytes, None leaves out what needs it; `host` turns bytes into vm.min_free_kbytes and counts its
-    receive rings. Raises QuestionError.
+    stack's own; `reserve` in bytes, None leaves out what needs it. Raises QuestionError.
     """
-    return advise_on(Question(stack, depth, reserve), host, device, wait_free)
+    return advise_on(Question(stack, depth, reserve), device, wait_free)
 
 
-def advise_on(question: Question, host: Host | None = None, device: str = "nbd0", wait_free: bool = True) -> list[Advice]:
+def advise_on(question: Question, device: str = "nbd0", wait_free: bool = True) -> list[Advice]:
     """The same about a question that is filled in: nothing is worked out twice."""
-    found: list[Advice] = []
+    if question.reserve is None or not on_reserve(question) or THROTTLE not in question.stack.pools:
+        return []
+    return _depths(question, depth_of(question), device, wait_free)
+
+
+def on_reserve(question: Question) -> bool:
+    """Whether the reserve is what the question sizes: settings are for that alone."""
+    return RESERVE in question.stack.pools and question.pool == RESERVE
+
+
+def depth_of(question: Question) -> int | None:
+    """The depth that was asked about, else the throttle's own; None where there is neither."""
     throttle = question.stack.pools.get(THROTTLE)
-    depth = question.depth if question.depth is not None else throttle.capacity if throttle else None
-    if RESERVE not in question.stack.pools or question.pool != RESERVE:
-        return found
-    if question.reserve is not None and throttle is not None:
-        found += _depths(question, depth, device, wait_free)
-    if host is not None and depth is not None and not not_exclusive(question.stack):
-        found += _min_free(question.case, depth, host)
-        found += _rings(question.case, question.reserve, host)
-    return found
+    return question.depth if question.depth is not None else throttle.capacity if throttle else None
 
 
 def not_exclusive(stack: Stack) -> str:
@@ -210,77 +201,3 @@ def _depths(question: Question, depth: int | None, device: str, wait_free: bool)
             )
         )
     return found
-
-
-def _min_free(case: Case, depth: int, host: Host) -> list[Advice]:
-
-    found = []
-    ways = (("Safe", case.safe.value), ("Never waiting for the reserve", case.free.value))
-    for goal, need in ways:
-        if math.isinf(need):
-            continue
-        try:
-            kbytes = host.min_free_kbytes_for(int(need))
-        except HostError:
-            continue
-        now = host.sysctls.get("vm.min_free_kbytes")
-        settled = isinstance(now, int) and kbytes <= now
-        have = host.page_size * exclusive_reserve(host.zones_with(now if settled else kbytes))
-        memory = sum(zone.managed for zone in host.zones) * host.page_size
-        caveat = "of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC"
-        if kbytes * 1024 > MOST_MIN_FREE * memory:
-            caveat += f"; this is {kbytes * 1024 / memory:.0%} of memory, so rather lower the depth"
-        found.append(
-            Advice(
-                f"{goal} at {depth:,} with vm.min_free_kbytes = {now:,}, which it has: nothing to set (from {kbytes:,} on)"
-                if settled
-                else f"{goal} at {depth:,}: vm.min_free_kbytes of at least {kbytes:,}",
-                "" if settled else "/etc/sysctl.d/90-writeout-reserve.conf",
-                () if settled else (f"vm.min_free_kbytes = {kbytes}",),
-                f"its exclusive reserve on this host's zones is {format_bytes(have)}, and {format_bytes(need)} are needed",
-                have - need,
-                ""
-                if settled
-                else "delete the file; sysctl vm.min_free_kbytes=" + (str(now) if isinstance(now, int) else "(its value before)"),
-                caveat,
-            )
-        )
-    return found
-
-
-def ring_bytes(host: Host) -> int:
-    """Bytes that the host's receive rings can take from the reserve when they are refilled: of all queues, where the right to it is theirs."""
-
-    return sum(ring.size or 0 for ring in receive_rings(host.nics, host.page_size) if ring.draws)
-
-
-def shrink_rings(need: float, reserve: int, host: Host) -> list[Advice]:
-    """Smaller receive rings, where what else needs the reserve (`need` bytes of `reserve`) leaves room, but not for the rings as they are."""
-    demand = ring_bytes(host)
-    room = reserve - need
-    if not demand or demand <= room or room <= 0:
-        return []
-
-    drawing = {ring.nic: ring.size for ring in receive_rings(host.nics, host.page_size) if ring.draws and ring.size}
-    was = {nic.name: nic.rings.rx for nic in host.nics if nic.name in drawing and nic.rings is not None}
-    now = {name: int(rx * room // demand) for name, rx in was.items()}
-    if not all(now.values()):
-        return []
-    left = sum(drawing[name] // was[name] * rx for name, rx in now.items())
-    return [
-        Advice(
-            f"The receive rings ({format_bytes(demand)}) are not under the throttle: shrink them to what is left",
-            "",
-            tuple(f"ethtool -G {name} rx {rx}" for name, rx in now.items()),
-            f"{format_bytes(need)} for what is written out and {format_bytes(demand)} for the rings exceed {format_bytes(reserve)}; "
-            f"with these the rings take {format_bytes(left)}",
-            room - left,
-            "; ".join(f"ethtool -G {name} rx {rx}" for name, rx in was.items()),
-            "drivers have a least size and steps of their own (ethtool -g shows what was set); a ring too small loses packets",
-        )
-    ]
-
-
-def _rings(case: Case, reserve: int | None, host: Host) -> list[Advice]:
-    need = case.safe.value
-    return [] if reserve is None or math.isinf(need) else shrink_rings(need, reserve, host)

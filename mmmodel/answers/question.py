@@ -467,7 +467,7 @@ class Question:
             return Size(0)
         low = least - 1
         if pool is None or case.shares(pool) is not None:  # then what is safe is safe at a smaller depth
-            low = _last(lambda depth: _fits(self.at_depth(depth).closed, have), least)
+            low = _last(lambda depth: _value(self.at_depth(depth).closed), have, least)
         if low >= DEEPEST:
             return Size(math.inf)
         beyond = self.at_depth(low + 1).closed
@@ -505,7 +505,8 @@ class Question:
         have, case, least = self.have, self._some_depth.case, self._least_depth
         if case.least > have:
             return Size(0)
-        depth = _last(lambda depth: self.at_depth(depth).in_use[0] <= have, least, SCAN if case.whole.refusals else math.inf)
+        search = _first_run if case.whole.refusals else _last
+        depth = search(lambda depth: self.at_depth(depth).in_use[0], have, least)
         if self.safe_depth.value < depth:  # a deadlock that no size cures
             return self.safe_depth
         if depth >= DEEPEST:
@@ -514,25 +515,38 @@ class Question:
         return Size(depth if depth >= least else 0, Sure.EXACT if exact and value > have else Sure.SUFFICIENT)
 
 
-def _fits(size: Size | None, have: int) -> bool:
-    return size is not None and size.value <= have
+def _value(size: Size | None) -> float:
+    return math.inf if size is None else size.value
 
 
-def _last(fits: Callable[[int], bool], first: int, most: float = math.inf) -> int:
-    """The last depth, from `first` on, up to which all fit, as far as that is known from doubled ones; `most` are looked at one by one.
+def _first_run(need: Callable[[int], float], have: int, first: int) -> int:
+    """The last depth, from `first` on, up to which all need at most `have`; `first` - 1 if that one needs more. SCAN are looked at."""
+    return next((depth for depth in range(first - 1, first + SCAN) if need(depth + 1) > have), first + SCAN)
 
-    `first` - 1 if that one does not fit.
+
+def _last(need: Callable[[int], float], have: int, first: int) -> int:
+    """The same for a need that does not fall as the depth grows; DEEPEST where that one fits too.
+
+    Along a straight line between a depth that fits and one that does not, for most needs are straight in the depth, or by halves where
+    the line has not halved what is left.
     """
-    if most < math.inf:
-        return next((depth for depth in range(first - 1, first + int(most)) if not fits(depth + 1)), first + int(most))
-    low, high = first - 1, first
-    while fits(high):
-        low, high = high, 2 * high
-        if low >= DEEPEST:
-            return low
+    low, high, factor = first - 1, first, 2
+    below = above = math.inf
+    while (above := need(high)) <= have:
+        if high >= DEEPEST:
+            return high
+        low, below, high, factor = high, above, min(high * factor, DEEPEST), factor**2
+    straight = True
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        middle, left = (low + high) // 2, high - low
+        if straight and math.isfinite(below) and math.isfinite(above):
+            middle = min(max(low + int((have - below) * left // (above - below)), low + 1), high - 1)
+        found = need(middle)
+        if found <= have:
+            low, below = middle, found
+        else:
+            high, above = middle, found
+        straight = not straight or 2 * (high - low) <= left
     return low
 
 

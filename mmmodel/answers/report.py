@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmmodel.answers import compare, sizing
+from mmmodel.answers import sizing
 from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
 from mmmodel.answers.question import Question, Size, Sure
 from mmmodel.exact import islands
@@ -20,7 +20,7 @@ from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count,
 
 if TYPE_CHECKING:
     # slow to import, and many reports are text about no machine
-    from mmmodel.answers import plot
+    from mmmodel.answers import compare, plot
     from mmmodel.linux.host import Host
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
@@ -307,6 +307,8 @@ def why_no_advice(report: Report) -> str:
 
 def cross_check(report: Report) -> compare.Table:
     """The report's numbers by a second way each: the solver at the thresholds, the map, the closed form."""
+    from mmmodel.answers import compare
+
     table = compare.Table()
     stack, depth, sizes = report.stack, report.depth, report.sizes[0]
     if report.pool is None:
@@ -390,7 +392,11 @@ def size(
     verdict = None if have is None else sizing.verdict_of(question)
     parts = [question] if len(model.requests) == 1 else [question, *(question.only(name) for name in model.requests)]
     sizes = [_sizes(part, question) for part in parts]
-    advice = advise_on(question, machine, device)
+    advice = advise_on(question, device)
+    if machine is not None:
+        from mmmodel.answers.machine import advise  # a machine's readers and the kernel's arithmetic
+
+        advice += advise(question, machine)
     warnings, name = _warnings(question, verdict, machine, reserve), machine.name if machine else ""
     own = reserve is None and have is not None
     return Report(model, asked, have, where, sizes, verdict, advice, warnings, own, name, sized)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mmmodel.answers import sizing
-from mmmodel.answers.advice import MOST_MIN_FREE, Advice, advise, shrink_rings
+from mmmodel.answers.advice import Advice, advise
+from mmmodel.answers.machine import FILE, MinFree, shrink_rings
 from mmmodel.host.lab.measured import percpu_limit
 from mmmodel.host.survey.answer import SAFE_IF, Answer, Judgement, Path
 from mmmodel.host.survey.judging import floors, ladder, size_text, spare_pages
 from mmmodel.host.survey.servers import here
 from mmmodel.linux.host import Host
 from mmmodel.linux.text import HostError
-from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.stack import StackError
 from mmmodel.model.units import format_bytes
 
@@ -65,7 +65,7 @@ def _of_reserve(survey: Answer, judgement: Judgement, margin: float) -> Iterator
     """The depth for what the other paths and the rings leave of the reserve; where that is too little, a reserve or rings that fit."""
     left = margin + judgement.safe
     if left > 0 and math.isfinite(left):
-        yield from advise(judgement.stack, judgement.depth, int(left), None, judgement.device or "nbd0", wait_free=False)
+        yield from advise(judgement.stack, judgement.depth, int(left), judgement.device or "nbd0", wait_free=False)
     if margin < 0 and math.isfinite(margin):
         drawn = sum(ring.size or 0 for ring in survey.rings if ring.draws)
         yield from _min_free(survey, int(survey.reserve - margin))
@@ -74,25 +74,18 @@ def _of_reserve(survey: Answer, judgement: Judgement, margin: float) -> Iterator
 
 def _min_free(survey: Answer, needed: int) -> Iterator[Advice]:
     """The vm.min_free_kbytes whose reserve has `needed` bytes, for the path, the other paths and the rings together."""
-    host, now = survey.host, survey.host.sysctls.get("vm.min_free_kbytes")
-    try:
-        kbytes = host.min_free_kbytes_for(needed)
-    except HostError:
+    least = MinFree.for_reserve(survey.host, needed)
+    if least is None:
         return
-    have = host.page_size * exclusive_reserve(host.zones_with(kbytes))
-    share = kbytes * 1024 / max(1, sum(zone.managed for zone in host.zones) * host.page_size)
-    caveat = "of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC"
+    have = least.reserve()
     yield Advice(
-        f"Make the reserve large enough for everything that draws on it: vm.min_free_kbytes of at least {kbytes:,}",
-        "/etc/sysctl.d/90-writeout-reserve.conf",
-        (f"vm.min_free_kbytes = {kbytes}",),
+        f"Make the reserve large enough for everything that draws on it: vm.min_free_kbytes of at least {least.kbytes:,}",
+        FILE,
+        least.lines,
         f"the exclusive reserve becomes {format_bytes(have)}, and {format_bytes(needed)} are needed: this path, the others, rings",
         have - needed,
-        f"delete the file; sysctl vm.min_free_kbytes={now if isinstance(now, int) else '(its value before)'}",
-        caveat
-        + (
-            f"; this is {share:.0%} of memory, so rather lower the depth or the size of requests" if share > MOST_MIN_FREE else ""
-        ),
+        least.undo,
+        least.caveat("lower the depth or the size of requests"),
     )
 
 
@@ -131,7 +124,7 @@ def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
     lists = cpus * percpu_limit(high, SHORT_LISTS, host.zones, cpus)
     yield Advice(
         f"Set the floors apart and cut the per-cpu lists short, so that the refill is not refused: vm.min_free_kbytes of at least {high:,}",
-        "/etc/sysctl.d/90-writeout-reserve.conf",
+        FILE,
         (f"vm.min_free_kbytes = {high}", f"vm.percpu_pagelist_high_fraction = {SHORT_LISTS}"),
         f"the cushion between the ordinary and the atomic floor becomes {format_bytes(ordinary - atomic)} (now "
         f"{format_bytes(old_ordinary - old_atomic)}), and the draw reckoned with and {lists:,} pages of per-cpu lists fit into it",

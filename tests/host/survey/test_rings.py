@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from mmmodel.answers.advice import advise, ring_bytes, shrink_rings
+from mmmodel.answers.machine import advise, ring_bytes, shrink_rings
+from mmmodel.answers.question import Question
 from mmmodel.host.survey import survey
 from mmmodel.linux.host import Host
 from mmmodel.linux.network import Nic, Rings, frame_bytes, receive_rings
@@ -86,5 +87,5 @@ def test_the_survey_s_advice_shrinks_rings(tmp_path):
     lines = [line for advice in judgement.advice for line in advice.lines]
     rx = next(int(match[1]) for line in lines if (match := re.fullmatch(r"ethtool -G eth0 rx ([0-9]+)", line)))
     assert judgement.safe + rx * 16 * 4096 <= answer.reserve < judgement.safe + (rx + 1) * 16 * 4096
-    asked = advise(load_stack("nbd-tcp"), 16, answer.reserve, answer.host, wait_free=False)
+    asked = list(advise(Question(load_stack("nbd-tcp"), 16, answer.reserve), answer.host))
     assert any(line.startswith("ethtool -G eth0 rx") for advice in asked for line in advice.lines)
