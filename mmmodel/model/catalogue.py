@@ -321,7 +321,7 @@ def _yaml_problem(error: YAMLError) -> tuple[str, str]:
 
 
 def _kind(data: Any) -> str:
-    return {list: "a list", str: "a text"}.get(type(data), f"the value {data!r:.60}")
+    return "a list" if isinstance(data, list) else "a text" if isinstance(data, str) else f"the value {data!r:.60}"
 
 
 # ---- sizes by kernel ------------------------------------------------------------------------------------------------

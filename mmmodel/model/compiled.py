@@ -16,7 +16,7 @@ from typing import Any
 import numba
 
 
-def jit(function: Callable | None = None, **options: Any) -> Any:
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """`numba.njit(cache=True, nogil=True, **options)`; where neither the source's folder nor the user's cache can be written, in memory.
 
     Without the interpreter's lock, so that others of the process, such as the line of `progress`, can go on.
@@ -28,7 +28,7 @@ def jit(function: Callable | None = None, **options: Any) -> Any:
         made = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no place for a cache
         return numba.njit(**options)(function)
-    kept = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    kept: Any = getattr(getattr(made, "_cache", None), "_cache_file", None)
     if hasattr(kept, "_source_stamp"):  # numba's own word for it: the time and size of the function's file
         kept._source_stamp = kept._source_stamp, sources()
     return made

@@ -90,7 +90,7 @@ class Strict(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data = handler(self)
+        data: dict[str, Any] = handler(self)
         for key in self.later:
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 data.pop(key, None)
@@ -217,7 +217,7 @@ def _serve_kind(value: Any) -> str:
 
 def _refused_kind(value: Any) -> str | None:
     if isinstance(value, Lose | Fallback | Restart):
-        return {Lose: "lost", Restart: "restarted"}.get(type(value), "elsewhere")
+        return "lost" if isinstance(value, Lose) else "restarted" if isinstance(value, Restart) else "elsewhere"
     if isinstance(value, dict):
         return "lost" if "lose" in value else "restarted" if "restart" in value else "elsewhere"
     return "waits"
@@ -506,6 +506,11 @@ class SystemStep:
     restart: float | None = None
 
     @property
+    def takes(self) -> tuple[tuple[int, ...], ...]:
+        """What it takes in each of its ways, the first one first."""
+        return (self.take, *(way.take for way in self.others))
+
+    @property
     def turns(self) -> bool:
         """Whether what is free decides where a request goes on, not only when."""
         return bool(self.fallback or self.others or self.whim) or self.restart is not None
@@ -571,7 +576,7 @@ class System:
 
     def _lines_up(self, cls: SystemClass) -> bool:
         first = cls.steps[_entry(cls.steps)]
-        return any(fifo and any(way.take[pool] for way in (first, *first.others)) for pool, fifo in enumerate(self.fifo))
+        return any(fifo and any(take[pool] for take in first.takes) for pool, fifo in enumerate(self.fifo))
 
     @cached_property
     def present(self) -> tuple[int | None, ...]:
@@ -618,7 +623,7 @@ def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int |
             if any(step.take) or step.turns:
                 least.append(held)
             around = walk(step.fallback, held) if step.fallback else None
-            taken = min(way.take[pool] for way in (step, *step.others))
+            taken = min(take[pool] for take in step.takes)
             if step.service or step.never:
                 least.append(held + taken)
             # on a machine what was granted freely is given back first, and the pool gets less
@@ -647,7 +652,7 @@ def _gates(steps: Sequence[SystemStep], capacity: Sequence[int | None]) -> list[
 
 
 def _takes(step: SystemStep, pool: int) -> bool:
-    return any(way.take[pool] for way in (step, *step.others)) or any(_takes(other, pool) for other in step.fallback)
+    return any(take[pool] for take in step.takes) or any(_takes(other, pool) for other in step.fallback)
 
 
 def _least(bounds: Iterable[int | None]) -> int | None:
@@ -994,11 +999,14 @@ def _path_problems(stack: Stack, place: str, cls_: RequestClass) -> Iterator[tup
             yield where, message
 
 
-def _hold(ways: dict[tuple, None], place: str, steps: list[Step], found: dict[tuple[str, str], str]) -> dict[tuple, None]:
+Holdings = dict[tuple[tuple[str, int], ...], None]  # ways of holding: amounts by pool, sorted
+
+
+def _hold(ways: Holdings, place: str, steps: list[Step], found: dict[tuple[str, str], str]) -> Holdings:
     """The holdings after `steps`, one entry for each way through them; a loop is checked in one go, since it is linear."""
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
-        after: dict[tuple, None] = {}
+        after: Holdings = {}
         for way, take in itertools.product(ways, (step.take, *(other.take for other in step.otherwise))):
             held = dict(way)
             for pool in {*take, *step.give}:
@@ -1023,14 +1031,14 @@ def _hold(ways: dict[tuple, None], place: str, steps: list[Step], found: dict[tu
 def _listed(what: str, values: Any, count: int | None) -> list[Any]:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise StackError("Request", [(what, f"{values!r} is not a list; write one value a chunk")])
-    values = list(values)
-    if not values:
+    listed = list(values)
+    if not listed:
         raise StackError("Request", [(what, "is empty; write at least one")])
-    if count is not None and len(values) != count:
+    if count is not None and len(listed) != count:
         raise StackError(
-            "Request", [(what, f"has {counted(len(values), 'value')} for {counted(count, 'chunk')}; write one a chunk")]
+            "Request", [(what, f"has {counted(len(listed), 'value')} for {counted(count, 'chunk')}; write one a chunk")]
         )
-    return values
+    return listed
 
 
 def request_stack(pairs: Sequence[tuple[Request, int | None]]) -> Stack:

@@ -75,11 +75,14 @@ class Position:
         return (self.then, *(way.then for way in self.others), *([self.refused] if self.way_round else []))
 
 
+Action = Literal["take", "finish", "refuse", "enter"]
+
+
 @dataclass(frozen=True)
 class Move:
     """`count` requests, one after another, go from a position (or from outside: the class's first position) to `to`."""
 
-    action: Literal["take", "finish", "refuse", "enter"]
+    action: Action
     position: int
     to: int
     count: int = 1
@@ -335,6 +338,7 @@ class Relation:
             position = self.positions[at]
             free = tuple(float("inf") if c is None else c - h for c, h in zip(self.capacity, position.holds))
             way = next((way for way in position.ways if self.fits(way, free)), None)
+            action: Action
             if not position.waits and not position.never:
                 action, to = "finish", position.then
             elif way is not None:
@@ -478,7 +482,7 @@ class _Walk:
 
     def __init__(self, relation: Relation, cls: int):
         self.relation, self.cls = relation, cls
-        self.known: dict[tuple, int] = {}
+        self.known: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
 
     def enter(self, place: tuple[int, ...] | None, holds: tuple[int, ...]) -> int:
         """The position of a request that arrives at `place` holding `holds`; LEAVES behind the last step."""
