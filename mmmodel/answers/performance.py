@@ -46,24 +46,21 @@ def throughput(
     0 where a deadlock is certain to come: ask `throughput_before_deadlock`. The answer is a float with .low, .high and .method; the
     method names services that were fitted by stages. Raises QuestionError, StateSpaceTooLarge.
     """
-    return chains.throughput(question(stack, depth, reserve), grant, exact)
+    return chains.solve(question(stack, depth, reserve), grant, exact).throughput()
 
 
 def throughput_by_class(
     stack: Askable, depth: int | None = None, reserve: Amount | None = None, grant: Grant = "random", exact: bool = False
 ) -> dict[str, Certified | Fraction]:
     """Requests per second of each class; see `throughput`."""
-    return chains.throughput_by_class(question(stack, depth, reserve), grant, exact)
+    return chains.solve(question(stack, depth, reserve), grant, exact).throughput_by_class()
 
 
 def throughput_before_deadlock(
     stack: Askable, depth: int | None = None, reserve: Amount | None = None, grant: Grant = "random", exact: bool = False
 ) -> Certified | Fraction:
     """Requests per second until the deadlock comes: mean completions over mean time. Without a deadlock the same as `throughput`."""
-    system = question(stack, depth, reserve)
-    if chains.closed_networks(system) is not None:
-        return chains.throughput(system, grant, exact)
-    return chains.throughput_before_deadlock(system, grant, exact)
+    return chains.solve(question(stack, depth, reserve), grant, exact).throughput_before_deadlock()
 
 
 def throughput_bounds(stack: Askable, depth: int | None = None, reserve: Amount | None = None) -> tuple[float, float]:
@@ -193,20 +190,14 @@ def time_to_deadlock(
     It may never come in a safe stack, and also where the grants happen to steer clear of a deadlock that other orders reach.
     reserve=None: the stack's own; where it names none, as much as is ever asked for, so that only other pools can fail.
     """
-    system = _given(stack, depth, reserve)
-    if chains.closed_networks(system) is not None:
-        return math.inf
-    return chains.time_to_deadlock(system, grant, exact)
+    return chains.solve(_given(stack, depth, reserve), grant, exact).time_to_deadlock()
 
 
 def time_to_unsafe(
     stack: Askable, depth: int | None, reserve: Amount | None, grant: Grant = "random", exact: bool = False
 ) -> Certified | Fraction | float:
     """Mean seconds from empty to the point of no return, from which no order of steps lets all requests in flight finish; reserve as above."""
-    system = _given(stack, depth, reserve)
-    if chains.closed_networks(system) is not None:
-        return math.inf
-    return chains.time_to_unsafe(system, grant, exact)
+    return chains.solve(_given(stack, depth, reserve), grant, exact).time_to_unsafe()
 
 
 class Point(NamedTuple):
@@ -401,10 +392,7 @@ def _reserves(stack: Stack, depths: list[int]) -> list[int]:
 
 def _point(stack: Stack, depth: int, reserve: int, grant: Grant) -> Point | None:
     """None where a request does not fit at all."""
-    system = stack.system(depth=depth, reserve=reserve)
-    if chains.closed_networks(system) is not None:
-        return Point(reserve, depth, float(chains.throughput(system, grant)), math.inf)
-    made = chains.stack_chain(system, grant)
+    made = chains.solve(stack.system(depth=depth, reserve=reserve), grant)
     x = float(made.throughput_before_deadlock())
     return Point(reserve, depth, x, float(made.time_to_deadlock())) if x > 0 else None
 

@@ -6,12 +6,12 @@ slack   by how much the capacity of the sized pool can go down and up until some
 import numpy as np
 
 from mmmodel.model.compiled import jit
-from mmmodel.model.transitions import LEAVES, Move, Relation
+from mmmodel.model.transitions import LEAVES, Action, Move, Relation
 
 UNLIMITED = 2**62
 NOT_FOUND, DEADLOCK, CONSUMED, TOO_MANY = 0, 1, 2, 3
 ENTER, TAKE, FINISH, REFUSE = 0, 1, 2, 3
-ACTIONS = ("enter", "take", "finish", "refuse")
+ACTIONS: tuple[Action, ...] = ("enter", "take", "finish", "refuse")
 OUTSIDE, WAITS, WAITS_WITH_WAY_ROUND, SERVED, NEVER = 0, 1, 2, 3, 4
 
 

@@ -114,7 +114,8 @@ class AbsorptionProblem:
         loss = float(y @ ends)
         relative = float(y_error @ ends) / loss
         if self.alpha[o] == self.alpha.sum():
-            w, w_error, back, back_error = 0.0, 0.0, float(self.alpha[o]), 0.0
+            w, w_error = np.zeros(self.size), np.zeros(self.size)
+            back, back_error = float(self.alpha[o]), 0.0
         else:
             start = self.alpha.copy()
             start[o] = 0.0

@@ -41,12 +41,12 @@ def rates_of(
     """The rates of all jumps, columns in order within each row. Raises ValueError for a bad step or rate, naming it."""
     n, extent = points.shape[1], np.array(shape)
     made = []
-    for step, rate in jumps:
-        if len(step) != len(shape) or not any(step):
-            raise ValueError(f"jumps: {tuple(step)} must be a nonzero vector of {len(shape)} integers")
-        offset = sum(int(s) * math.prod(shape[d + 1 :]) for d, s in enumerate(step))
-        made.append((offset, np.array([int(s) for s in step]), rate))
-    made.sort(key=lambda jump: jump[0])
+    for jump, rate in jumps:
+        if len(jump) != len(shape) or not any(jump):
+            raise ValueError(f"jumps: {tuple(jump)} must be a nonzero vector of {len(shape)} integers")
+        offset = sum(int(s) * math.prod(shape[d + 1 :]) for d, s in enumerate(jump))
+        made.append((offset, np.array([int(s) for s in jump]), rate))
+    made.sort(key=lambda one: one[0])
     indptr = np.zeros(n + 1, dtype=np.int64)
     for offset, step, _ in made:
         _count(points, flat, extent, step, offset, indptr)

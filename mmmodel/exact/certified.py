@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 State = Hashable
+Number = float | Fraction  # of a parameter; whole numbers too, which are floats to a type checker
 U = 2.0**-53
 
 
@@ -22,7 +25,7 @@ class Certified(float):
         self.low, self.high, self.method = float(low), float(high), method
         return self
 
-    def __getnewargs__(self) -> tuple[float, float, float, str]:
+    def __getnewargs__(self) -> tuple[float, float, float, str]:  # type: ignore[override]  # those of __new__, of which float has one
         return float(self), self.low, self.high, self.method
 
     @property
@@ -33,12 +36,22 @@ class Certified(float):
         return max(self.high - float(self), float(self) - self.low) / abs(float(self)) if self else math.inf
 
 
-class Law(dict):
-    """Probability by state. `relative_error` bounds the relative error of each entry, `absolute_error` that of their
+def low(value: Number) -> float:
+    """The lower end of its interval; an exact number is its own."""
+    return value.low if isinstance(value, Certified) else float(value)
+
+
+def high(value: Number) -> float:
+    """The upper end of its interval; an exact number is its own."""
+    return value.high if isinstance(value, Certified) else float(value)
+
+
+class Law(dict[Any, Any]):
+    """Probability by state, a float or a fraction. `relative_error` bounds the relative error of each entry, `absolute_error` that of their
     sum |.|_1.
     """
 
-    def __init__(self, items: Iterable[tuple[State, float]], relative_error: float, absolute_error: float, method: str):
+    def __init__(self, items: Iterable[tuple[State, Number]], relative_error: float, absolute_error: float, method: str):
         super().__init__(items)
         self.relative_error, self.absolute_error, self.method = relative_error, absolute_error, method
 

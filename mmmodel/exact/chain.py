@@ -42,13 +42,13 @@ from scipy.sparse import csgraph
 
 from mmmodel.exact import memory
 from mmmodel.exact.absorption import AbsorptionProblem, reached_from
-from mmmodel.exact.certified import Certified, Law, Moments, State, U
+from mmmodel.exact.certified import Certified, Law, Moments, Number, State, U
 from mmmodel.exact.measure import eliminated, stationary_class
 from mmmodel.exact.memory import SMALLER, StateSpaceTooLarge
 
-Successors = Callable[[Any], Iterable[tuple[State, Real]]]
+Successors = Callable[[Any], Iterable[tuple[State, Number]]]
 Event = Callable[[Any], bool] | np.ndarray  # a predicate of a state, or a mask of shape (n,)
-Reward = Callable[[Any], float] | np.ndarray  # a value per unit of time in a state, or an array of shape (n,)
+Reward = Callable[[Any], Number] | np.ndarray  # a value per unit of time in a state, or an array of shape (n,)
 
 LIMIT = 2_000_000  # states; explore() keeps about half a kilobyte of Python objects for each
 BYTES_PER_STATE = 600
@@ -60,7 +60,7 @@ ASK = 2**16  # states beyond which memory is asked for before there are more
 
 
 def explore(
-    initial: State | Mapping[State, Real],
+    initial: State | Mapping[State, Number],
     successors: Successors,
     limit: int = LIMIT,
     progress: Callable[[int], None] | None = None,
@@ -77,7 +77,7 @@ def explore(
     states = list(start)
     rows: list[int] = []
     columns: list[int] = []
-    rates: list[Real] = []
+    rates: list[Number] = []
     place, ask = index.get, ASK
     for i, state in enumerate(states):  # `states` grows while it is walked
         for successor, rate in successors(state):
@@ -140,7 +140,8 @@ def explore_box(
 
 
 def _check_rate(state: State, successor: State, rate: Any) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, Real | np.number) or not (rate >= 0 and math.isfinite(rate)):
+    number = isinstance(rate, Real | np.number) and not isinstance(rate, bool)
+    if not number or not (rate >= 0 and math.isfinite(rate)):
         raise ValueError(f"the rate from {state!r} to {successor!r} is {rate!r}; it must be a finite number >= 0 (per second)")
 
 
@@ -179,8 +180,8 @@ class Chain:
         cls,
         rows: Sequence[int] | np.ndarray,
         columns: Sequence[int] | np.ndarray,
-        rates: Sequence[Real] | np.ndarray,
-        initial: int | Sequence[Real] | np.ndarray,
+        rates: Sequence[Number] | np.ndarray,
+        initial: int | Sequence[Number] | np.ndarray,
         states: Sequence[State] | np.ndarray | None = None,
     ) -> Chain:
         """A chain from transitions (rows[k] -> columns[k] at rates[k] per second), all of one length.
@@ -221,7 +222,7 @@ class Chain:
         if self._exact is not None:
             moves, alpha = self._exact
             exact = ([(int(place[i]), int(place[j]), x) for i, j, x in moves if seen[i]], [alpha[i] for i in kept])
-        states = self._states[kept] if isinstance(self._states, np.ndarray) else [self._states[i] for i in kept]
+        states = self._states[kept] if isinstance(self._states, np.ndarray) else [self._states[i] for i in kept.tolist()]
         return Chain(self.rates[kept][:, kept], self.initial[kept], states, exact)
 
     def __len__(self) -> int:
@@ -284,7 +285,7 @@ class Chain:
         if len(classes) == 1:
             return classes, [1.0], 0.0
         chances = [self.probability_before(self._mask_of(members), np.zeros(len(self), dtype=bool)) for members in classes]
-        return classes, [float(c) for c in chances], max(c.relative_error for c in chances)
+        return classes, [float(c) for c in chances], max(c.relative_error for c in chances if isinstance(c, Certified))
 
     def _part(self, members: np.ndarray) -> sparse.csr_array:
         return self.rates if len(members) == len(self) else self.rates[members][:, members]
@@ -297,10 +298,7 @@ class Chain:
     def expected(self, reward: Reward, exact: bool = False) -> Certified | Fraction:
         """Stationary mean of a reward: sum of pi(state) reward(state)."""
         if exact:
-            return sum(
-                (p * Fraction(reward(s)) for s, p in zip(self.states, self._exact_chain().stationary()) if p),
-                Fraction(0),
-            )
+            return sum((p * r for r, p in zip(self._fractions(reward), self._exact_chain().stationary()) if p), Fraction(0))
         values = self._values(reward)
         terms, (error, method) = self.stationary_vector() * values, self._cache["stationary_error"]
         size = np.abs(values)
@@ -324,14 +322,13 @@ class Chain:
         """
         return self.accumulated(1, event, exact)
 
-    def accumulated(self, reward: Reward | float, until: Event, exact: bool = False) -> Certified | Fraction:
+    def accumulated(self, reward: Reward | Number, until: Event, exact: bool = False) -> Certified | Fraction:
         """Mean of the integral of a reward >= 0 over the time until the event; inf if the event may never hold and the
         reward goes on.
         """
         mask = self._mask(until)
         if exact:
-            values = [Fraction(reward(s)) if callable(reward) else Fraction(reward) for s in self.states]
-            return self._exact_chain().accumulated(values, mask)
+            return self._exact_chain().accumulated(self._fractions(reward), mask)
         problem = self._problem(mask)
         return problem.accumulated(self._nonnegative(reward)[problem.members])
 
@@ -344,7 +341,7 @@ class Chain:
         shown = mask.copy()
         shown[problem.members] = True
         states = self.states
-        items = [(states[i], float(times[i])) for i in np.flatnonzero(shown)]
+        items = [(states[i], float(times[i])) for i in np.flatnonzero(shown).tolist()]
         return Law(items, problem.relative_error, math.inf, "elimination")
 
     def moments(self, event: Event) -> Moments:
@@ -411,7 +408,7 @@ class Chain:
         law, error = problem.decay_law()
         states = self.states
         return Law(
-            [(states[i], float(x)) for i, x in zip(problem.members, law)],
+            [(states[i], float(x)) for i, x in zip(problem.members.tolist(), law)],
             error,
             error,
             "inverse iteration, ratio bound",
@@ -463,7 +460,8 @@ class Chain:
         return self._by_group(group, pi, bias, 1.0)
 
     def _by_group(self, group: Callable, weight: np.ndarray, value: np.ndarray, scale: float) -> dict[Hashable, float]:
-        coo, states, sums = self.rates.tocoo(), self.states, {}
+        coo, states = self.rates.tocoo(), self.states
+        sums: dict[Hashable, float] = {}
         terms = weight[coo.row] * coo.data * (value[coo.col] - value[coo.row]) / scale
         for i, j, term in zip(coo.row.tolist(), coo.col.tolist(), terms.tolist()):
             label = group(states[i], states[j])
@@ -490,7 +488,7 @@ class Chain:
             )
         return mask
 
-    def _values(self, reward: Reward | float) -> np.ndarray:
+    def _values(self, reward: Reward | Number) -> np.ndarray:
         if callable(reward):
             values = np.array([float(reward(s)) for s in self.states])
         else:
@@ -499,7 +497,11 @@ class Chain:
             raise ValueError("reward: every value must be finite")
         return values
 
-    def _nonnegative(self, reward: Reward | float) -> np.ndarray:
+    def _fractions(self, reward: Reward | Number) -> list[Fraction]:
+        values = [reward(s) for s in self.states] if callable(reward) else np.broadcast_to(np.asarray(reward), (len(self),)).tolist()
+        return [Fraction(value) for value in values]
+
+    def _nonnegative(self, reward: Reward | Number) -> np.ndarray:
         values = self._values(reward)
         if values.min(initial=0.0) < 0:
             raise ValueError(f"reward: {values.min()} is negative; split the reward into two parts >= 0")
@@ -540,7 +542,7 @@ def _size(rows: np.ndarray, columns: np.ndarray, initial: Any) -> int:
 def _initial_law(initial: Any, n: int) -> tuple[np.ndarray, list]:
     """The law as floats, and as given."""
     if np.ndim(initial) == 0:
-        given = [0] * n
+        given: Any = [0] * n
         given[int(initial)] = 1
     else:
         given = initial if isinstance(initial, np.ndarray) else list(initial)

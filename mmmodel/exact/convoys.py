@@ -12,7 +12,7 @@ import itertools
 from collections import deque
 
 from mmmodel.exact.stuck import Chains, Stuck
-from mmmodel.model.transitions import Move, Relation, State
+from mmmodel.model.transitions import Action, Move, Relation, State
 
 MOST = 20_000  # orders looked at
 
@@ -52,7 +52,7 @@ def along(relation: Relation, chain: list[int], count: int) -> list[Move]:
         position = relation.positions[here]
         if here == relation.first[position.cls] and here not in relation.outside:
             moves.append(Move("enter", here, here, count))
-        action = "finish" if not position.waits else "take" if any(way.then == there for way in position.ways) else "refuse"
+        action: Action = "finish" if not position.waits else "take" if any(way.then == there for way in position.ways) else "refuse"
         moves.append(Move(action, here, there, count))
     return moves
 

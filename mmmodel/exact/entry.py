@@ -125,5 +125,5 @@ class _States:
                 )
         return self.solver.check(*there) != z3.unsat
 
-    def _capacity(self, pool: int) -> int:
+    def _capacity(self, pool: int) -> int | None:
         return self.granted[1] if self.granted is not None and pool == self.granted[0] else self.relation.capacity[pool]

@@ -10,9 +10,11 @@ It finds those that a burst causes: all are admitted before the first of them is
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import product
 
-from mmmodel.model.transitions import LEAVES, Move, Relation, State
+from mmmodel.model.transitions import LEAVES, Action, Move, Relation, State
 
 ADMITTED = (4, 64, 1024, 10**6)  # requests of a class without a bound: as few as do it, for a path that can be read
 LONGEST = 1000  # moves; a flood that is longer passes through a lock one by one, and is left
@@ -32,7 +34,8 @@ def flood(relation: Relation) -> list[Move] | None:
 
 def _flooded(relation: Relation, order: list[int], admitted: int) -> tuple[list[Move], State]:
     """The moves of one flood: always the first position of `order` that can move, as many at once as can."""
-    state, moves = relation.empty, []
+    state = relation.empty
+    moves: list[Move] = []
     left = [admitted if most is None else most for most in relation.population]
     going = True
     while going and len(moves) < LONGEST:
@@ -54,6 +57,7 @@ def _most(relation: Relation, state: State, at: int, left: list[int]) -> Move | 
     position = relation.positions[at]
     outside = at == relation.first[position.cls]
     present = left[position.cls] if outside else state[at]
+    ways: list[tuple[Action, int]]
     if outside and at not in relation.outside:
         ways = [("enter", at)]
     elif position.waits:
@@ -61,7 +65,7 @@ def _most(relation: Relation, state: State, at: int, left: list[int]) -> Move | 
     else:
         ways = [] if position.never else [("finish", position.then)]
     for action, to in ways:
-        count = _largest(present, lambda count, action=action, to=to: _can(relation, state, Move(action, at, to, count)))
+        count = _largest(present, partial(_can, relation, state, Move(action, at, to)))
         if count:
             return Move(action, at, to, count)
     return None
@@ -79,9 +83,9 @@ def _largest(most: int, can: Callable[[int], bool]) -> int:
     return low
 
 
-def _can(relation: Relation, state: State, move: Move) -> bool:
+def _can(relation: Relation, state: State, move: Move, count: int) -> bool:
     try:
-        relation.apply(state, move)
+        relation.apply(state, replace(move, count=count))
     except ValueError:
         return False
     return True

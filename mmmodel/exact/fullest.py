@@ -59,7 +59,8 @@ def _columns(relation: Relation, pool: int, limited: tuple[int, ...]) -> list[Co
     """What one request at each place holds of the pool, and its rows: its class, and what it holds of the limited pools."""
     key = f"columns {pool} {limited}"
     if key not in relation.known:
-        chains, columns = Chains.of(relation), {cls: set() for cls in range(len(relation.population))}
+        chains = Chains.of(relation)
+        columns: dict[int, set[Column]] = {cls: set() for cls in range(len(relation.population))}
         for at, p in enumerate(relation.positions):
             for take in [(0,) * len(p.holds), *(way.take for way in p.ways)] if at in chains else []:
                 ones = tuple(int(cls == p.cls) for cls in columns)
@@ -72,7 +73,8 @@ def _hardest(relation: Relation, pool: int, limited: tuple[int, ...]) -> list[tu
     """The positions at which a last taker may need most on top of what all hold, and that need: a take above a floor."""
     key = f"takers {pool} {limited}"
     if key not in relation.known:
-        chains, takers, columns = Chains.of(relation), {}, {}
+        chains, takers = Chains.of(relation), {}
+        columns: dict[int, list[Column]] = {}
         for at, p in enumerate(relation.positions):
             extra = max((way.take[pool] + way.floor[pool] for way in p.ways if way.take[pool] and way.floor[pool]), default=0)
             if extra and at in chains:
@@ -130,8 +132,8 @@ def _branched(columns: list[Column], limits: list[int]) -> tuple[int, bool]:
             whole = low.get(n, 0) + math.floor(count)
             heapq.heappush(nodes, (-bound, next(number), low, {**high, n: whole}))
             heapq.heappush(nodes, (-bound, next(number), {**low, n: whole + 1}, high))
-    bound = -nodes[0][0] if nodes else best
-    return (best, True) if bound <= best else (int(bound), False)
+    last = -nodes[0][0] if nodes else best
+    return (best, True) if last <= best else (int(last), False)
 
 
 def _relaxed(columns: list[Column], limits: list[int], most_of: dict[int, int]) -> tuple[Fraction, dict[int, Fraction], int]:

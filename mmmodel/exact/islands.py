@@ -95,12 +95,12 @@ def _coins(relation: Relation, pool: int) -> Coins | None:
         if whole > capacity:
             shared.append((weights, capacity))
     if not shared:
-        limits = list(relation.population)
-        return (coins, limits, None) if all(limit is not None for limit in limits) else None
+        limits = [limit for limit in relation.population if limit is not None]
+        return (coins, limits, None) if len(limits) == len(relation.population) else None
     if len(shared) > 1 or not all(shared[0][0]):
         return None
     weights, capacity = shared[0]
-    if any(relation.population[k] is not None and relation.population[k] < capacity // weights[k] for k in classes):
+    if any(most is not None and most < capacity // weight for most, weight in zip(relation.population, weights)):
         return None
     return coins, weights, capacity
 

@@ -150,7 +150,8 @@ class Layout:
 
     def _rank(self, steps: tuple[SystemStep, ...], first: int) -> None:
         """Writes the ranks of a class's positions, walking its steps and their fallbacks beside the positions."""
-        todo, seen = [((0,), first)], set()
+        todo: list[tuple[tuple[int, ...] | None, int]] = [((0,), first)]
+        seen = set()
         while todo:
             path, at = todo.pop()
             if path is None or at == LEAVES or (path, at) in seen:

@@ -15,12 +15,13 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from numbers import Integral, Rational, Real
+from numbers import Integral, Rational
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
 
+from mmmodel.exact.certified import Number
 from mmmodel.exact.weights import from_ratios
 
 
@@ -41,55 +42,55 @@ class FixedPoint(NamedTuple):
     iterations: int
 
 
-def erlang_b(servers: int, load: Real, exact: bool = False) -> Any:
+def erlang_b(servers: int, load: Number, exact: bool = False) -> Any:
     """Probability that a Poisson arrival finds all servers taken (Erlang 1917).
 
     B(0) = 1, B(n) = a B(n-1)/(n + a B(n-1)). Up to n = a the series 1/B(n) = Σ_k n(n-1)…(n-k+1)/a^k takes its place:
     about 9 sqrt(n) terms, so that 10^9 servers are answered at once. Values below 1e-308 are returned as 0
     (`log_erlang_b` has them). `exact=True`: load an int or Fraction, the answer a Fraction."""
     _whole("servers", servers, 0)
-    load = _load("load", load, exact)
-    if load == 0:
-        return load ** int(servers)  # 0, or 1 without servers
-    first = 0 if exact else min(servers, math.floor(load))
-    blocking = Fraction(1) if exact else _at_most_load(first, load)
+    a = _load("load", load, exact)
+    if a == 0:
+        return a ** int(servers)  # 0, or 1 without servers
+    first = 0 if exact else min(servers, math.floor(a))
+    blocking = Fraction(1) if exact else _at_most_load(first, a)
     for n in range(first + 1, servers + 1):
-        blocking = load * blocking / (n + load * blocking)
+        blocking = a * blocking / (n + a * blocking)
         if blocking == 0:
             break
     return blocking
 
 
-def log_erlang_b(servers: int, load: Real) -> float:
+def log_erlang_b(servers: int, load: Number) -> float:
     """Natural logarithm of Erlang B, also where B itself is too small for a double; -inf if the load is 0."""
     blocking = erlang_b(servers, load)
     if blocking > 1e-290:
         return math.log(blocking)
-    load = float(load)
-    if load == 0:
+    a = float(load)
+    if a == 0:
         return -math.inf
     # log B(n) = n log a - log n! - log Σ_{k<=n} a^k/k!, and the sum is e^a up to a factor 1 - (something below 1e-290)
-    return servers * math.log(load) - math.lgamma(servers + 1) - load
+    return servers * math.log(a) - math.lgamma(servers + 1) - a
 
 
-def time_to_full(servers: int, load: Real, exact: bool = False) -> Any:
+def time_to_full(servers: int, load: Number, exact: bool = False) -> Any:
     """Mean time until all servers are taken for the first time, from empty, in mean holding times; inf if the load is
     0.
 
     Σ_{i<n} 1/(a B(i, a)): the birth–death formula Σ_i (1/(λ_i π_i)) Σ_{j<=i} π_j of Keilson 1979 with π_i/Σ_{j<=i}
     π_j = B(i, a). Exponential holding times."""
     _whole("servers", servers, 0)
-    load = _load("load", load, exact)
-    if load == 0:
+    a = _load("load", load, exact)
+    if a == 0:
         return math.inf if servers else 0.0
-    inverse, total = load**0, 0 * load  # 1/B(i), which grows by 1/B(i+1) = 1 + (i+1)/(a B(i))
+    inverse, total = a**0, 0 * a  # 1/B(i), which grows by 1/B(i+1) = 1 + (i+1)/(a B(i))
     for i in range(servers):
-        total += inverse / load
-        inverse = 1 + (i + 1) * inverse / load
+        total += inverse / a
+        inverse = 1 + (i + 1) * inverse / a
     return total
 
 
-def erlang_c(servers: int, load: Real, exact: bool = False) -> Any:
+def erlang_c(servers: int, load: Number, exact: bool = False) -> Any:
     """Probability that an arrival must wait in M/M/n: C = B/(1 - (a/n)(1 - B)); 1 where the load reaches the
     servers."""
     _whole("servers", servers, 1)
@@ -98,7 +99,7 @@ def erlang_c(servers: int, load: Real, exact: bool = False) -> Any:
     return servers * blocking / (servers - load + load * blocking) if load < servers else blocking / blocking
 
 
-def servers_for(load: Real, blocking: float) -> int:
+def servers_for(load: Number, blocking: float) -> int:
     """Least number of servers at which Erlang B is at most `blocking` (0 < blocking <= 1)."""
     if not 0 < blocking <= 1:
         raise ValueError(f"blocking must be a probability above 0 and at most 1; got {blocking!r}")
@@ -120,7 +121,7 @@ def load_for(servers: int, blocking: float) -> float:
     return brentq(lambda load: erlang_b(servers, load) - blocking, 0.0, (servers + 1) / (1 - blocking), xtol=1e-13, rtol=1e-14)
 
 
-def engset(servers: int, sources: int, load: Real, exact: bool = False) -> Congestion:
+def engset(servers: int, sources: int, load: Number, exact: bool = False) -> Congestion:
     """Loss with finitely many sources; `load` is the offered load of one idle source (its attempt rate times the mean
     holding time).
 
@@ -132,7 +133,7 @@ def engset(servers: int, sources: int, load: Real, exact: bool = False) -> Conge
     return Congestion(_engset_time(servers, sources, load), _engset_time(servers, sources - 1, load))
 
 
-def kaufman_roberts(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) -> np.ndarray:
+def kaufman_roberts(capacity: int, loads: Sequence[Number], sizes: Sequence[int]) -> np.ndarray:
     """Blocking probability of each class that takes `sizes[k]` of `capacity` units at once and offers `loads[k]`
     erlangs.
 
@@ -143,38 +144,38 @@ def kaufman_roberts(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) 
     return np.array([tail[b - 1] if b <= capacity else 1.0 for b in sizes])
 
 
-def multirate_law(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) -> np.ndarray:
+def multirate_law(capacity: int, loads: Sequence[Number], sizes: Sequence[int]) -> np.ndarray:
     """q(0..capacity) of Kaufman and Roberts: the law of the units in use. States less likely than about 1e-158 of the
     most likely may be given as 0."""
-    capacity, products, sizes = _classes(capacity, loads, sizes)
-    padded = np.empty(sizes.max() + capacity + 1)
-    order = np.argsort(-sizes)  # the freshest entry comes last: fewest operations wait for it
-    _recursion()(padded, products[order], sizes[order])
-    return padded[sizes.max() :]
+    capacity, products, units = _classes(capacity, loads, sizes)
+    padded = np.empty(units.max() + capacity + 1)
+    order = np.argsort(-units)  # the freshest entry comes last: fewest operations wait for it
+    _recursion()(padded, products[order], units[order])
+    return padded[units.max() :]
 
 
-def multirate_engset(capacity: int, loads: Sequence[Real], sizes: Sequence[int], sources: Sequence[int]) -> Congestion:
+def multirate_engset(capacity: int, loads: Sequence[Number], sizes: Sequence[int], sources: Sequence[int]) -> Congestion:
     """Time and call congestion per class (arrays) when class k has `sources[k]` sources: Kaufman–Roberts for classes
     that are throttled to a depth. `loads[k]` is the offered load of one idle source, each request takes `sizes[k]`.
 
     By convolving the classes' own laws, which adds positive numbers only; the recursion for finite sources (Delbrouck
     1983) alternates in sign. A source that arrives sees the system with one source of its class less. OverflowError
     where the pool is so overloaded that its law leaves the range of a double."""
-    capacity, products, sizes = _classes(capacity, loads, sizes)
-    if len(sources) != len(sizes):
-        raise ValueError(f"sources must have one entry per load: {len(sizes)} loads, {len(sources)} sources")
+    capacity, products, units = _classes(capacity, loads, sizes)
+    if len(sources) != len(units):
+        raise ValueError(f"sources must have one entry per load: {len(units)} loads, {len(sources)} sources")
     counts = [_whole(f"sources[{k}]", count, 1) for k, count in enumerate(sources)]
-    per_source = products / sizes
+    per_source = products / units
 
     def refused(counts: Sequence[int], k: int) -> float:
-        return _sources_law(capacity, per_source, sizes, counts)[max(0, capacity - sizes[k] + 1) :].sum()
+        return _sources_law(capacity, per_source, units, counts)[max(0, capacity - units[k] + 1) :].sum()
 
     classes = range(len(counts))
     one_less = [[count - (i == k) for i, count in enumerate(counts)] for k in classes]
     return Congestion(np.array([refused(counts, k) for k in classes]), np.array([refused(one_less[k], k) for k in classes]))
 
 
-def trunk_reservation(capacity: int, loads: Sequence[Real], floors: Sequence[int]) -> np.ndarray:
+def trunk_reservation(capacity: int, loads: Sequence[Number], floors: Sequence[int]) -> np.ndarray:
     """Refusal probability of each right on one pool: right r takes one unit only while at least `floors[r]` stay free
     after it (the watermark ladder).
 
@@ -193,7 +194,7 @@ def trunk_reservation(capacity: int, loads: Sequence[Real], floors: Sequence[int
 
 def reduced_load(
     capacities: Sequence[int],
-    loads: Sequence[Real],
+    loads: Sequence[Number],
     units: Sequence[Sequence[int]],
     tolerance: float = 1e-12,
     limit: int = 10_000,
@@ -323,7 +324,7 @@ def _load(name: str, value: Any, exact: bool = False) -> Any:
     return number
 
 
-def _classes(capacity: int, loads: Sequence[Real], sizes: Sequence[int]) -> tuple[int, np.ndarray, np.ndarray]:
+def _classes(capacity: int, loads: Sequence[Number], sizes: Sequence[int]) -> tuple[int, np.ndarray, np.ndarray]:
     capacity = _whole("capacity", capacity, 0)
     if len(loads) != len(sizes) or len(loads) == 0:
         raise ValueError(f"sizes must have one entry per load: {len(loads)} loads, {len(sizes)} sizes")

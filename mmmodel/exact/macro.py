@@ -141,7 +141,8 @@ class _Unrolled:
 
     def _deadlocked(self) -> None:
         """Some of the waiting requests that hold something are a deadlock: none fits even if all others have gone."""
-        relation, stuck, held = self.relation, {}, {pool: [] for pool in self.pools}
+        relation, stuck = self.relation, {}
+        held: dict[int, list[z3.ArithRef]] = {pool: [] for pool in self.pools}
         for at, terms in self.inside.items():
             position = relation.positions[at]
             if position.never:

@@ -66,7 +66,7 @@ class Measure:
         from mmmodel.exact.reversible import positive
 
         solver = self.multilevel
-        if not of_source and (begin is None or solver.defect(a, begin) > tolerance) and self.symmetric is not None:
+        if not of_source and (begin is None or solver.defect(a, begin) > tolerance) and self.symmetric is not None and self.balanced is not None:
             begin = self.symmetric.solve(a, tolerance, begin)
             positive(begin, self._without(self.balanced))
         return solver.solve(a, tolerance, begin, of_source)[0]

@@ -20,10 +20,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 
+from mmmodel.exact.certified import Number
 from mmmodel.exact.network import Servers, split
 
 
@@ -39,9 +40,9 @@ class Multiclass:
 
 
 def solve_multiclass(
-    demands: Sequence[Sequence[Real]],
+    demands: Sequence[Sequence[Number]],
     populations: Sequence[int],
-    think: Sequence[Real] | None = None,
+    think: Sequence[Number] | None = None,
     servers: Servers | None = None,
     exact: bool = False,
 ) -> Multiclass:
@@ -118,11 +119,11 @@ class _Lattice:
 
     def numerator(self, values: np.ndarray, column: Sequence, count: int, derivative: bool = False) -> np.ndarray:
         """Σ_{k<c} b_k T^k G, or with `derivative` Σ_{k<c} k b_k T^{k-1} G, by Horner's rule."""
-        coefficients = [self.one]
+        coefficients: list[Fraction | float] = [self.one]
         for k in range(1, count):
             coefficients.append(coefficients[-1] * (count - k) / (k * (count - k + 1)))
         if derivative:
-            coefficients = [k * b for k, b in enumerate(coefficients)][1:] or [0 * self.one]
+            coefficients[:] = [k * b for k, b in enumerate(coefficients)][1:] or [0 * self.one]
         result = coefficients[-1] * values
         for b in coefficients[-2::-1]:
             result = b * values + self.shift(result, column)
@@ -149,7 +150,7 @@ class _Lattice:
         return np.array([d * self.shifted(derivative, r) if self.shape[r] > 1 else 0 * total[-1] for r, d in enumerate(column)])
 
 
-def _fastest(row: Sequence, think: Real, counts: Sequence, population: int):
+def _fastest(row: Sequence, think: Number, counts: Sequence, population: int):
     """Asymptotic upper bound on the throughput of one class, alone in the network."""
     total = think + sum(row)
     limits = [c / d for d, c in zip(row, counts) if c is not None and d > 0]
@@ -169,10 +170,10 @@ def _checked(demands, populations, think, servers, exact) -> tuple[list, list, l
             f"got rows of {[len(row) for row in demands]} and {len(think)} think times"
         )
     for r, n in enumerate(populations):
-        if not isinstance(n, Integral) or n < 0:
+        if not isinstance(n, Integral) or int(n) < 0:
             raise ValueError(f"populations[{r}] must be a whole number of requests, at least 0; got {n!r}")
-        if n > 0:
-            split(demands[r], n, think[r], servers, exact)
+        if int(n) > 0:
+            split(demands[r], int(n), think[r], servers, exact)
     if sum(populations) == 0:
         raise ValueError("populations: at least one class must have a request")
     number = Fraction if exact else float

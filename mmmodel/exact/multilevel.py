@@ -80,13 +80,15 @@ class Multilevel:
         for _ in range(sweeps):
             sweep(level.indptr, level.source, level.rate, level.out, a, x, False)
         count = len(self.levels[k + 1].out)
-        whole = np.bincount(level.group, x, minlength=count)
+        group = level.group
+        assert group is not None  # of every level but the last
+        whole = np.bincount(group, x, minlength=count)
         _coarse_rates(level.indptr, level.source, level.rate, level.exits, x, *self._next(k))
-        coarse_a = np.bincount(level.group, a, minlength=count)
+        coarse_a = np.bincount(group, a, minlength=count)
         better = whole.copy()
         for _ in range(1 if k == 0 else 2):
             better = self.cycle(better, coarse_a, k + 1, sweeps)
-        x *= ((better / whole) ** OVER)[level.group]
+        x *= ((better / whole) ** OVER)[group]
         for _ in range(sweeps):
             sweep(level.indptr, level.source, level.rate, level.out, a, x, True)
         return x

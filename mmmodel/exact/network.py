@@ -28,11 +28,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from numbers import Integral, Rational, Real
+from numbers import Integral, Rational
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmmodel.exact.certified import Number
 from mmmodel.exact.weights import from_ratios
 
 Servers = Sequence[int | float | None]
@@ -40,12 +41,12 @@ _BIG = 1e200
 
 
 class Station(NamedTuple):
-    """A station as the convolution sees it; `index` is its place among the demands, -1 for the think time. `servers`
+    """A station as the convolution sees it; `place` is that among the demands, -1 for the think time. `servers`
     is inf for a delay."""
 
     demand: Any
     servers: int | float
-    index: int
+    place: int
 
 
 class Constants(NamedTuple):
@@ -70,7 +71,7 @@ class Stage(NamedTuple):
 
 
 def mva(
-    demands: Sequence[Real], population: int, think: Real = 0.0, servers: Servers | None = None, exact: bool = False
+    demands: Sequence[Number], population: int, think: Number = 0.0, servers: Servers | None = None, exact: bool = False
 ) -> np.ndarray:
     """Throughputs X(1..population) in requests per second: entry n-1 belongs to n requests.
 
@@ -91,7 +92,7 @@ def mva(
 
 
 def buzen(
-    demands: Sequence[Real], population: int, think: Real = 0.0, servers: Servers | None = None, exact: bool = False
+    demands: Sequence[Number], population: int, think: Number = 0.0, servers: Servers | None = None, exact: bool = False
 ) -> Constants:
     """Normalizing constants and throughputs by convolution, for any mixture of one, several and infinitely many
     servers. Arguments as for `mva`.
@@ -106,7 +107,7 @@ def buzen(
 
 
 def solve(
-    demands: Sequence[Real], population: int, think: Real = 0.0, servers: Servers | None = None, exact: bool = False
+    demands: Sequence[Number], population: int, think: Number = 0.0, servers: Servers | None = None, exact: bool = False
 ) -> Solution:
     """Everything about the network at this population: throughput, utilisations, mean queue lengths, residence times,
     queue-length laws. Arguments as for `mva`."""
@@ -187,7 +188,7 @@ class Solution:
 
 
 def asymptotic_bounds(
-    demands: Sequence[Real], population: Any, think: float = 0.0, servers: Servers | None = None
+    demands: Sequence[Number], population: Any, think: Number = 0.0, servers: Servers | None = None
 ) -> tuple[Any, Any]:
     """Lower and upper bound on X (Denning & Buzen, ACM Computing Surveys 10(3), 1978).
 
@@ -200,7 +201,7 @@ def asymptotic_bounds(
 
 
 def balanced_job_bounds(
-    demands: Sequence[Real], population: Any, think: float = 0.0, servers: Servers | None = None
+    demands: Sequence[Number], population: Any, think: Number = 0.0, servers: Servers | None = None
 ) -> tuple[Any, Any]:
     """Lower and upper bound on X (Zahorjan, Sevcik, Eager & Galler, CACM 25(2), 1982; with think time in the form of
     Lazowska et al. 1984, chapter 5).
@@ -219,7 +220,7 @@ def balanced_job_bounds(
     return low[()], np.minimum(asymptotic, high)[()]
 
 
-def knee(demands: Sequence[Real], think: float = 0.0, servers: Servers | None = None) -> float:
+def knee(demands: Sequence[Number], think: Number = 0.0, servers: Servers | None = None) -> float:
     """K* = (ΣD + Z)/max(D_i/c_i): where the two asymptotic upper bounds cross; inf if no station can saturate.
     Infinitely many servers count as think time."""
     queueing, delay = _bounded(demands, 1, think, servers)
@@ -268,14 +269,14 @@ def _add(X: np.ndarray, station: Station) -> Stage:
     return Stage(station, X, new, np.array(entering, dtype=X.dtype), rate * new)
 
 
-def _numerator(X: np.ndarray, demand: Any, count: int) -> np.ndarray:
+def _numerator(X: np.ndarray, demand: Any, count: int | float) -> np.ndarray:
     """N(n-1)/N(n) with N(n) = Σ_{k<c} b_k G(n-k), by Horner's rule for N(n)/G(n) at all n together."""
     if count == 1:
         return X
     floats = X.dtype != object
     one = np.ones(len(X) + 1, dtype=X.dtype)
     total, exponent = one.copy(), np.zeros(len(X) + 1)
-    for k in range(min(count, len(X) + 1) - 1, 0, -1):
+    for k in range(int(min(count, len(X) + 1)) - 1, 0, -1):
         # b_k G(n-k) over b_{k-1} G(n-k+1); 0 where n < k
         total[k:] *= numerator_ratio(demand, count, k) * X[: len(X) + 1 - k]
         total[:k] *= 0
@@ -287,7 +288,7 @@ def _numerator(X: np.ndarray, demand: Any, count: int) -> np.ndarray:
     return ratio * _BIG ** (exponent[:-1] - exponent[1:]) if floats else ratio
 
 
-def numerator_ratio(demand: Any, count: int, k: int) -> Any:
+def numerator_ratio(demand: Any, count: int | float, k: int) -> Any:
     """b_k / b_{k-1} of the module docstring."""
     return demand * (count - k) / (k * (count - k + 1))
 
@@ -296,7 +297,7 @@ def numerator_ratio(demand: Any, count: int, k: int) -> Any:
 
 
 def split(
-    demands: Sequence[Real], population: int, think: Real, servers: Servers | None, exact: bool, shortcut: bool = True
+    demands: Sequence[Number], population: int, think: Number, servers: Servers | None, exact: bool, shortcut: bool = True
 ) -> tuple[list[Station], list[Station]]:
     """Queueing stations and delays, checked; what has no demand is left out. With `shortcut` a station with at least
     as many servers as requests is a delay."""
@@ -317,7 +318,7 @@ def split(
     return [s for s in stations if not _infinite(s.servers)], [s for s in stations if _infinite(s.servers)]
 
 
-def _bounded(demands: Sequence[Real], population: Any, think: float, servers: Servers | None) -> tuple[list[tuple], float]:
+def _bounded(demands: Sequence[Number], population: Any, think: Number, servers: Servers | None) -> tuple[list[tuple], float]:
     """(demand, servers) of the queueing stations, and the sum of the delays."""
     if np.any(np.asarray(population) < 1):
         raise ValueError(f"population must be at least 1 request; got {population!r}")

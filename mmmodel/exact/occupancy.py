@@ -21,13 +21,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp, ndtr
 
+from mmmodel.exact.certified import Number
 from mmmodel.exact.network import Servers, Stage, numerator_ratio, split, stages
 from mmmodel.exact.weights import from_ratios
 
@@ -66,10 +67,10 @@ class Law:
 
 
 def reserve_law(
-    demands: Sequence[Real],
+    demands: Sequence[Number],
     holdings: Sequence[int],
     population: int,
-    think: Real = 0.0,
+    think: Number = 0.0,
     servers: Servers | None = None,
     granule: int | None = None,
     exact: bool = False,
@@ -86,9 +87,9 @@ def reserve_law(
         raise ValueError(f"holdings must have one entry per station: {len(demands)} demands, {len(sizes)} holdings")
     _, first, added = stages(queueing, delays, population)
     width, kind = max(sizes), object if exact else float
-    parts = [_Part(stage, sizes[stage.station.index], width, kind) for stage in added]
+    parts = [_Part(stage, sizes[stage.station.place], width, kind) for stage in added]
     total = sum(station.demand for station in first)
-    shares = [(station.demand / total, 0 if station.index < 0 else sizes[station.index]) for station in first]
+    shares = [(station.demand / total, 0 if station.place < 0 else sizes[station.place]) for station in first]
     row = start = np.ones(1, dtype=kind)
     for n in range(1, population + 1):
         row = start = _mixture([(share, start, size) for share, size in shares], n * width + 1, kind)
@@ -117,15 +118,15 @@ class _Part:
 
     def __init__(self, stage: Stage, size: int, width: int, kind: type) -> None:
         self.stage, self.size, self.width, self.kind = stage, size, width, kind
-        self.law = np.ones(1, dtype=kind)
-        self.window = deque([self.law], maxlen=stage.station.servers)
+        self.law: np.ndarray = np.ones(1, dtype=kind)
+        self.window = deque([self.law], maxlen=int(stage.station.servers))
 
     def step(self, n: int, row: np.ndarray) -> np.ndarray:
         """L_n from M_n."""
         self.window.appendleft(row)
         demand, count, _ = self.stage.station
         depth = np.arange(1, len(self.window))
-        ratios = np.array([numerator_ratio(demand, count, k) for k in depth], dtype=self.kind) * self.stage.before[n - depth]
+        ratios = np.array([numerator_ratio(demand, count, int(k)) for k in depth], dtype=self.kind) * self.stage.before[n - depth]
         enter, stay = self.stage.enter[n - 1], self.stage.stay[n - 1]
         terms = [(enter * weight, self.window[k], k * self.size) for k, weight in enumerate(from_ratios(ratios))]
         self.law = _mixture([*terms, (stay, self.law, self.size)], n * self.width + 1, self.kind)
@@ -133,7 +134,7 @@ class _Part:
 
 
 def _mixture(terms: Sequence[tuple], length: int, kind: type) -> np.ndarray:
-    law = np.zeros(length, dtype=kind)
+    law: np.ndarray = np.zeros(length, dtype=kind)
     for weight, part, shift in terms:
         law[shift : shift + len(part)] += weight * part
     return law
@@ -143,14 +144,14 @@ def _mixture(terms: Sequence[tuple], length: int, kind: type) -> np.ndarray:
 
 
 def independent_law(
-    weights: Sequence[Real], holdings: Sequence[int], population: int, granule: int | None = None, exact: bool = False
+    weights: Sequence[Number], holdings: Sequence[int], population: int, granule: int | None = None, exact: bool = False
 ) -> Law:
     """Exact law of the sum of `population` independent holdings, `holdings[i]` bytes with probability proportional to
     `weights[i]` (time spent there)."""
     return reserve_law(weights, holdings, population, servers=[None] * len(weights), granule=granule, exact=exact)
 
 
-def chernoff_tail(weights: Sequence[Real], holdings: Sequence[int], population: int, reserve: int) -> float:
+def chernoff_tail(weights: Sequence[Number], holdings: Sequence[int], population: int, reserve: int) -> float:
     """Upper bound on P(U > reserve) for independent holdings: inf_{s>=0} E exp(s(U - x)), x the least possible value
     above `reserve`."""
     sums = _Sums(weights, holdings, population)
@@ -165,7 +166,7 @@ def chernoff_tail(weights: Sequence[Real], holdings: Sequence[int], population: 
     return math.exp(sums.cumulants(s)[0] - s * x)
 
 
-def saddlepoint_tail(weights: Sequence[Real], holdings: Sequence[int], population: int, reserve: int) -> float:
+def saddlepoint_tail(weights: Sequence[Number], holdings: Sequence[int], population: int, reserve: int) -> float:
     """P(U > reserve) for independent holdings, approximately: Lugannani & Rice 1980 with Daniels' second continuity
     correction for lattices (1987).
 
@@ -192,7 +193,7 @@ def saddlepoint_tail(weights: Sequence[Real], holdings: Sequence[int], populatio
 class _Sums:
     """The sum of independent holdings on its own lattice: population · offset + step · (0, 1, …, most)."""
 
-    def __init__(self, weights: Sequence[Real], holdings: Sequence[int], population: int) -> None:
+    def __init__(self, weights: Sequence[Number], holdings: Sequence[int], population: int) -> None:
         split(weights, population, 0, [None] * len(weights), exact=False)
         _granules(holdings, None)
         kept = [(float(w), int(h)) for w, h in zip(weights, holdings) if w > 0]
@@ -212,8 +213,8 @@ class _Sums:
         value = logsumexp(s * self.sizes, b=self.weights)
         tilted = self.weights * np.exp(s * self.sizes - value)
         mean = tilted @ self.sizes
-        moments = [tilted @ (self.sizes - mean) ** power for power in (2, 3)]
-        return tuple(self.population * float(k) for k in (value, mean, *moments))
+        second, third = (float(tilted @ (self.sizes - mean) ** power) for power in (2, 3))
+        return self.population * float(value), self.population * float(mean), self.population * second, self.population * third
 
     def tilt(self, x: float) -> float:
         """s with K'(s) = x, for 0 < x < most."""

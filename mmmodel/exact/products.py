@@ -47,17 +47,18 @@ class Product:
 
     def __init__(self, indptr: np.ndarray, indices: np.ndarray, data: np.ndarray):
         pattern = signed(indptr), signed(indices)
-        runs = _runs(*pattern)
-        none, rows = np.zeros(0, dtype=np.int64), map(unsigned, (indptr, indices))
-        spared = none, none, none, np.zeros(0)
-        if not len(runs[0]):
-            self.form = Form(*runs, *spared, data, *rows)
+        start, base, distance = _runs(*pattern)
+        none, rows, columns = np.zeros(0, dtype=np.int64), unsigned(indptr), unsigned(indices)
+        low = high = at = none
+        constant = np.zeros(0)
+        if not len(start):
+            self.form = Form(start, base, distance, low, high, at, constant, data, rows, columns)
             return
         if len(data) > LARGE:
-            *spared, values = _spared(*pattern, data, *runs)
+            low, high, at, constant, values = _spared(*pattern, data, start, base, distance)
         else:
-            values = _values(*pattern, data, *runs)
-        self.form = Form(*runs, *spared, values, *(part[:0] for part in rows))
+            values = _values(*pattern, data, start, base, distance)
+        self.form = Form(start, base, distance, low, high, at, constant, values, rows[:0], columns[:0])
 
     def __call__(self, scale: np.ndarray, v: np.ndarray) -> np.ndarray:
         """scale * v + M v."""
@@ -83,7 +84,7 @@ def signed(indices: np.ndarray) -> np.ndarray:
 
 
 @jit
-def _runs(indptr, indices):
+def _runs(indptr, indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(start, base, distance) of the runs, missing entries filled up with zeros; all empty if they are short."""
     n, count, used = len(indptr) - 1, 0, 0
     start, base = np.empty(n // SHORT + 2, dtype=np.int64), np.empty(n // SHORT + 2, dtype=np.int64)

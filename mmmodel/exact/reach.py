@@ -77,7 +77,8 @@ def search(system: System | Relation, limit: int = DEFAULT_LIMIT, compiled: bool
     if relation.queues:  # not compiled
         compiled, limit = False, min(limit, IN_LINES)
     allowed = budget.states(limit)
-    idle, sources = idle_positions(relation), {}
+    idle = idle_positions(relation)
+    sources: dict[int, list[Move]] = {}
     span = {"lower": UNLIMITED, "higher": UNLIMITED}
     while True:
         try:
@@ -166,7 +167,8 @@ def estimate(relation: Relation) -> float:
 
 def _plain(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int], sized: int | None) -> _Found:
     came: dict[State, tuple[State, Move] | None] = {relation.empty: None}
-    order, ways = [relation.empty], {}
+    order = [relation.empty]
+    ways: dict[int, list[Move]] = {}
     for state in order:
         if never_ends(relation, state):
             return _Found(list(_back(came, state))[::-1], len(order), ways)

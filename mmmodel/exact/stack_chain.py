@@ -21,12 +21,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from mmmodel.exact import memory, stack_size
-from mmmodel.exact.chain import Certified, Chain, Law, StateSpaceTooLarge
+from mmmodel.exact.certified import Certified, Law, Number, State, high, low
+from mmmodel.exact.chain import Chain, StateSpaceTooLarge
 from mmmodel.exact.layout import WANTS, Layout
 from mmmodel.exact.network import mva
 from mmmodel.exact.phases import STAGES
@@ -37,20 +38,25 @@ from mmmodel.model.progress import say, working
 from mmmodel.model.stack import System, SystemStep
 from mmmodel.model.transitions import Relation
 
+if TYPE_CHECKING:
+    from mmmodel.exact.stack_kernel import Search
+
 # Chunks 4, 4, 3 at R_safe: 8,868 states at depth 40, 109,791 at 80 (solved in 3.7 GiB), 254,718 at 100; 16 GiB reach about 105.
 LIMIT = 4_000_000  # states
 EXACT_LIMIT = 1_500  # as many as `rational` takes
 PILE, HIGHEST = 256, 2**18  # states that one event may lead to, at first and at last
 LOOK = 50_000  # states, or states that one event leads to times 16, at which it is asked how many more there may be
 WITHOUT = "leave exact=True out: the interval of the answer then bounds its error"
+P = ParamSpec("P")
+T = TypeVar("T")
 SLICE = 4096  # states between two looks at what is asked of the process
 
 
-def _solving(method: Callable) -> Callable:
+def _solving(method: Callable[Concatenate[StackChain, P], T]) -> Callable[Concatenate[StackChain, P], T]:
     """A method that may take long says so."""
 
     @functools.wraps(method)
-    def shown(self: StackChain, *given: Any, **named: Any) -> Any:
+    def shown(self: StackChain, *given: P.args, **named: P.kwargs) -> T:
         with working(f"{self.system.stack.name}: solving the {len(self):,} states of its chain"):
             return method(self, *given, **named)
 
@@ -104,21 +110,18 @@ class StackChain:
         if not time:
             return Fraction(0) if self.exact else Certified(0.0, 0.0, 0.0, "it starts in a deadlock")
         done = self.completions_before_deadlock()
-        if self.exact:
-            return done / time
-        return Certified(done / time, done.low / time.high * (1 - 2**-52), done.high / time.low * (1 + 2**-52), time.method)
+        return _ratio(done, time, time)
 
     @_solving
     def _rate_of_those_that_live(self) -> Certified | Fraction:
         x = self.throughput()
         if self.exact:
             pi = self.chain.stationary(exact=True).values()
-            return x / sum((p for p, dead in zip(pi, self.dead) if not dead), Fraction(0))
-        alive = self.chain.expected((~self.dead).astype(float))
-        return Certified(x / alive, x.low / alive.high * (1 - 2**-52), x.high / alive.low * (1 + 2**-52), x.method)
+            return _ratio(x, sum((p for p, dead in zip(pi, self.dead) if not dead), Fraction(0)), x)
+        return _ratio(x, self.chain.expected((~self.dead).astype(float)), x)
 
     @_solving
-    def quasi_stationary_throughput(self) -> Certified:
+    def quasi_stationary_throughput(self) -> Certified | Fraction:
         """Completions per second given that the point of no return has not been passed for a long time."""
         unsafe = self.unsafe()
         if not unsafe.any():
@@ -131,7 +134,7 @@ class StackChain:
         slack = value * (law.relative_error + len(self) * 2.0**-52)
         return self._said(Certified(value, value - slack, value + slack, law.method))
 
-    def completions_before_deadlock(self) -> Certified | Fraction:
+    def completions_before_deadlock(self) -> Certified | Fraction | float:
         """Mean number of requests that complete before the deadlock; math.inf if there is none."""
         return self._until(self.gains.sum(axis=1), self.dead)
 
@@ -144,7 +147,7 @@ class StackChain:
         return self._until(None, self.unsafe())
 
     @_solving
-    def deadlock_by(self, seconds: float) -> Certified:
+    def deadlock_by(self, seconds: float) -> Certified | Fraction:
         """Probability that a deadlock exists by then."""
         return self._said(self.chain.probability_by(seconds, self.dead))
 
@@ -176,7 +179,7 @@ class StackChain:
         used = self.used()
         laws = {}
         for n, pool in enumerate(self.system.pools):
-            sums: dict[int, Fraction | float] = {}
+            sums: dict[State, Number] = {}
             for state, p in law.items():
                 amount = int(used[index[state], n])
                 sums[amount] = sums.get(amount, 0) + p
@@ -203,9 +206,9 @@ class StackChain:
             reached[edge] = True
         return bool(reached.all())
 
-    def _said(self, answer: Certified) -> Certified:
+    def _said(self, answer: Certified | Fraction) -> Certified | Fraction:
         """The answer, whose method names what was fitted."""
-        if not self.fits:
+        if not self.fits or not isinstance(answer, Certified):
             return answer
         return Certified(
             answer, answer.low, answer.high, "; ".join([answer.method, "for stages that stand for other laws", *self.fits])
@@ -217,11 +220,18 @@ class StackChain:
             return math.inf if self.exact else Certified(math.inf, math.inf, math.inf, "it cannot come")
         if reward is None:
             mean = self.chain.mean_time_to(event, exact=self.exact)
-            return mean if self.exact else self._said(mean)
+            return self._said(mean)
         if self.exact:
             values = dict(zip(self.chain.states, reward))
             return self.chain.accumulated(lambda state: values[state], event, exact=True)
         return self._said(self.chain.accumulated(reward, event))
+
+
+def _ratio(a: Number, b: Number, of: Number) -> Certified | Fraction:
+    """a / b of two numbers > 0, by the method of one of them."""
+    if not isinstance(of, Certified):
+        return Fraction(a) / Fraction(b)
+    return Certified(float(a / b), low(a) / high(b) * (1 - 2**-52), high(a) / low(b) * (1 + 2**-52), of.method)
 
 
 # ---- from a system to its chain -------------------------------------------------------------------------------------
@@ -287,12 +297,12 @@ class _Exploration:
         self.kernel, self.layout, self.limit, self.instead = kernel, layout, limit, instead
         self.tables = kernel.tables(layout)
         self.start = _before_the_start(layout)
-        self.room, self.found, self.looked, self.of = PILE, None, False, ""
+        self.room, self.looked, self.of = PILE, False, ""
+        self.found: Search | None = None
 
     def chain(self) -> StackChain:
         kernel, layout = self.kernel, self.layout
-        law = self.walk()
-        search = self.found
+        law, search = self.walk()
         count, edges = (int(search.progress[n]) for n in (kernel.COUNT, kernel.EDGES))
         rows = np.repeat(np.arange(count, dtype=np.int32), np.diff(search.pointers[: count + 1]))
         vectors = kernel.unpack(self.tables, search.keys[:count])
@@ -301,20 +311,21 @@ class _Exploration:
         chain = Chain.from_arrays(rows, search.columns[:edges], search.rates[:edges], initial, vectors)
         return StackChain(layout, chain, vectors, search.gains[:count], search.dead[:count].astype(bool), False)
 
-    def walk(self) -> np.ndarray:
-        """Fills `found`; the law at time 0 of its first states."""
+    def walk(self) -> tuple[np.ndarray, Search]:
+        """The law at time 0 of the first states, and all that is found."""
         kernel = self.kernel
         work = self._begun()
-        starts = int(work.done.count[0])
+        starts = int(work.done.counts[0])
         law = work.done.weights[:starts].copy()
-        self.found = kernel.search(self.tables, max(1024, 2 * starts))
+        found: Search = kernel.search(self.tables, max(1024, 2 * starts))
+        self.found = found
         for row in work.done.vectors[:starts].copy():
-            kernel.number_of(self.tables, self.found, row, work)
+            kernel.number_of(self.tables, found, row, work)
         status = kernel.ROOM
         while status != kernel.DONE:
-            status = kernel.expand(self.tables, self.found, work, int(self.found.progress[kernel.CURRENT]) + SLICE)
-            met = int(self.found.progress[kernel.COUNT])
-            say(f"{met:,} met, {int(self.found.progress[kernel.CURRENT]):,} of them done with{self.of}")
+            status = kernel.expand(self.tables, found, work, int(found.progress[kernel.CURRENT]) + SLICE)
+            met = int(found.progress[kernel.COUNT])
+            say(f"{met:,} met, {int(found.progress[kernel.CURRENT]):,} of them done with{self.of}")
             if met > self.limit:
                 raise StateSpaceTooLarge(self._refusal(f"limit: more than {self.limit:,} states"))
             if met > LOOK:
@@ -323,16 +334,16 @@ class _Exploration:
                 work = self._higher()
             elif status == kernel.ROOM:
                 # the arrays that are full, and those they are copied to
-                self._require(2 * sum(array.nbytes for array in self.found), f"exploring more than {met:,} states")
-                self.found = kernel.enlarge(self.found)
-        return law
+                self._require(2 * sum(array.nbytes for array in found), f"exploring more than {met:,} states")
+                self.found = found = kernel.enlarge(found)
+        return law, found
 
     def _begun(self) -> Any:
         """Working arrays, with the law at time 0 in `done`."""
         work = self.kernel.scratch(self.tables, self.room)
         while True:
             self.kernel.begin(self.tables, *self.start, work)
-            if not any(pile.count[1] for pile in (work.level, work.after, work.done)):
+            if not any(pile.counts[1] for pile in (work.level, work.after, work.done)):
                 return work
             work = self._higher()
 
@@ -410,7 +421,7 @@ def _unsafe(layout: Layout, counts: np.ndarray) -> np.ndarray:
         free = capacity - left @ holds
         able = (left > 0) & (free[:, None, :] >= need[None, :, :]).all(axis=2)
         if not able.any():
-            return left.any(axis=1)
+            return np.asarray(left.any(axis=1))
         left[able] = 0
 
 
@@ -425,11 +436,12 @@ def _searched(relation: Relation, counts: np.ndarray) -> np.ndarray:
         came: dict[tuple[int, ...], tuple[int, ...] | None] = {} if state in unsafe else {state: None}
         todo = list(came)
         while todo:
-            here: tuple[int, ...] | None = todo.pop()
+            here = todo.pop()
             if here in safe or not any(here):
-                while here is not None:
-                    safe.add(here)
-                    here = came[here]
+                back: tuple[int, ...] | None = here
+                while back is not None:
+                    safe.add(back)
+                    back = came[back]
                 break
             for move, after in relation.moves(here):
                 inside = move.action != "enter" and move.position not in relation.outside
@@ -454,68 +466,26 @@ def _need(layout: Layout, at: int) -> list[int]:
     return need
 
 
-# ---- questions ------------------------------------------------------------------------------------------------------
+# ---- either way -----------------------------------------------------------------------------------------------------
 
 
-def throughput(
-    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
-) -> Certified | Fraction:
-    """Completions per second of all classes in the long run; 0 where a deadlock is certain to come.
+def solve(system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES) -> Solved:
+    """What answers the questions about a system: by convolution where nobody waits (and in product form), else by the chain.
 
-    Without waiting (and in product form) by convolution, else by the chain. exact=True: a Fraction.
+    Arguments and errors as of `stack_chain`. exact=True: answers are fractions.
     """
-    if (found := network_throughput(system, exact)) is not None:
-        return sum(found.values(), Fraction(0)) if exact else _sum(list(found.values()))
-    return stack_chain(system, grant, exact, limit, stages).throughput()
+    networks = closed_networks(system)
+    return ProductForm(networks, exact) if networks is not None else stack_chain(system, grant, exact, limit, stages)
 
 
-def throughput_by_class(
-    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
-) -> dict[str, Certified | Fraction]:
-    """Completions per second of each class; see `throughput`."""
-    if (found := network_throughput(system, exact)) is not None:
-        return found
-    return stack_chain(system, grant, exact, limit, stages).throughput_by_class()
+class Solved(Protocol):
+    """The questions that a chain and a product form both answer; see `StackChain`."""
 
-
-def throughput_before_deadlock(
-    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
-) -> Certified | Fraction:
-    """Completions per second until the deadlock comes, not the long run's 0: mean completions over mean time."""
-    return stack_chain(system, grant, exact, limit, stages).throughput_before_deadlock()
-
-
-def time_to_deadlock(
-    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
-) -> Certified | Fraction | float:
-    """Mean seconds from empty until the first deadlock; math.inf if it may never come."""
-    return stack_chain(system, grant, exact, limit, stages).time_to_deadlock()
-
-
-def time_to_unsafe(
-    system: System, grant: Grant = "random", exact: bool = False, limit: int | None = None, stages: int = STAGES
-) -> Certified | Fraction | float:
-    """Mean seconds from empty until the point of no return; never later than the deadlock."""
-    return stack_chain(system, grant, exact, limit, stages).time_to_unsafe()
-
-
-def deadlock_by(
-    system: System, seconds: float, grant: Grant = "random", limit: int | None = None, stages: int = STAGES
-) -> Certified:
-    """Probability that a deadlock exists `seconds` after an empty start."""
-    return stack_chain(system, grant, False, limit, stages).deadlock_by(seconds)
-
-
-def occupancy(
-    system: System,
-    grant: Grant = "random",
-    exact: bool = False,
-    before_deadlock: bool = False,
-    limit: int | None = None,
-    stages: int = STAGES,
-) -> dict[str, Law]:
-    """The law of the amount in use of each pool: {pool: {amount: probability}}, in the long run."""
-    return stack_chain(system, grant, exact, limit, stages).occupancy(before_deadlock)
+    def throughput(self) -> Certified | Fraction: ...
+    def throughput_by_class(self) -> dict[str, Certified | Fraction]: ...
+    def throughput_before_deadlock(self) -> Certified | Fraction: ...
+    def time_to_deadlock(self) -> Certified | Fraction | float: ...
+    def time_to_unsafe(self) -> Certified | Fraction | float: ...
 
 
 # ---- without waiting ------------------------------------------------------------------------------------------------
@@ -538,8 +508,8 @@ def closed_networks(system: System) -> list[ClosedNetwork] | None:
     It is if no pool can run out (every class at its peak at once, floors kept), nothing is served for ever, exponential services of
     one mean share a station with servers, any law has infinitely many, and no two classes share a station with servers.
     """
-    counts = _counts(system)
-    if None in counts or 0 in counts or not _never_waits(system, counts):
+    counts = [count for count in _counts(system) if count is not None]
+    if len(counts) < len(system.classes) or 0 in counts or not _never_waits(system, counts):
         return None
     found, taken = [], set()
     for cls, count in zip(system.classes, counts):
@@ -569,22 +539,42 @@ def closed_networks(system: System) -> list[ClosedNetwork] | None:
     return found
 
 
-def network_throughput(system: System, exact: bool = False) -> dict[str, Certified | Fraction] | None:
-    """Completions per second of each class by convolution; None where the system is not a product-form network."""
-    networks = closed_networks(system)
-    if networks is None:
-        return None
-    found: dict[str, Certified | Fraction] = {}
-    for network in networks:
-        demands = list(network.demands) if exact else [float(d) for d in network.demands]
-        think = network.think if exact else float(network.think)
-        x = mva(demands, network.population, think, list(network.servers), exact=exact)[-1]
-        if not exact:
-            # sums and quotients of positive numbers, a few a request and station; tested against rationals, not proved
-            slack = float(x) * 16 * (network.population + len(demands) + 1) * 2.0**-53
-            x = Certified(float(x), float(x) - slack, float(x) + slack, "convolution (roundoff estimated)")
-        found[network.name] = x
-    return found
+@dataclass(frozen=True)
+class ProductForm:
+    """The networks of a system in which nobody ever waits for a pool, so that there is no deadlock either."""
+
+    networks: list[ClosedNetwork]
+    exact: bool = False
+
+    def throughput(self) -> Certified | Fraction:
+        """Completions per second of all classes."""
+        return _sum(list(self.throughput_by_class().values()))
+
+    def throughput_by_class(self) -> dict[str, Certified | Fraction]:
+        """Completions per second of each class, by convolution."""
+        return {network.name: self._throughput(network) for network in self.networks}
+
+    def throughput_before_deadlock(self) -> Certified | Fraction:
+        """The same as `throughput`."""
+        return self.throughput()
+
+    def time_to_deadlock(self) -> float:
+        """It never comes."""
+        return math.inf
+
+    def time_to_unsafe(self) -> float:
+        """It never comes."""
+        return math.inf
+
+    def _throughput(self, network: ClosedNetwork) -> Certified | Fraction:
+        servers = list(network.servers)
+        if self.exact:
+            found: Fraction = mva(list(network.demands), network.population, network.think, servers, exact=True)[-1]
+            return found
+        x = float(mva([float(d) for d in network.demands], network.population, float(network.think), servers)[-1])
+        # sums and quotients of positive numbers, a few a request and station; tested against rationals, not proved
+        slack = x * 16 * (network.population + len(network.demands) + 1) * 2.0**-53
+        return Certified(x, x - slack, x + slack, "convolution (roundoff estimated)")
 
 
 def _counts(system: System) -> list[int | None]:
@@ -618,7 +608,9 @@ def _peak(steps: tuple[SystemStep, ...], pool: int) -> int:
     return most
 
 
-def _sum(parts: list[Certified]) -> Certified:
+def _sum(parts: list[Certified | Fraction]) -> Certified | Fraction:
     if len(parts) == 1:
         return parts[0]
-    return Certified(sum(parts), sum(p.low for p in parts), sum(p.high for p in parts), parts[0].method)
+    if not isinstance(first := parts[0], Certified):
+        return sum((Fraction(part) for part in parts), Fraction(0))
+    return Certified(float(sum(parts)), sum(low(part) for part in parts), sum(high(part) for part in parts), first.method)

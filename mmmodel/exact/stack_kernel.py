@@ -49,7 +49,7 @@ class Tables(NamedTuple):
 
 
 class Pile(NamedTuple):
-    """Vectors with weights; `count` holds their number, whether one did not fit, and how often it was emptied.
+    """Vectors with weights; `counts` holds their number, whether one did not fit, and how often it was emptied.
 
     `table` has the number of a vector by its hash; a place counts as taken if its `stamp` says that it was after the last emptying.
     """
@@ -59,7 +59,7 @@ class Pile(NamedTuple):
     hashes: np.ndarray
     table: np.ndarray
     stamp: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
 
 class Search(NamedTuple):
@@ -175,18 +175,18 @@ def unpack(t: Tables, keys: np.ndarray) -> np.ndarray:
 
 def pile(t: Tables, room: int) -> Pile:
     """An empty pile for `room` vectors, a power of two."""
-    numbers = [np.zeros(2 * room, dtype=np.int64) for _ in range(2)]
-    return Pile(
-        np.zeros((room, t.size), dtype=np.int64), np.zeros(room), np.zeros(room, dtype=np.int64), *numbers, _ints([0, 0, 1])
-    )
+    vectors, hashes = np.zeros((room, t.size), dtype=np.int64), np.zeros(room, dtype=np.int64)
+    table, stamp = (np.zeros(2 * room, dtype=np.int64) for _ in range(2))
+    return Pile(vectors, np.zeros(room), hashes, table, stamp, _ints([0, 0, 1]))
 
 
 def scratch(t: Tables, room: int) -> Scratch:
     """Working arrays, with piles for `room` vectors."""
     words = int(t.packing[-1, 0]) + 1
-    vectors = [_ints(np.zeros(t.size)) for _ in range(3)]
-    numbers = [_ints(np.zeros(t.pools)), _ints(np.zeros(t.slots)), np.zeros(len(t.first)), _ints(np.zeros(words))]
-    return Scratch(*(pile(t, room) for _ in range(3)), *vectors, *numbers)
+    level, after, done = (pile(t, room) for _ in range(3))
+    vector, other, another = (_ints(np.zeros(t.size)) for _ in range(3))
+    free, fitting, left, key = _ints(np.zeros(t.pools)), _ints(np.zeros(t.slots)), np.zeros(len(t.first)), _ints(np.zeros(words))
+    return Scratch(level, after, done, vector, other, another, free, fitting, left, key)
 
 
 def search(t: Tables, room: int) -> Search:
@@ -220,8 +220,8 @@ def enlarge(found: Search) -> Search:
     if 2 * len(keys) > len(table):
         table = np.full(2 * len(table), -1, dtype=np.int64)
         insert_all(keys, table, count)
-    states = [longer(array, count, spare) for array, spare in ((found.pointers, 1), (found.gains, 0), (found.dead, 0))]
-    return Search(keys, table, *states, longer(found.columns, edges, 0), longer(found.rates, edges, 0), found.progress)
+    pointers, gains, dead = longer(found.pointers, count, 1), longer(found.gains, count, 0), longer(found.dead, count, 0)
+    return Search(keys, table, pointers, gains, dead, longer(found.columns, edges, 0), longer(found.rates, edges, 0), found.progress)
 
 
 @jit
@@ -232,8 +232,8 @@ def copy(source, target):
 
 @jit
 def empty(p):
-    p.count[0] = 0
-    p.count[2] += 1
+    p.counts[0] = 0
+    p.counts[2] += 1
 
 
 @jit
@@ -244,7 +244,7 @@ def push(p, vector, weight):
         key = (key ^ entry) * 1099511628211
     last = len(p.table) - 1
     place = (key ^ (key >> 29)) & last
-    while p.stamp[place] == p.count[2]:
+    while p.stamp[place] == p.counts[2]:
         i = p.table[place]
         if p.hashes[i] == key:
             same = True
@@ -256,17 +256,17 @@ def push(p, vector, weight):
                 p.weights[i] += weight
                 return
         place = (place + 1) & last
-    at = p.count[0]
+    at = p.counts[0]
     if at == len(p.weights):
-        p.count[1] = 1
+        p.counts[1] = 1
         return
     for k in range(len(vector)):
         p.vectors[at, k] = vector[k]
     p.weights[at] = weight
     p.hashes[at] = key
     p.table[place] = at
-    p.stamp[place] = p.count[2]
-    p.count[0] += 1
+    p.stamp[place] = p.counts[2]
+    p.counts[0] += 1
 
 
 @jit
@@ -416,10 +416,10 @@ def grant(t, level, after, done, w):
 
     Ends where a pile is full: the caller begins anew with higher ones.
     """
-    while level.count[0]:
+    while level.counts[0]:
         empty(after)
-        for i in range(level.count[0]):
-            if level.count[1] or after.count[1] or done.count[1]:
+        for i in range(level.counts[0]):
+            if level.counts[1] or after.counts[1] or done.counts[1]:
                 return
             vector, weight = level.vectors[i], level.weights[i]
             found, total = choose(t, vector, w)
@@ -469,7 +469,7 @@ def begin(t, vector, others, w):
     push(level, vector, 1.0)
     for at in others:
         empty(after)
-        for i in range(level.count[0]):
+        for i in range(level.counts[0]):
             copy(level.vectors[i], w.other)
             arrive(t, w.other, at, t.place[at, CLASS], level.weights[i], after, w)
         level, after = after, level
@@ -558,9 +558,9 @@ def expand(t, found, w, stop):
         found.dead[current] = deadlocked(t, w.vector, w)
         if not found.dead[current]:
             expand_one(t, w.vector, w)
-        if w.level.count[1] or w.after.count[1] or w.done.count[1]:
+        if w.level.counts[1] or w.after.counts[1] or w.done.counts[1]:
             return PILE_FULL
-        new = w.done.count[0]
+        new = w.done.counts[0]
         if edges + new > len(found.columns) or found.progress[COUNT] + new > len(found.dead):
             return ROOM
         for i in range(new):

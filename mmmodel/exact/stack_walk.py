@@ -166,7 +166,7 @@ class Walk:
         for slot in self.layout.wanting:
             if state[slot]:
                 place = self.places[self.slots[slot].position]
-                if self.layout.relation.fits(place.position, free):
+                if self.layout.relation.fits(place.position.ways[0], free):
                     fitting.append(slot)
                 elif place.kind != "waits":
                     refused = slot

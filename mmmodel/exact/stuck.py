@@ -87,6 +87,12 @@ class StuckStates:
         self.chains = Chains.of(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
 
+    @property
+    def _asked(self) -> int:
+        if self.sized is None:
+            raise ValueError("sized: every pool has its number here; a size can be asked for where one has not")
+        return self.sized
+
     @cached_property
     def count(self) -> list[z3.ArithRef]:
         """How many requests of each group, made when they are first needed."""
@@ -140,19 +146,20 @@ class StuckStates:
         """A stuck state in which all wait for the same step, the one that holds most, if there is one: the easiest to read."""
         passive = self.relation.passive
         members = [(at, group) for group in self.groups for at in group.members if not group.refusal and group.cls not in passive]
+        bounded = [(pool, most) for pool in self.pools if (most := self.relation.capacity[pool]) is not None]
         for at, group in sorted(members, key=lambda item: sum(self.relation.positions[item[0]].holds), reverse=True):
-            holds, capacity = self.relation.positions[at].holds, self.relation.capacity
+            holds = self.relation.positions[at].holds
             population = self.relation.population[group.cls]
-            limits = [capacity[pool] // holds[pool] for pool in self.pools if holds[pool]]
+            limits = [most // holds[pool] for pool, most in bounded if holds[pool]]
             if population is not None:
                 limits.append(population)
             count = min(limits, default=0)
-            state = Stuck({at: count}, capacity)
+            state = Stuck({at: count}, self.relation.capacity)
             full = all(
-                any(need[pool] and count * holds[pool] + need[pool] > capacity[pool] for pool in self.pools)
+                any(need[pool] and count * holds[pool] + need[pool] > most for pool, most in bounded)
                 for need in group.needs
             )
-            if count and any(holds) and full and all(self.peak(state, pool) <= capacity[pool] for pool in self.loose):
+            if count and any(holds) and full and all(self.peak(state, pool) <= most for pool, most in bounded if pool in self.loose):
                 return state
         return None
 
@@ -175,7 +182,7 @@ class StuckStates:
             end = self.interval(found)[1]
             if end is None or end >= ceiling:
                 return high, found
-            best, state = min(end, high), found
+            best, state = end if math.isinf(high) else min(end, int(high)), found
         return best, state
 
     def least_holding(self, first: int, last: int) -> tuple[int, Stuck] | None:
@@ -196,7 +203,8 @@ class StuckStates:
 
     def _lowest(self, state: Stuck, least: int) -> int:
         """A small R, from `least` on, at which the state is stuck as well as at its own."""
-        return min(state.capacity[self.sized], max(least, self.interval(state)[0]))
+        own, low = state.capacity[self._asked], max(least, self.interval(state)[0])
+        return low if own is None else min(own, low)
 
     def least_depth(self, reserve: int, first: int = 1) -> int | None:
         """The least K, from `first` on, with a stuck state at some R of at least `reserve`; None if no depth has one."""
@@ -214,28 +222,27 @@ class StuckStates:
 
     def _ceiling(self) -> int:
         """More than any R with a stuck state, if there is such a bound; 2^60 otherwise."""
-        total = max((need[self.sized] for group in self.groups for need in group.needs), default=0)
+        total = max((need[self._asked] for group in self.groups for need in group.needs), default=0)
         for group in self.groups:
             population = self.relation.population[group.cls]
-            held = group.holds[self.sized] + group.gain[self.sized] * (len(group.members) - 1)
+            held = group.holds[self._asked] + group.gain[self._asked] * (len(group.members) - 1)
             total += 2**60 if population is None and held else held * (population or 0)
         return min(total + 1, 2**60)
 
     def interval(self, state: Stuck) -> tuple[int, int | None]:
         """The reserves [low, high] at which exactly these counts are a stuck state (high None: all above; with lines maybe more)."""
-        used = self._used(state)
-        low = max(used[self.sized], self.peak(state, self.sized) if self.sized in self.loose else 0)
+        used, sized = self._used(state), self._asked
+        low = max(used[sized], self.peak(state, sized) if sized in self.loose else 0)
         high: int | None = None
         for at in state.counts:
             for way in self.relation.positions[at].ways:
                 if way.whim or self._blocked_elsewhere(way, used):
                     continue
-                top = used[self.sized] + _need(way)[self.sized] - 1
+                top = used[sized] + _need(way)[sized] - 1
                 high = top if high is None else min(high, top)
-        if self.relation.queues and high is not None:
-            high = max(
-                high, state.capacity[self.sized]
-            )  # who stands behind others need not be blocked by itself; less is no better
+        own = state.capacity[sized]
+        if self.relation.queues and high is not None and own is not None:
+            high = max(high, own)  # who stands behind others need not be blocked by itself; less is no better
         return low, high
 
     def peak(self, state: Stuck, pool: int) -> int:
@@ -397,8 +404,9 @@ class StuckStates:
 
     def _blocked_elsewhere(self, way: Way, used: list[int]) -> bool:
         return any(
-            pool != self.sized and way.take[pool] and used[pool] + _need(way)[pool] > self.relation.capacity[pool]
+            pool != self.sized and way.take[pool] and used[pool] + _need(way)[pool] > most
             for pool in self.pools
+            if (most := self.relation.capacity[pool]) is not None
         )
 
 

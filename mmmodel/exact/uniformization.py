@@ -121,8 +121,7 @@ def uniformized(
     for drop in (tolerance * 1e-4 / steps, tolerance * 1e-7 / steps, 0.0):
         walk = Walk(rates, None, out, rate, initial, drop)
         for k in range(0, steps, CHECK):
-            spread = float(np.abs(walk.v - pi).sum()) if pi is not None else math.inf
-            if spread <= tolerance:
+            if pi is not None and (spread := float(np.abs(walk.v - pi).sum())) <= tolerance:
                 rest = float(weights[max(0, k - first) :].sum()) if len(weights) else 1.0
                 error = spread + uncertain + cut + walk.lost + k * walk.roundoff
                 return walk.total + rest * pi, error, "uniformization, ended at a certified stationary law"
@@ -197,7 +196,9 @@ def _left(
     found = potential(rates, int(np.argmax(initial)))
     if found is None or t * float(found.law() @ exits) < RARE:
         return None
-    law, error, method = law_at(rates, out, initial, t, RARE * tolerance, _short(rates, out), ends=True, found=found)
+    answer = law_at(rates, out, initial, t, RARE * tolerance, _short(rates, out), ends=True, found=found)
+    assert answer is not None  # the chain is reversible: `found` are its weights
+    law, error, method = answer
     value = float(initial.sum()) - float(law.sum())
     error += (len(law).bit_length() + 40) * U
     if not error <= tolerance * value:
@@ -335,7 +336,7 @@ class Walk:
             _steps(*columns, self.stay, self.rows, self.v, self.new, self.total, weights[part], *gates, flows[part])
             self._turn(len(weights[part]))
             k += RENEW
-        if k < len(weights):
+        if k < len(weights) and self.whole is not None:
             args = self.total, weights[k:], self.gates, self.exits[self.gates], flows[k:]
             walk(self.whole.form, self.stay, self.v, self.new, *args)
             self._turn(len(weights) - k)

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import pytest
 
-from mmmodel.exact.stack_chain import stack_chain, throughput, time_to_deadlock
+from mmmodel.exact.stack_chain import solve, stack_chain
 from mmmodel.model.grants import GRANTS
 from mmmodel.model.stack import Request
 
@@ -44,8 +44,8 @@ def study(count: int, seed: int) -> Counter:
         request, depth, reserve = random_case(rng)
         each = sum(request.chunks)
         system = request.stack.system
-        shallow = throughput(system(depth=reserve // each, reserve=reserve))
-        free = throughput(system(depth=depth, reserve=depth * each))
+        shallow = solve(system(depth=reserve // each, reserve=reserve)).throughput()
+        free = solve(system(depth=depth, reserve=depth * each)).throughput()
         at = {grant: x(request, depth, reserve, grant) for grant in GRANTS}
         for grant in GRANTS:
             assert at[grant].low <= free.high
@@ -89,7 +89,7 @@ def test_the_loss_has_no_bound_and_no_policy_cures_it(grant, depth):
     bound X >= 1/D, D = 1.001, cannot be bettered.
     """
     request, reserve = Request(chunks=[1, 5], rates=[1000, 1]), depth + 5
-    shallow = throughput(request.stack.system(depth=reserve // 6, reserve=reserve))
+    shallow = solve(request.stack.system(depth=reserve // 6, reserve=reserve)).throughput()
     assert shallow > 0.998 * (reserve // 6)
     assert x(request, depth, reserve, grant).high >= 1000 / 1001
     assert x(request, depth, reserve, grant) < 1.0001
@@ -98,7 +98,7 @@ def test_the_loss_has_no_bound_and_no_policy_cures_it(grant, depth):
 def test_where_last_step_first_nearly_cures_it():
     """Chunks 1, 1 at R = K + 1, the first step fast: two thirds of X(⌊R/F⌋) at random grants, most of it last step first."""
     request = Request(chunks=[1, 1], rates=[1000, 1])
-    shallow = throughput(request.stack.system(depth=5, reserve=10))
+    shallow = solve(request.stack.system(depth=5, reserve=10)).throughput()
     shares = {grant: x(request, 9, 10, grant) / shallow for grant in GRANTS}
     assert shares["random"] == pytest.approx(0.612, abs=0.001)
     assert shares["fifo"] == pytest.approx(0.686, abs=0.001)
@@ -110,13 +110,13 @@ def test_a_reserve_that_is_full_at_once(depth):
     """Chunks 1, 1 at R = K: all come in at time 0, none can go on; the deadlock is complete with the last of K services: H_K."""
     request = Request(chunks=[1, 1], rates=[1, 1])
     harmonic = sum(Fraction(1, n) for n in range(1, depth + 1))
-    assert time_to_deadlock(request.stack.system(depth=depth, reserve=depth), exact=True) == harmonic
+    assert solve(request.stack.system(depth=depth, reserve=depth), exact=True).time_to_deadlock() == harmonic
 
 
 def test_just_below_safe_the_time_grows_by_a_factor_a_request():
     """Chunks 1, 1, 1 at R = R_safe - 1 = 2K: from 4.25 s at K = 2 the mean time grows geometrically."""
     request = Request(chunks=[1, 1, 1], rates=[1, 1, 1])
-    times = [time_to_deadlock(request.stack.system(depth=depth, reserve=2 * depth)) for depth in range(2, 15)]
+    times = [solve(request.stack.system(depth=depth, reserve=2 * depth)).time_to_deadlock() for depth in range(2, 15)]
     assert times[0] == pytest.approx(4.25, rel=1e-12)
     factors = [after / before for before, after in itertools.pairwise(times)]
     assert all(2.3 < factor < 2.9 for factor in factors)
@@ -127,7 +127,7 @@ def test_just_below_safe_the_time_grows_by_a_factor_a_request():
 def test_time_against_reserve_has_islands_and_dents():
     """Chunks 4, 4, 3, K = 8, R_safe = 67: safe islands lie below it, and even between them more reserve can hang sooner."""
     request = Request(chunks=[4, 4, 3], rates=[1, 2, 3], servers=[None, 1, 1])
-    times = {reserve: time_to_deadlock(request.stack.system(depth=8, reserve=reserve), exact=True) for reserve in range(56, 68)}
+    times = {reserve: solve(request.stack.system(depth=8, reserve=reserve), exact=True).time_to_deadlock() for reserve in range(56, 68)}
     assert [reserve for reserve, t in times.items() if t == math.inf] == [59, 63, 67]
     assert times[56] < times[60] < times[64] < times[66] < times[65]
     assert float(times[65] - times[66]) == pytest.approx(0.004755, abs=1e-6)

@@ -89,6 +89,17 @@ def test_throughput_vectors():
     assert holds(chain.expected(two.completion_rate), Fraction(2, 3))
 
 
+def test_exact_rewards_as_arrays_and_numbers():
+    """A reward may be an array over the states in rationals too."""
+    chain = explore(0, lambda i: [((i + 1) % 3, Fraction(i + 1))])
+    by_state = np.array([Fraction(i, 7) for i in chain.states], dtype=object)
+    assert chain.expected(by_state, exact=True) == chain.expected(lambda i: Fraction(i, 7), exact=True) == Fraction(1, 11)
+    assert chain.expected(np.arange(3.0), exact=True) == Fraction(7, 11)
+    last = chain.accumulated(by_state, lambda i: i == 2, exact=True)
+    assert last == chain.accumulated(lambda i: Fraction(i, 7), lambda i: i == 2, exact=True) == Fraction(1, 14)
+
+
+
 def test_deeper_can_be_slower():
     """chunks 5,1, rates 2,1, infinite servers, R=26: 1.9976 at depth 5 against 2.6667 at depth 4."""
     found = {}

@@ -47,21 +47,21 @@ def close(answer, value):
 @pytest.mark.parametrize(("reserve", "seconds"), [(24, Fraction(131, 51)), (30, Fraction(785297, 190944))])
 def test_mean_time_to_deadlock(reserve, seconds):
     system = bare(THREE, 4, reserve)
-    assert chains.time_to_deadlock(system, exact=True) == seconds
-    assert close(chains.time_to_deadlock(system), seconds)
+    assert chains.solve(system, exact=True).time_to_deadlock() == seconds
+    assert close(chains.solve(system).time_to_deadlock(), seconds)
 
 
 def test_two_chunks_of_one():
-    assert chains.time_to_deadlock(bare(TWO, 2, 2), exact=True) == 2
-    assert chains.throughput(bare(TWO, 2, 2)) == 0
-    assert chains.time_to_deadlock(bare(TWO, 2, 3)) == math.inf
-    assert chains.throughput(bare(TWO, 2, 3), exact=True) == Fraction(2, 3)
-    assert close(chains.throughput(bare(TWO, 2, 3)), Fraction(2, 3))
+    assert chains.solve(bare(TWO, 2, 2), exact=True).time_to_deadlock() == 2
+    assert chains.solve(bare(TWO, 2, 2)).throughput() == 0
+    assert chains.solve(bare(TWO, 2, 3)).time_to_deadlock() == math.inf
+    assert chains.solve(bare(TWO, 2, 3), exact=True).throughput() == Fraction(2, 3)
+    assert close(chains.solve(bare(TWO, 2, 3)).throughput(), Fraction(2, 3))
 
 
 def test_deeper_can_be_slower():
     request = Request(chunks=[5, 1], rates=[2, 1])
-    four, five = (chains.throughput(bare(request, depth, 26), exact=True) for depth in (4, 5))
+    four, five = (chains.solve(bare(request, depth, 26), exact=True).throughput() for depth in (4, 5))
     assert four == Fraction(8, 3)
     assert round(float(five), 4) == 1.9976
 
@@ -77,7 +77,7 @@ def test_deeper_can_be_slower():
 def test_more_reserve_can_be_slower(less, more):
     # all of them are safe: R_safe(5) = 5 * 4 + 4 = 24
     for reserve, x in (less, more):
-        assert chains.throughput(bare(SLOWER, 5, reserve), exact=True) == x
+        assert chains.solve(bare(SLOWER, 5, reserve), exact=True).throughput() == x
     assert less[1] > more[1]
 
 
@@ -93,13 +93,13 @@ def test_an_untimed_step_is_granted_at_random():
     assert sum(made.dead) == 1
     # each time the one in service leaves, the same toss: a geometric number of seconds of mean 1, the first toss at time 0
     assert made.time_to_deadlock() == 1
-    assert chains.time_to_deadlock(system, "last-step-first") == math.inf
-    assert chains.time_to_deadlock(system, "fifo") == 0
+    assert chains.solve(system, "last-step-first").time_to_deadlock() == math.inf
+    assert chains.solve(system, "fifo").time_to_deadlock() == 0
 
 
 def test_grants_tell_requests_apart():
     """The three policies differ where both steps wait, and agree with a walk by hand on who is granted."""
-    found = {grant: chains.throughput(bare(SLOWER, 5, 26), grant, exact=True) for grant in GRANTS}
+    found = {grant: chains.solve(bare(SLOWER, 5, 26), grant, exact=True).throughput() for grant in GRANTS}
     assert len(set(found.values())) == 3
     layout = Layout(bare(SLOWER, 2, 12), "fifo")
     first, second = (
@@ -148,7 +148,7 @@ def test_losses_follow_engset(servers, law):
 def test_a_lost_request_tries_again(grant):
     """Two requests, one unit, no time between uses: one is served while the other retries: X = 1/mean whatever the retry time."""
     requests = {"w": {"depth": 2, "steps": [{"take": {"lock": 1}, "refused": {"lose": 0.1}, "serve": {"mean": 0.5}}]}}
-    assert chains.throughput(stack({"lock": 1}, requests), grant, exact=True) == 2
+    assert chains.solve(stack({"lock": 1}, requests), grant, exact=True).throughput() == 2
 
 
 def test_fallback_is_taken_where_the_take_does_not_fit():
@@ -158,7 +158,7 @@ def test_fallback_is_taken_where_the_take_does_not_fit():
     # n in the fast way (n <= 2): a birth-death chain, up from 2 in the slow way; here whoever leaves the slow way finds n <= 2
     made = stack_chain(system, exact=True)
     assert made.throughput() == 5
-    assert chains.throughput(system) == pytest.approx(5, rel=1e-12)
+    assert chains.solve(system).throughput() == pytest.approx(5, rel=1e-12)
 
 
 def test_never_served_is_lost():
@@ -181,12 +181,12 @@ def test_a_station_shared_by_two_classes_serves_in_random_order():
         return [{"take": {"m": 1}, "serve": {"mean": mean, "servers": 1, "station": "cpu"}}]
 
     system = stack({"m": 9}, {"a": {"depth": 1, "steps": steps(0.5)}, "b": {"depth": 1, "steps": steps(2)}})
-    by_class = chains.throughput_by_class(system, exact=True)
+    by_class = chains.solve(system, exact=True).throughput_by_class()
     assert by_class == {"a": Fraction(2, 5), "b": Fraction(2, 5)}
     three = stack({"m": 9}, {"a": {"depth": 3, "steps": steps(0.5)}, "b": {"depth": 1, "steps": steps(2)}})
     # the freed server takes one of those who queue, and who returns comes behind them: after an a, b with 1/3; after b, surely an a;
     # so 3/4 of all services are a's, one takes 3/4 · 1/2 + 1/4 · 2 = 7/8 s
-    assert chains.throughput_by_class(three, exact=True) == {"a": Fraction(6, 7), "b": Fraction(2, 7)}
+    assert chains.solve(three, exact=True).throughput_by_class() == {"a": Fraction(6, 7), "b": Fraction(2, 7)}
 
 
 def test_service_with_stages_at_a_single_server():
@@ -197,7 +197,7 @@ def test_service_with_stages_at_a_single_server():
         return stack({"m": 99}, {"w": {"depth": 4, "steps": steps}})
 
     steady, exponential, wildly = (
-        chains.throughput(system(law)) for law in ({"dist": "gamma", "a": 4}, {}, {"dist": "gamma", "a": 0.3})
+        chains.solve(system(law)).throughput() for law in ({"dist": "gamma", "a": 4}, {}, {"dist": "gamma", "a": 0.3})
     )
     assert steady > exponential > wildly
     assert "fit" not in steady.method
@@ -228,7 +228,7 @@ def test_a_service_law_does_not_matter_at_infinitely_many_servers_without_waitin
     for law in ({"dist": "gamma", "a": 2}, {"dist": "uniform"}, {"dist": "gamma", "a": 0.5}):
         steps = [{"take": {"m": 1}, "serve": {"mean": 1, **law}}, {"take": {"m": 1}, "serve": {"mean": 0.5, "servers": 1}}]
         system = stack({"m": 6}, {"w": {"depth": 3, "steps": steps}})
-        by_network = chains.throughput(system, exact=True)
+        by_network = chains.solve(system, exact=True).throughput()
         assert close(stack_chain(system).throughput(), by_network)
 
 
@@ -268,7 +268,7 @@ def test_little_and_the_laws_of_what_is_in_use():
 def test_probability_of_a_deadlock_by_some_time():
     """Chunks 1, 1 at R = 2: the time is the second of two services in a row at one server: Erlang(2)."""
     for t in (0.1, 1.0, 5.0):
-        answer = chains.deadlock_by(bare(TWO, 2, 2), t)
+        answer = chains.stack_chain(bare(TWO, 2, 2)).deadlock_by(t)
         assert answer == pytest.approx(1 - math.exp(-t) * (1 + t), rel=1e-11)
 
 
@@ -277,7 +277,7 @@ def test_throughput_before_the_deadlock():
     made = stack_chain(bare(THREE, 4, 30))
     assert made.throughput() == 0
     before, quasi = made.throughput_before_deadlock(), made.quasi_stationary_throughput()
-    free = chains.throughput(bare(THREE, 4, 44))
+    free = chains.solve(bare(THREE, 4, 44)).throughput()
     assert 0 < before.low < free
     assert quasi.low > free  # to be safe for long is to have been lucky
     exact = stack_chain(bare(THREE, 4, 30), exact=True)
@@ -309,9 +309,9 @@ def test_networks_and_chains_agree_where_nobody_waits():
         request, depth = plain(rng)
         system = bare(request, depth, depth * sum(request.chunks))
         assert closed_networks(system) is not None
-        by_network = chains.throughput(system, exact=True)
+        by_network = chains.solve(system, exact=True).throughput()
         assert by_network == stack_chain(system, exact=True).throughput()
-        assert close(chains.throughput(system), by_network)
+        assert close(chains.solve(system).throughput(), by_network)
         assert close(stack_chain(system).throughput(), by_network)
 
 
@@ -328,7 +328,7 @@ def test_visits_to_one_station_add_up():
     steps = [{"take": {"m": 1}, "serve": serve}, {"take": {"m": 1}, "serve": {"mean": 1}}, {"take": {"m": 1}, "serve": serve}]
     system = stack({"m": 12}, {"w": {"depth": 4, "steps": steps}})
     assert closed_networks(system)[0].demands == (1,)
-    assert chains.throughput(system, exact=True) == stack_chain(system, exact=True).throughput()
+    assert chains.solve(system, exact=True).throughput() == stack_chain(system, exact=True).throughput()
 
 
 def test_what_is_no_network():

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from mmmodel.exact.stack_chain import occupancy
+from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import Open, simulate, splitting
 
@@ -35,7 +35,7 @@ def deadlock(chunks, rates, servers, depth, reserve):
 
 
 PAGES = Request([4096, 8192], [1, 2], [1, 1])  # three of them on 28 KiB: all amounts are whole pages
-LAW = {amount: float(p) for amount, p in occupancy(PAGES.stack.system(depth=3, reserve=28672), exact=True)["reserve"].items()}
+LAW = {amount: float(p) for amount, p in stack_chain(PAGES.stack.system(depth=3, reserve=28672), exact=True).occupancy()["reserve"].items()}
 
 
 def pages(seed):

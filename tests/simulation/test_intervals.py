@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmmodel.exact.occupancy import reserve_law
-from mmmodel.exact.stack_chain import occupancy
+from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import Open, difference, simulate
 from mmmodel.simulation.estimates import QUANTILES, Occupancy, bootstrap, ratio, student, three
@@ -20,7 +20,7 @@ MIXED = Request(chunks=[6, 10, 4], rates=[2, 1, 3], servers=[1, 2, None])
 
 def chain_law(request, depth, reserve):
     """{amount: P}, of the Markov chain: with waiting."""
-    return dict(occupancy(request.stack.system(depth=depth, reserve=reserve))["reserve"])
+    return dict(stack_chain(request.stack.system(depth=depth, reserve=reserve)).occupancy()["reserve"])
 
 
 def free_law(request, depth):

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmmodel.exact.stack_chain import time_to_deadlock
+from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation import splitting
 from mmmodel.simulation.banker import can_finish
@@ -167,7 +167,7 @@ SEEDS = range(25)  # of 25 intervals of 95 % five or more miss once in 140 times
 
 @pytest.mark.parametrize(("request_", "reserve"), [(FAST, 34), (Request([2, 1, 3], [1, 20, 30], [None, 1, 1]), 11)])
 def test_every_seed_answers_by_plain_simulation_where_that_is_cheaper(request_, reserve):
-    exact = float(time_to_deadlock(request_.stack.system(depth=4, reserve=reserve)))
+    exact = float(stack_chain(request_.stack.system(depth=4, reserve=reserve)).time_to_deadlock())
     found = [splitting.time_to_deadlock(request_, 4, reserve, seed=seed) for seed in SEEDS]
     assert {one.method for one in found} == {"plain"}
     assert sum(not one.covers(exact) for one in found) <= 4
@@ -186,7 +186,7 @@ RARE = {  # (request, depth, reserve): 483 s, 2.1e4 s and 5.8e6 s
 @pytest.mark.parametrize("name", RARE)
 def test_every_seed_finds_the_way_to_the_deadlock(name, method):
     request, depth, reserve = RARE[name]
-    exact = float(time_to_deadlock(request.stack.system(depth=depth, reserve=reserve)))
+    exact = float(stack_chain(request.stack.system(depth=depth, reserve=reserve)).time_to_deadlock())
     found = [splitting.time_to_deadlock(request, depth, reserve, seed=seed, method=method, trials=200) for seed in SEEDS]
     assert {one.method for one in found} == {method}
     assert sum(not one.covers(exact) for one in found) <= 4

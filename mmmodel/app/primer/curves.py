@@ -400,7 +400,7 @@ class _Solver:
             return None
         system = question(self.stack, int(depth), self.reserve)
         if chains.closed_networks(system) is not None:
-            return float(chains.throughput(system))
+            return float(chains.solve(system).throughput())
         if depth > 1.2 * self.state[0]:
             self.state = int(depth), budget.state_seconds(self._alike, int(depth), self.grant)
         if self.left < self.state[1]:

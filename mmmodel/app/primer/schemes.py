@@ -173,7 +173,7 @@ def throughput(stack: Stack, present: int = PRESENT) -> tuple[float, Rung]:
     made = few(stack, present)
     if len(made.requests) == 1:
         try:
-            return float(stack_chain.throughput(question(made, None, None), limit=CHAIN)), "solved"
+            return float(stack_chain.solve(question(made, None, None), limit=CHAIN).throughput()), "solved"
         except StateSpaceTooLarge:
             pass
     return throughput_bounds(made)[1], "derived"
