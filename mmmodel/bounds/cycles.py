@@ -33,7 +33,8 @@ def tightest_cycle(rooms: Mapping[str, int], arcs: Sequence[tuple[str, str]]) ->
                 raise ValueError(f"arcs: {source} -> {target}: no room is given for node {node!r}; known: {', '.join(rooms)}")
     best: tuple[int | float, list[str]] = (math.inf, [])
     for start in rooms:
-        distance, path, done = {start: rooms[start]}, {start: [start]}, set()
+        distance, path = {start: rooms[start]}, {start: [start]}
+        done: set[str] = set()
         while pending := set(distance) - done:
             node = min(pending, key=lambda n: (distance[n], n))
             done.add(node)

@@ -111,9 +111,8 @@ def ladder_failure(capacity: int, ordinary_floor: int, atomic_floor: int, ordina
 
     Birth and death with Λ(i) = memalloc + atomic·[free > atomic_floor] + ordinary·[free > ordinary_floor], free =
     capacity − i."""
-    weight, total = 1, 1
-    if isinstance(memalloc, int | Fraction):
-        weight = total = Fraction(1)
+    weight: Any = Fraction(1) if isinstance(memalloc, int | Fraction) else 1
+    total = weight
     for i in range(capacity):
         free = capacity - i
         arrivals = memalloc + (atomic if free > atomic_floor else 0) + (ordinary if free > ordinary_floor else 0)
@@ -270,7 +269,8 @@ def chernoff() -> Entry:
 def bandwidth() -> Entry:
     import sympy as sp
 
-    p, h, s = sp.Symbol("p", real=True), *sp.symbols("h s", positive=True)
+    p = sp.Symbol("p", real=True)
+    h, s = sp.symbols("h s", positive=True)
     value = sp.log(1 - p + p * sp.exp(s * h)) / s
     return Entry(
         "OCC-4",

@@ -430,7 +430,8 @@ def unit_by_unit() -> Entry:
         return Claim("not all units are held by waiting processes, n = {}", premises, sum(hold) < r)
 
     def tight(n: int, below: int = 1) -> Claim:
-        claim, r, hold = reals("m", n), _real("R"), []
+        claim, r = reals("m", n), _real("R")
+        hold: list[Any] = []
         for i in range(n):
             hold.append(sp.Min(claim[i] - below, r - sum(hold)))
         premises = [*(x >= 1 for x in claim), r >= 1, sum(claim) - n >= r]

@@ -43,6 +43,7 @@ EVENTS = 40_000  # of a stationary replication whose horizon is not given
 MOST_EVENTS = 2_000_000  # of one replication that waits for a deadlock, where no horizon is given
 BATCH = 25  # short replications that share streams, one after another
 BUCKETS = 250  # of a pilot run's series
+Values = Sequence[float] | np.ndarray  # one a replication
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 AT_ONCE = "deadlocked from the start, so that there is nothing to count"
 ROUNDOFF = 1e-12  # relative half-width that no interval is narrower than: times are sums of thousands of floats
@@ -60,6 +61,13 @@ class Estimate:
     high: float | None
     replications: int
     note: str = ""
+
+    @property
+    def seen(self) -> tuple[float, float, float]:
+        """Mean, low and high. Raises ValueError where nothing was seen, so that there is no mean."""
+        if self.mean is None or self.low is None or self.high is None:
+            raise ValueError(f"{self.name}: nothing was seen of it; {self.note}")
+        return self.mean, self.low, self.high
 
     @property
     def half_width(self) -> float:
@@ -154,13 +162,14 @@ class Occupancy(Estimate):
         found, other = (within(student(name, "", parts, edge=self.cut), high=1.0) for parts in (surely, perhaps))
         if np.array_equal(surely, perhaps):
             return found
-        return replace(found, mean=(found.mean + other.mean) / 2, high=other.high, note=f"within a bin of {self.width} units")
+        mean = (found.seen[0] + other.seen[0]) / 2
+        return replace(found, mean=mean, high=other.high, note=f"within a bin of {self.width} units")
 
 
 # ---- intervals ----------------------------------------------------------------------------------------------------------
 
 
-def student(name: str, unit: str, values: Sequence[float], note: str = "", edge: float = 0.0) -> Estimate:
+def student(name: str, unit: str, values: Values, note: str = "", edge: float = 0.0) -> Estimate:
     """Mean of independent values with Student's interval. Raises ValueError for fewer than two.
 
     `edge`: what one value may be off, all of them alike. It is added where the values scatter less (see `ends` above).
@@ -187,7 +196,7 @@ def _is_cut(x: np.ndarray, edge: float) -> np.ndarray:
     return 2 * x.std(axis=0, ddof=1) < edge
 
 
-def bootstrap(name: str, unit: str, values: Sequence[float], seed: int = 0, edge: float = 0.0) -> Estimate:
+def bootstrap(name: str, unit: str, values: Values, seed: int = 0, edge: float = 0.0) -> Estimate:
     """Mean of independent values with the bias-corrected and accelerated bootstrap (Efron 1987), 4 999 resamples.
 
     Student's interval where that has nothing to go by: values that are equal, or scatter less than `edge`.
@@ -203,7 +212,7 @@ def bootstrap(name: str, unit: str, values: Sequence[float], seed: int = 0, edge
     return Estimate(name, unit, float(x.mean()), float(found.low), float(found.high), len(x), "bootstrap")
 
 
-def ratio(name: str, unit: str, above: Sequence[float], below: Sequence[float], note: str = "", edge: float = 0.0) -> Estimate:
+def ratio(name: str, unit: str, above: Values, below: Values, note: str = "", edge: float = 0.0) -> Estimate:
     """Σ above / Σ below with the delta method's interval; `edge` as in `student`."""
     a, b = np.asarray(above, float), np.asarray(below, float)
     value = float(a.sum() / b.sum())
@@ -214,7 +223,8 @@ def ratio(name: str, unit: str, above: Sequence[float], below: Sequence[float], 
 
 def within(estimate: Estimate, low: float = 0.0, high: float = math.inf) -> Estimate:
     """The estimate of what lies between `low` and `high`: its interval does not reach beyond them."""
-    return replace(estimate, low=max(estimate.low, low), high=min(estimate.high, high))
+    _, least, most = estimate.seen
+    return replace(estimate, low=max(least, low), high=min(most, high))
 
 
 def three(replications: int) -> float:
@@ -458,10 +468,11 @@ def simulate(
         raise ValueError(f"replications: {replications!r} give no interval; write a whole number, 2 or more")
     if relative is not None and not 0 < relative < 1:
         raise ValueError(f"relative: {relative!r} is not a relative half-width; write a number between 0 and 1, such as 0.01")
-    if horizon is not None and (horizon := parse_seconds(horizon, "horizon")) <= 0:
+    seconds = None if horizon is None else parse_seconds(horizon, "horizon")
+    if seconds is not None and seconds <= 0:
         raise ValueError("horizon: 0 s is no time; write a positive number of seconds")
     program = program_for(stack, depth, reserve, source)
-    ask = _Asked(program, seed, replications, horizon, relative, grant, interval, executor, progress)
+    ask = _Asked(program, seed, replications, seconds, relative, grant, interval, executor, progress)
     found: dict[str, Any] = {}
     notes: list[str] = []
     died = False
@@ -529,7 +540,7 @@ class _Asked:
     def job(self, *key: int, **more: Any) -> _Job:
         return _Job(self.program, child(self.seed, *key), self.grant, **{"horizon": self.horizon or math.inf, **more})
 
-    def mean(self, name: str, unit: str, values: Sequence[float], note: str = "", edge: float = 0.0) -> Estimate:
+    def mean(self, name: str, unit: str, values: Values, note: str = "", edge: float = 0.0) -> Estimate:
         if self.interval == "bootstrap":
             found = bootstrap(name, unit, values, edge=edge)
             return replace(found, note=note or found.note)
@@ -710,8 +721,8 @@ def _occupancy(ask: _Asked, results: list[dict[str, Any]], seconds: np.ndarray, 
         mean = ratio(law.name, unit, shares @ law.amounts, seconds, note)
     else:
         mean = ask.mean(law.name, unit, shares @ law.amounts / seconds, edge=law.edge)
-    mean = within(replace(mean, low=mean.low - law.inside, high=mean.high + law.inside))
-    return replace(law, **asdict(mean))
+    _, low, high = mean.seen
+    return replace(law, **asdict(within(replace(mean, low=low - law.inside, high=high + law.inside))))
 
 
 # ---- times to deadlock ------------------------------------------------------------------------------------------------------
@@ -780,11 +791,12 @@ def _hitting_estimate(ask: _Asked, title: str, batches: list[_Batch]) -> Estimat
     hits = sum(why == "hit" for _, why in runs)
     if hits == len(runs):
         found = ask.mean(title, "s", times)
-        if np.ptp(times) > ROUNDOFF * found.mean or not any(batch.chance for batch in batches):
+        mean, _, _ = found.seen
+        if np.ptp(times) > ROUNDOFF * mean or not any(batch.chance for batch in batches):
             return found
         others = three(len(runs))
         note = f"all {len(runs)} runs alike: another time in less than {others:.3g} of all (rule of three)"
-        return replace(found, low=found.mean * (1 - others), high=found.mean / (1 - others), note=note)
+        return replace(found, low=mean * (1 - others), high=mean / (1 - others), note=note)
     total = float(times.sum())
     if not hits:
         return none_seen(title, len(runs), total, float(times.max()))
@@ -852,4 +864,5 @@ def difference(
             edge, inside = edge + occupancy.edge, inside + occupancy.inside
     unit = "requests/s" if quantity == "throughput" else ""
     found = student(f"difference in {quantity}", unit, values[1] - values[0], "paired", edge)
-    return replace(found, low=found.low - inside, high=found.high + inside)
+    _, low, high = found.seen
+    return replace(found, low=low - inside, high=high + inside)

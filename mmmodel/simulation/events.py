@@ -66,6 +66,8 @@ class Engine:
     """
 
     compiled = True
+    state: State
+    measure: np.ndarray
 
     def __init__(
         self,
@@ -103,10 +105,11 @@ class Engine:
             self.state.S[sizes] = kept
             self.measure[:] = 0
             return
-        k, L, weigh, weighed = kernel(), self.layout, (0.0, 0.0), 0
+        k, L, weighed = kernel(), self.layout, 0
+        weigh: tuple[np.ndarray | float, np.ndarray | float] = (0.0, 0.0)
         if self.weigh == "banker":
             weighed = k.BANKER if self.program.exact_banker else k.GREEDY
-        elif self.weigh is not None:
+        elif isinstance(self.weigh, tuple):
             weighed, weigh = k.WEIGHTS, self.weigh
         self.state = State.new(self.program, self.slots, self.grant, self.flags, weighed)
         self.place_times = np.zeros((len(L.kind), 3))

@@ -67,7 +67,7 @@ WAIT_SINCE, WAIT_INTEGRAL, WAIT_NUMBER = 0, 1, 2
 
 def _jit(function=None, *, hot: bool = False):
     """`hot`: always inlined where it is called."""
-    options = {"error_model": "numpy", "forceinline": hot}
+    options: dict[str, Any] = {"error_model": "numpy", "forceinline": hot}
     return jit(**options) if function is None else jit(function, **options)
 
 

@@ -239,7 +239,7 @@ def after(steps: Sequence[SystemStep], path: tuple[int, ...]) -> tuple[int, ...]
 def _reach(cls: SystemClass, pools: int) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Every (path, held) that the class can come to."""
     found: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
-    todo = [((0,), (0,) * pools)]
+    todo: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((0,), (0,) * pools)]
     while todo:
         path, held = todo.pop()
         if (path, held) in found:
@@ -295,9 +295,9 @@ def _layout(program: Program) -> Layout:
         floor,
         give,
         held,
-        take.any(axis=1),
-        give.any(axis=1),
-        held.any(axis=1),
+        np.asarray(take.any(axis=1)),
+        np.asarray(give.any(axis=1)),
+        np.asarray(held.any(axis=1)),
         station,
         stream,
         never,

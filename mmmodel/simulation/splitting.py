@@ -50,6 +50,7 @@ PLAIN = 0.1  # relative half-width from which on a share of the time is plainly 
 TITLE = "time to deadlock"
 HARDER = 3  # times that the pilot tries a level again with four times the trials
 CHAIN_METHODS = ("fixed", "restart", "measure")
+Weigh = tuple[np.ndarray, np.ndarray] | Literal["banker"]
 Importance = Callable[[str, str, Mapping[str, int]], float]
 
 
@@ -97,7 +98,7 @@ def time_to_deadlock(
 
     if method == "plain" or (method == "auto" and seen.deadlocks >= FEW):
         return plain()
-    weigh = "banker" if importance is None else _given(program, importance)
+    weigh: Weigh = "banker" if importance is None else _given(program, importance)
     plan = _Plan(program, seed, grant, weigh, trials, "fixed" if method == "auto" else method, None)
     found = replace(_estimate(plan, replications, relative, executor), name=TITLE, unit="s")
     if found.mean is None and seen.deadlocks >= FEW:
@@ -105,8 +106,8 @@ def time_to_deadlock(
     if found.mean is None:
         found = seen.instead(found)
     else:
-        low, high = 1 / found.high, 1 / found.low if found.low > 0 else math.inf
-        found = replace(found, mean=1 / found.mean, low=low, high=high)
+        mean, low, high = found.seen
+        found = replace(found, mean=1 / mean, low=1 / high, high=1 / low if low > 0 else math.inf)
     return replace(found, cpu_seconds=time.process_time() - began)
 
 
@@ -220,7 +221,7 @@ class _Plan:
     program: Program
     seed: int | np.random.SeedSequence
     grant: str
-    weigh: tuple[np.ndarray, np.ndarray] | Literal["banker"]
+    weigh: Weigh
     trials: int
     method: str
     over: float | None  # importance from which on the time counts; None: deadlocks count
@@ -398,7 +399,7 @@ def _replication(job: tuple[_Plan, int]) -> tuple[float, int]:
     return rate + reach * died / plan.trials, counted
 
 
-def _factors(passed: Sequence[float]) -> list[int]:
+def _factors(passed: Sequence[float] | np.ndarray) -> list[int]:
     """How many runs one becomes at each level: their product follows 1 / Π passed, so that runs neither die out nor explode."""
     factors, product, wanted = [], 1, 1.0
     for part in passed:
@@ -422,7 +423,7 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
         values, counted = zip(*rates)
         # the base is cut at both of its ends: see `student`
         estimate = within(student("", "", values, edge=2 * float(np.mean(values)) / max(1.0, float(np.mean(counted)))))
-        if relative is None or estimate.half_width <= relative * estimate.mean or aim >= 64 * replications:
+        if relative is None or estimate.half_width <= relative * estimate.seen[0] or aim >= 64 * replications:
             break
         aim = 2 * aim
     spent = time.process_time() - began
@@ -471,12 +472,13 @@ def birth_death(
     if quantity != "reach":
         cycle = _sojourn(chain, 1, 0, target if quantity == "time" else len(chain.up), relative * 0.4)
         first = 1 / births[0]
-        parts.append(replace(cycle, mean=cycle.mean + first, low=cycle.low + first, high=cycle.high + first))
+        mean, low, high = cycle.seen
+        parts.append(replace(cycle, mean=mean + first, low=low + first, high=high + first))
     if quantity == "tail":
         parts.append(_sojourn(chain, target, target, len(chain.up), relative * 0.4))
-    powers = {"reach": (1,), "time": (-1, 1), "tail": (1, -1, 1)}[quantity]
-    value = math.prod(part.mean**power for part, power in zip(parts, powers))
-    spread = math.sqrt(sum((part.half_width / part.mean) ** 2 for part in parts))  # of independent factors, first order
+    powers: dict[str, tuple[int, ...]] = {"reach": (1,), "time": (-1, 1), "tail": (1, -1, 1)}
+    value: float = math.prod(part.seen[0] ** power for part, power in zip(parts, powers[quantity]))
+    spread = math.sqrt(sum((part.half_width / part.seen[0]) ** 2 for part in parts))  # of independent factors, first order
     name = {"time": f"time from 0 to {target}", "tail": f"P(state >= {target})", "reach": f"P({target} before 0, from 1)"}[
         quantity
     ]
@@ -573,9 +575,10 @@ def _until(more: Callable[[int], np.ndarray], relative: float, size: int) -> Est
         totals += more(size) * size
         done += size
         estimate = student("", "", totals / done)
-        if (estimate.mean > 0 and estimate.half_width <= relative * estimate.mean) or done > 10**8:
+        mean = estimate.seen[0]
+        if (mean > 0 and estimate.half_width <= relative * mean) or done > 10**8:
             return estimate
-        worse = 4.0 if estimate.mean <= 0 else (estimate.half_width / (relative * estimate.mean)) ** 2
+        worse = 4.0 if mean <= 0 else (estimate.half_width / (relative * mean)) ** 2
         size = max(500, int(done * min(8.0, 1.1 * worse - 1)))
 
 
