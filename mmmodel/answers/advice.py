@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mmmodel.answers.question import Question
-from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, did_you_mean
+from mmmodel.model.stack import RESERVE, THROTTLE, Fallback, QuestionError, Stack, Step, Take, did_you_mean
 from mmmodel.model.units import counted, format_bytes
 
 
@@ -145,7 +145,7 @@ def _takes(stack: Stack) -> Iterator[tuple[str, str | None, int]]:
 
     def walk(steps: Iterable[Step]) -> Iterator[tuple[str, str | None, int]]:
         for step in steps:
-            for way in (step, *step.otherwise):
+            for way in (Take(take=step.take, floor=step.floor), *step.otherwise):
                 if way.take.get(RESERVE):
                     yield step.name, way.right or step.right, way.floor.get(RESERVE, 0)
             if isinstance(step.refused, Fallback):

@@ -39,7 +39,7 @@ class Evidence:
             return self.inside or (self.rung == "simulated" and 2 * self.low - self.got <= self.expected <= 2 * self.high - self.got)
         if self.tolerance and isinstance(self.expected, int | float):
             return math.isclose(self.got, self.expected, rel_tol=self.tolerance)
-        return self.got == self.expected
+        return bool(self.got == self.expected)
 
     @property
     def inside(self) -> bool:

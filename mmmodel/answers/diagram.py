@@ -157,7 +157,8 @@ def _elsewhere(refused: Fallback, at: int, last: int) -> list[Holding]:
 
 def _ended(open_: list[Holding], pool: str, amount: int, at: int) -> tuple[list[Holding], list[Holding]]:
     """Holdings still open, and those that a give of `amount` at step `at` ends; a holding that is given back in part is split."""
-    left, ended = [], []
+    left: list[Holding] = []
+    ended: list[Holding] = []
     for one in reversed(open_):
         part = min(amount, one.amount) if one.pool == pool else 0
         amount -= part

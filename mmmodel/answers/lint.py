@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from mmmodel.answers.sizing import Verdict, Waiting, footprint, safe_reserve, verdict
@@ -96,7 +96,8 @@ class Suspicion:
     def takes_part(self, found: Verdict) -> bool:
         """Whether it does in the deadlock that the verdict found."""
         if self.never:
-            return found.reason == "consumed" and bool(found.path) and found.path[-1].cls in self.classes
+            last = found.path[-1].cls if found.path else None
+            return found.reason == "consumed" and last in self.classes
         there = any(group.cls in self.classes and (not self.steps or group.step in self.steps) for group in found.waiting)
         return there and set(self.pools) <= set(found.cycle)
 
@@ -157,7 +158,7 @@ class Asked:
             system = stack.system(depth=depth, unlimited=True) if self.open else stack.system(depth=depth, reserve=reserve)
             self.most = {cls.name: most for cls, most in zip(system.classes, system.in_flight)}
             if RESERVE in stack.pools:
-                self.reserves = self._ample(stack) if self.open else [system.capacity[system.pool(RESERVE)]]
+                self.reserves = list(self._ample(stack)) if self.open else [system.capacity[system.pool(RESERVE)]]
                 filled = stack.pools[RESERVE].model_copy(update={"capacity": self.reserves[0]})
                 stack = stack.model_copy(update={"pools": {**stack.pools, RESERVE: filled}})
         self.stack = stack
@@ -182,7 +183,7 @@ class Asked:
         """The same with these request classes alone."""
         if frozenset(classes) not in self.answers:
             alone = self.stack.only(*classes)
-            found = [self._in_time(lambda reserve=reserve: verdict(alone, self.depth, reserve)) for reserve in self.reserves]
+            found = [self._in_time(partial(verdict, alone, self.depth, reserve)) for reserve in self.reserves]
             told = [one if isinstance(one, str) or one.safe or one.certain else one.method for one in found]
             # a deadlock says more than what was not decided, and that more than that another reserve is safe
             order = sorted(told, key=lambda one: 1 if isinstance(one, str) else 2 if one.safe else 0)
@@ -235,9 +236,10 @@ class Asked:
         """An amount of the pool, or its capacity, in its unit."""
         known = self.stack.pools.get(pool, Pool(unit="request"))  # a depth makes a throttle where there is none
         have = self.depth if pool == THROTTLE and self.depth is not None else known.capacity
-        return counted(have if amount is None else amount, known.unit)
+        amount = have if amount is None else amount
+        return "an amount without limit" if amount is None else counted(amount, known.unit)
 
-    def amounts(self, held: dict[str, float]) -> str:
+    def amounts(self, held: Mapping[str, float]) -> str:
         return " and ".join(f"{self.amount(pool, amount)} of {pool}" for pool, amount in held.items()) or "nothing"
 
     def group(self, group: Waiting) -> str:
@@ -287,7 +289,7 @@ def deadlock(asked: Asked) -> Iterator[Finding]:
         yield Finding("deadlock", "warning", "requests", message, decided=Decided.OPEN)
     elif not found.safe:
         told = "; ".join(map(asked.group, found.waiting)) or "what is served for ever is never given back"
-        last = found.waiting[0] if found.waiting else found.path[-1]
+        last = found.waiting[0] if found.waiting or not found.path else found.path[-1]
         place = next(
             (at.place for at in _steps(last.cls, asked.stack.requests[last.cls]) if at.step.name == last.step), "requests"
         )
@@ -390,8 +392,8 @@ def pool_order(asked: Asked) -> Iterator[Suspicion]:
             yield Suspicion("pool-order", _first(places), message + reserve, (*(places | back),), (first, second), sized=sized)
     for cycle in _cycles({edge for edge in edges if (edge[1], edge[0]) not in edges}):
         around = [edges[edge] for edge in zip(cycle, [*cycle[1:], cycle[0]])]
-        at = ", ".join(map(_first, around))
-        message = f"the pools {', '.join(cycle)} are waited for in a circle (at {at}); take them in one order"
+        where = ", ".join(map(_first, around))
+        message = f"the pools {', '.join(cycle)} are waited for in a circle (at {where}); take them in one order"
         classes = tuple(dict.fromkeys(name for places in around for name in places))
         yield Suspicion("pool-order", _first(around[0]), message, classes, tuple(cycle), sized=cycle[0])
 

@@ -17,12 +17,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mmmodel.exact import stack_chain as chains
-from mmmodel.exact.chain import Certified, StateSpaceTooLarge
+from mmmodel.exact.certified import Certified, high, low
+from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.grants import Grant
@@ -111,7 +112,7 @@ def knee(stack: Askable, loss: float = 0.05) -> int | float:
             x = throughput(made, depth)
         except StateSpaceTooLarge as large:
             raise QuestionError(_no_knee(made, loss, depth - 1, best / target * (1 - loss))) from large
-        if x.high >= target:
+        if high(x) >= target:
             return depth
         step, best, steps = float(x) - best, max(best, float(x)), steps + 1
         if steps > 1 and best + step * (SOLVED - depth) < target:
@@ -171,10 +172,10 @@ def best_depth(stack: Askable, reserve: Amount, up_to: int | None = None, grant:
     depth = int(max(1, min(free, last)))
     best, best_x = _first_best(made, depth, reserve, grant)
     for more in range(depth + 1, int(last) + 1):
-        if _most(question(made, more, reserve)) * (1 + ROUNDING) <= _low(best_x):
+        if _most(question(made, more, reserve)) * (1 + ROUNDING) <= low(best_x):
             continue
         x = throughput(made, more, reserve, grant)
-        if _low(x) > best_x.high:
+        if low(x) > high(best_x):
             best, best_x = more, x
     return best
 
@@ -264,7 +265,8 @@ class _Work:
 
 
 def _work(cls: SystemClass, pools: int) -> _Work:
-    total, stations, areas = Fraction(0), {}, [Fraction(0)] * pools
+    total, areas = Fraction(0), [Fraction(0)] * pools
+    stations: dict[tuple[str, ...], Fraction] = {}
     held, certain = [0] * pools, True
     for step in cls.steps:
         before = list(held)
@@ -312,7 +314,7 @@ def _most(system: System) -> float:
     if solved.status == 3:
         return math.inf
     # a dual solution bounds the optimum whatever the solver's tolerance
-    duals = [max(0.0, -y) for y in solved.ineqlin.marginals] if rows else []
+    duals = [max(0.0, -float(y)) for y in solved.ineqlin.marginals] if rows else []
     slack = [max(0.0, 1 - sum(y * row[k] for y, row in zip(duals, rows))) for k in range(len(works))]
     return sum(y * limit for y, limit in zip(duals, limits)) + sum(s * top for s, top in zip(slack, tops) if s)
 
@@ -353,21 +355,17 @@ def _network_throughputs(network: chains.ClosedNetwork, depth: int) -> np.ndarra
     return chains.mva([float(d) for d in network.demands], depth, float(network.think), list(network.servers))
 
 
-def _first_best(stack: Stack, depth: int, reserve: Amount, grant: Grant) -> tuple[int, Any]:
+def _first_best(stack: Stack, depth: int, reserve: Amount, grant: Grant) -> tuple[int, Certified | Fraction]:
     """The least depth up to the wait-free `depth` that is as fast as it: throughput grows with depth there."""
     x = throughput(stack, depth, reserve, grant)
-    low, high = 1, depth
-    while low < high:
-        middle = (low + high) // 2
-        if throughput(stack, middle, reserve, grant).high >= _low(x):
-            high = middle
+    first, last = 1, depth
+    while first < last:
+        middle = (first + last) // 2
+        if high(throughput(stack, middle, reserve, grant)) >= low(x):
+            last = middle
         else:
-            low = middle + 1
-    return low, throughput(stack, low, reserve, grant)
-
-
-def _low(x: Any) -> float:
-    return x.low if isinstance(x, Certified) else float(x)
+            first = middle + 1
+    return first, throughput(stack, first, reserve, grant)
 
 
 def _depths(stack: Stack) -> list[int]:
@@ -383,7 +381,7 @@ def _reserves(stack: Stack, depths: list[int]) -> list[int]:
     from mmmodel.answers.sizing import footprint, safe_reserve, wait_free_reserve
 
     least = footprint(stack)
-    sizes = {least}
+    sizes: set[float] = {least}
     for depth in depths:
         safe, free = safe_reserve(stack, depth), wait_free_reserve(stack, depth)
         sizes |= {size for size in (safe, free, safe - 1, (least + safe) // 2, (safe + free) // 2) if least <= size < math.inf}

@@ -10,8 +10,8 @@ import base64
 import html
 import io
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,15 +69,29 @@ class NoFigure:
         return f"<p>{html.escape(repr(self))}</p>"
 
 
-def axes(width: float = 8.0, height: float = 4.2, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
-    """A figure outside pyplot's registry, with light spines; `rows` × `columns` axes."""
+def axes(width: float = 8.0, height: float = 4.2) -> tuple[Figure, Axes]:
+    """A figure outside pyplot's registry, with light spines, and its axes."""
+    figure, (ax,) = panels(width, height)
+    return figure, ax
+
+
+def panels(
+    width: float = 8.0,
+    height: float = 4.2,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    widths: Sequence[float] | None = None,
+    heights: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """The same with `rows` × `columns` axes, row by row; `widths` of the columns and `heights` of the rows, in proportion."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    made = figure.subplots(rows, columns)
-    for one in np.atleast_1d(made).ravel():
+    made: list[Axes] = figure.subplots(rows, columns, squeeze=False, width_ratios=widths, height_ratios=heights).ravel().tolist()
+    for one in made:
         one.spines[["top", "right"]].set_visible(False)
         one.tick_params(labelsize=9)
     return figure, made
@@ -111,22 +125,22 @@ def three_reserves(
     point_name: str = "asked",
 ) -> None:
     """R_one, R_safe and R_free against depth, the regions between them named; `point` (K, R) is marked with its name."""
-    depths, safe, free = (np.asarray(values, float) for values in (depths, safe, free))
-    top = max(free.max(), point[1] if point else 0) * 1.08
+    at, least, most = (np.asarray(values, float) for values in (depths, safe, free))
+    top = max(most.max(), point[1] if point else 0) * 1.08
     size, name = scale_bytes(top) if unit == "byte" else (1.0, plural(unit))
-    ax.fill_between(depths, one / size, safe / size, color=VERMILION, alpha=0.14, lw=0)
-    ax.fill_between(depths, safe / size, free / size, color=YELLOW, alpha=0.30, lw=0)
-    ax.fill_between(depths, free / size, top / size, color=GREEN, alpha=0.12, lw=0)
-    every = max(1, len(depths) // 8)
+    ax.fill_between(at, one / size, least / size, color=VERMILION, alpha=0.14, lw=0)
+    ax.fill_between(at, least / size, most / size, color=YELLOW, alpha=0.30, lw=0)
+    ax.fill_between(at, most / size, top / size, color=GREEN, alpha=0.12, lw=0)
+    every = max(1, len(at) // 8)
     phillips = (
-        " = K F" if np.array_equal(free, depths * one) else ""
+        " = K F" if np.array_equal(most, at * one) else ""
     )  # other stacks need less than every request's footprint, or more
-    ax.plot(depths, free / size, color=GREEN, marker="^", markevery=every, label=f"$R_{{free}}${phillips}: nobody waits")
-    ax.plot(depths, safe / size, color=BLUE, marker="o", markevery=every, label="$R_{safe}$: no deadlock from here on")
+    ax.plot(at, most / size, color=GREEN, marker="^", markevery=every, label=f"$R_{{free}}${phillips}: nobody waits")
+    ax.plot(at, least / size, color=BLUE, marker="o", markevery=every, label="$R_{safe}$: no deadlock from here on")
     ax.axhline(one / size, color=BLACK, lw=1, ls=":", label="$R_{one}$ = F: one request fits")
     if point is not None:
         ax.plot(*[point[0], point[1] / size], marker="X", ms=11, color=VERMILION, mec="white", ls="", label=point_name, zorder=5)
-        right = point[0] > (depths.min() + depths.max()) / 2
+        right = point[0] > (at.min() + at.max()) / 2
         ax.annotate(
             f"{point_name}: K = {point[0]:,.0f}, R = {amount(point[1], unit)}",
             (point[0], point[1] / size),
@@ -136,15 +150,15 @@ def three_reserves(
             fontsize=9,
             bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8},
         )
-    here = int(np.searchsorted(depths, depths.min() + 0.62 * (depths.max() - depths.min())))
+    here = int(np.searchsorted(at, at.min() + 0.62 * (at.max() - at.min())))
     for text, low, high in (
-        ("deadlock possible", one, safe[here]),
-        ("no deadlock, some wait", safe[here], free[here]),
-        ("nobody waits", free[here], top),
+        ("deadlock possible", one, least[here]),
+        ("no deadlock, some wait", least[here], most[here]),
+        ("nobody waits", most[here], top),
     ):
         if high - low > 0.09 * top:
-            ax.text(depths[here], (low + high) / 2 / size, text, ha="center", va="center", fontsize=10, style="italic")
-    ax.set(xlabel=depth_name, ylabel=f"reserve R ({name})", ylim=(0, top / size), xlim=(depths.min(), depths.max()))
+            ax.text(at[here], (low + high) / 2 / size, text, ha="center", va="center", fontsize=10, style="italic")
+    ax.set(xlabel=depth_name, ylabel=f"reserve R ({name})", ylim=(0, top / size), xlim=(at.min(), at.max()))
     ax.legend(loc="upper left", fontsize=9, frameon=False)
 
 
@@ -153,9 +167,9 @@ Islands = Sequence[tuple[float, float]]  # closed intervals of unsafe reserves
 
 def unsafe_map(
     ax: Axes,
-    maps: dict[int, Islands],
+    maps: Mapping[int, Islands],
     point: tuple[float, float] | None = None,
-    safe: dict[int, float] | None = None,
+    safe: Mapping[int, float] | None = None,
     unit: str = "byte",
     depth_name: str = "depth K (requests in flight)",
     point_name: str = "asked",
@@ -182,7 +196,7 @@ def unsafe_map(
     ax.legend(loc="upper left", fontsize=9, frameon=False)
 
 
-def too_thin(maps: dict[int, Islands], least: float = 0.0) -> bool:
+def too_thin(maps: Mapping[int, Islands], least: float = 0.0) -> bool:
     """Whether `unsafe_map` of these has an island, or a gap between two, that can hardly be seen: under THIN of the axis."""
     thin = THIN * 1.1 * _top(maps.values(), least)
     gaps = [low - high - 1 for islands in maps.values() for (_, high), (low, _) in zip(islands, islands[1:])]
@@ -320,9 +334,9 @@ def holds_and_wants(
     """One still: for each request what it holds (solid) and, on top, what it waits for and cannot have (hatched)."""
     at = np.arange(1, len(holds) + 1)
     ax.bar(at, holds, color=BLUE, width=0.8)
-    holds, wants = np.asarray(holds, float), np.asarray(wants, float)
-    some = wants > 0
-    ax.bar(at[some], wants[some], bottom=holds[some], color="white", ec=VERMILION, hatch="////", width=0.8)
+    held, wanted = np.asarray(holds, float), np.asarray(wants, float)
+    some = wanted > 0
+    ax.bar(at[some], wanted[some], bottom=held[some], color="white", ec=VERMILION, hatch="////", width=0.8)
     ax.set(title=f"{title}: {free:g} free", ylim=(0, most), xlabel="request", ylabel=unit)
     ax.title.set_fontsize(9)
     ax.set_xticks(at)
@@ -337,8 +351,9 @@ class Animation:
         stills = []
         for figure in figures:
             figure.set_dpi(80)
-            figure.canvas.draw()
-            stills.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("P", palette=Image.Palette.ADAPTIVE))
+            canvas: Any = figure.canvas  # of Agg, as `panels` made it
+            canvas.draw()
+            stills.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P", palette=Image.Palette.ADAPTIVE))
         buffer = io.BytesIO()
         stills[0].save(buffer, "GIF", save_all=True, append_images=stills[1:], duration=milliseconds, loop=0)
         self.figures, self.alt, self.gif = list(figures), alt, buffer.getvalue()

@@ -124,7 +124,8 @@ class Case:
         key = f"stairs {self.at} {present}"
         if key not in self.relation.known:
             self.relation.known[key] = closed.held_stairs([self._waits(cls) for cls in present])
-        return self.relation.known[key]
+        stairs: list[tuple[int, tuple[int, ...]]] = self.relation.known[key]
+        return stairs
 
     def _waits(self, cls: int) -> list[tuple[int, int]]:
         """(held, needed) at every step at which a request of the class can wait for the sized pool."""

@@ -146,15 +146,15 @@ def reserve_figure(report: Report) -> plot.Shown:
         raise QuestionError(
             f"stack {report.stack.name}: at depth {endless[0]:,} no reserve is enough, so that the curve up to {depths[-1]:,} has no end"
         )
-    shown = report.reserve is not None and report.reserve <= 4 * max(free)
-    point = (depth, report.reserve) if shown else None
+    have = report.reserve
+    point = (depth, have) if have is not None and have <= 4 * max(free) else None
     figure, ax = plot.axes()
     plot.three_reserves(ax, depths, safe, free, one, point, unit, _depth_name(report.stack), report.point_name)
     where = ""
     if report.reserve is not None:
         which = "The point of the file's own reserve" if report.own else "The asked point"
         where = f" {which} is K = {depth:,}, R = {_size(report, report.reserve)}"
-        where += "." if shown else ", far above the figure."
+        where += "." if point else ", far above the figure."
     alt = (
         f"Reserve against depth for {report.stack.name}. From depth {depths[0]} to {depths[-1]:,} the safe reserve goes from "
         f"{_size(report, safe[0])} to {_size(report, safe[-1])}, the wait-free one from {_size(report, free[0])} to "
@@ -179,19 +179,17 @@ def map_figure(report: Report) -> plot.Shown:
     if not any(maps.values()):
         raise QuestionError("no reserve that one request fits into can deadlock at these depths")
     safe = {k: sizing.safe_reserve(report.stack, k, pool) for k in depths}
-    shown = report.reserve is not None and report.reserve <= 1.5 * max(safe.values()) and depth <= depths[-1]
-    point = (depth, report.reserve) if shown else None
+    have = report.reserve
+    point = (depth, have) if have is not None and have <= 1.5 * max(safe.values()) and depth <= depths[-1] else None
     unit = report.stack.pools[pool].unit
     near = depth if maps.get(depth) else max(k for k in depths if maps[k])
     close = plot.too_thin(maps, point[1] if point else 0) and math.isfinite(safe[near])
-    figure, made = plot.axes(9.6 if close else 8.0, 4.2, 1, 2 if close else 1)
-    ax = made[0] if close else made
+    figure, (ax, *beside) = plot.panels(9.6, 4.2, columns=2, widths=(4, 1)) if close else plot.panels()
     plot.unsafe_map(ax, maps, point, safe, unit, _depth_name(report.stack), report.point_name)
     alt = f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
     alt += _pieces(report, depths[-1], maps[depths[-1]], safe[depths[-1]])
-    if close:
-        ax.get_gridspec().set_width_ratios((4, 1))
-        plot.close_up(made[1], near, maps[near], safe[near], unit)
+    for small in beside:
+        plot.close_up(small, near, maps[near], safe[near], unit)
         alt += f" Beside it, on an axis of its own, what lies just below the safe reserve at depth {near:,}: "
         alt += _last_ones(report, maps[near][-plot.FEW :])
     if depth > depths[-1]:
@@ -344,8 +342,8 @@ def cross_check(report: Report) -> compare.Table:
 
 def _in_flight(report: Report) -> int | None:
     """The depth that was answered for; where every class has one of its own, their sum: all that can be in flight together."""
-    own = [cls.depth for cls in report.stack.requests.values()]
-    return report.asked_depth or (None if None in own else sum(own))
+    own = [cls.depth for cls in report.stack.requests.values() if cls.depth is not None]
+    return report.asked_depth or (sum(own) if len(own) == len(report.stack.requests) else None)
 
 
 def _depths(depth: int, count: int) -> list[int]:
@@ -386,8 +384,8 @@ def size(
     have, where = _reserve(model, sized, reserve, machine)
     if sized is None:
         question = Question(model, asked)
-        verdict = sizing.verdict_of(question)
-        return Report(model, asked, None, "", [], verdict, [], _warnings(question, verdict, machine, reserve), pool=None)
+        decided = sizing.verdict_of(question)
+        return Report(model, asked, None, "", [], decided, [], _warnings(question, decided, machine, reserve), pool=None)
     question = Question(model, asked, have, sized)
     verdict = None if have is None else sizing.verdict_of(question)
     parts = [question] if len(model.requests) == 1 else [question, *(question.only(name) for name in model.requests)]
@@ -475,8 +473,9 @@ def _sizes(part: Question, whole: Question) -> Sizes:
     def split(size: Size | None) -> tuple[float | None, Sure | None]:
         return (None, None) if size is None else (size.value, size.sure)
 
-    numbers = [split(size) for size in (made.safe_reserve, made.wait_free_reserve, made.safe_depth, made.wait_free_depth)]
-    return Sizes(name, made.footprint, *(value for value, _ in numbers), *(sure for _, sure in numbers))
+    safe, free = made.safe_reserve, made.wait_free_reserve
+    (safe_depth, safe_is), (free_depth, free_is) = split(made.safe_depth), split(made.wait_free_depth)
+    return Sizes(name, made.footprint, safe.value, free.value, safe_depth, free_depth, safe.sure, free.sure, safe_is, free_is)
 
 
 def _has_depth(stack: Stack) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from mmmodel.answers.question import Case, Larger, Question, Size
 from mmmodel.exact import islands, reach
@@ -23,6 +23,7 @@ from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, System
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from mmmodel.model.units import counted
 
+T = TypeVar("T")
 Reason = Literal["", "deadlock", "consumed", "never fits"]  # why a stack is not safe
 
 # ---- the three reserves ---------------------------------------------------------------------------------------------
@@ -256,7 +257,8 @@ def _by_closed_form(asked: Question) -> str | None:
     sized = [system.pool(asked.pool)] if asked.pool in system.pools else []
     for at in dict.fromkeys([*sized, *(scarce if len(scarce) == 1 else [])]):
         case = asked.case if at in sized else Case(relation, at)
-        if case.closed is not None and system.capacity[at] >= case.closed.value:
+        have = system.capacity[at]
+        if case.closed is not None and have is not None and have >= case.closed.value:
             ample = [name for n, name in enumerate(system.pools) if n not in (at, *scarce)]
             whole = f"all requests together cannot exhaust {' or '.join(ample)}; " if ample else ""
             name = system.pools[at]
@@ -365,7 +367,7 @@ def _larger(verdict: Verdict) -> Iterator[str]:
         yield f"Every larger {pool} is safe too."
     elif larger is Larger.NOT_LOOKED_FOR:
         yield f"Whether a larger {pool} is safe too was not decided: more is not always safer."
-    else:
+    elif isinstance(larger, tuple):
         low, high = larger
         top = "every larger one" if math.isinf(high) else _amount(verdict.system, pool, high)
         yield f"Beware: more is not always safer. From {_amount(verdict.system, pool, low)} to {top} a deadlock can be reached again."
@@ -501,7 +503,7 @@ def _amount(system: System, pool: str, amount: float | None) -> str:
     return counted(amount, system.units[system.pool(pool)])
 
 
-def _listing(system: System, amounts: dict[str, float]) -> str:
+def _listing(system: System, amounts: Mapping[str, float]) -> str:
     parts = [f"{_amount(system, pool, amount)} of {pool}" for pool, amount in amounts.items()]
     return " and ".join(parts) if parts else "nothing"
 
@@ -535,7 +537,7 @@ def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
     return groups
 
 
-def _named(system: System, amounts) -> dict[str, float]:
+def _named(system: System, amounts: Iterable[T]) -> dict[str, T]:
     return dict(zip(system.pools, amounts))
 
 

@@ -108,17 +108,17 @@ class Unsure(BaseModel):
     def quantile(self, u: np.ndarray) -> np.ndarray:
         """The values at probabilities `u` in (0, 1); an array of the same shape, whole numbers for amounts and counts."""
         whole = self.kind in ("amount", "count")
-        if self.dist is None:
+        if self.dist is None and self.low is not None and self.high is not None:
             if whole:
-                return np.minimum(np.floor(self.low + u * (self.high - self.low + 1)), self.high)
-            return self.low + u * (self.high - self.low)
+                return np.asarray(np.minimum(np.floor(self.low + u * (self.high - self.low + 1)), self.high))
+            return np.asarray(self.low + u * (self.high - self.low))
         law = self.law()
         below = 0.0 if self.low is None else float(law.cdf(self.low))
         above = 1.0 if self.high is None else float(law.cdf(self.high))
         values = law.ppf(below + u * (above - below))
         if self.low is not None or self.high is not None:
             values = np.clip(values, self.low, self.high)
-        return np.rint(values) if whole else values
+        return np.asarray(np.rint(values) if whole else values)
 
 
 def _values(kind: Kind, address: str, given: Any) -> list[Any] | Unsure:
@@ -262,7 +262,8 @@ def _rebuilt(name: str, data: dict[str, Any], changes: list[tuple[list[Any], Any
 
 def _find(data: Any, address: str) -> list[Any]:
     """The keys from the top of a stack's dump to a leaf. Names may contain dots: the longest key that fits is taken."""
-    parts, keys, at = address.split("."), [], data
+    parts, at = address.split("."), data
+    keys: list[Any] = []
     while parts:
         if isinstance(at, list):
             names = {str(step.get("name")): n for n, step in enumerate(at) if isinstance(step, dict)}
@@ -464,7 +465,7 @@ def _uniforms(count: int, samples: int, seed: int, design: str) -> np.ndarray:
     from scipy.stats import qmc
 
     saltelli = design == "saltelli"
-    drawn = qmc.Sobol(2 * count if saltelli else count, rng=np.random.default_rng(seed)).random(samples)
+    drawn: np.ndarray = qmc.Sobol(2 * count if saltelli else count, rng=np.random.default_rng(seed)).random(samples)
     drawn = np.clip(drawn, 2.0**-53, 1 - 2.0**-53)
     if not saltelli:
         return drawn

@@ -40,11 +40,14 @@ from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
 
 from mmmodel.answers.study import Study, StudyError, make_study
 from mmmodel.model.stack import Stack
 from mmmodel.model.units import counted
+
+if TYPE_CHECKING:
+    from mmmodel.exact.layout import Grant
 
 BATCH_SECONDS = 0.5  # that a batch should take
 MOST_IN_BATCH = 2_000
@@ -52,6 +55,9 @@ GROWTH = 4  # a batch is at most so many times larger than the one before
 DEATHS = 3  # workers that a point may take along, computed alone, before it is recorded as failed
 PATIENCE = 1.0  # seconds without news after which the cluster is asked whether it is still there
 
+CLOSED = -1  # where a file descriptor stands otherwise
+P = ParamSpec("P")
+T = TypeVar("T")
 Kind = Literal["serial", "threads", "processes"]
 Record = dict[str, Any]
 
@@ -70,8 +76,10 @@ class FolderError(SweepError, OSError):
 class Work(Protocol):
     """Points by number: a study, or notebooks. `portable` and `digest` name it across processes."""
 
-    portable: str
-    digest: str
+    @property
+    def portable(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
 
     def __len__(self) -> int: ...
 
@@ -84,7 +92,7 @@ class Point:
     depth: int | None
     reserve: int | None
     seed: int
-    grant: str
+    grant: Grant
     options: dict[str, dict[str, Any]]
 
 
@@ -222,8 +230,8 @@ class Reckoner:
 
     def __init__(self, study: Study):
         self.study = study
-        self._stack: tuple[tuple, Stack] | None = None
-        self._known: dict[tuple, dict[str, Any]] = {}
+        self._stack: tuple[tuple[Any, ...], Stack] | None = None
+        self._known: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def record(self, number: int) -> Record:
         """The line of one point. Whatever goes wrong in it is in the line."""
@@ -331,6 +339,7 @@ class Folder:
         self.file = self.path / "points.jsonl"
         self.done = bytearray(len(work))
         self.failed = 0
+        self._file = self._lock = CLOSED
         with self._clear_errors("make"):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / "lock")
@@ -368,10 +377,10 @@ class Folder:
             self.failed += has_failed(record)
 
     def close(self) -> None:
-        for handle in (getattr(self, "_file", None), getattr(self, "_lock", None)):
-            if handle is not None:
+        for handle in (self._file, self._lock):
+            if handle != CLOSED:
                 os.close(handle)
-        self._file = self._lock = None
+        self._file = self._lock = CLOSED
 
     def _bind(self) -> None:
         """study.json says whose folder it is; another study, or another version of mmmodel, is refused."""
@@ -436,12 +445,12 @@ class Folder:
             ) from error
 
 
-def _lock(path: Path) -> int | None:
+def _lock(path: Path) -> int:
     """One run at a time; the lock goes with the process, however it ends."""
     try:
         import fcntl
     except ImportError:  # pragma: no cover - not on Windows
-        return None
+        return CLOSED
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not held on by a forked worker
@@ -567,8 +576,8 @@ class Run:
 class Serial(Executor):
     """An executor that computes at once, in this process."""
 
-    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
-        future: Future = Future()
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
         except Exception as error:
@@ -651,32 +660,39 @@ class _Crew:
     """The executor: the caller's, or one of our own that can be replaced when a worker has died."""
 
     def __init__(self, executor: Executor | Kind | None, workers: int | None):
-        self.own = executor is None or isinstance(executor, str)
-        self.kind = (executor or "processes") if self.own else "given"
+        given = None if executor is None or isinstance(executor, str) else executor
+        self.own = given is None
+        self.kind = "given" if given is not None else executor or "processes"
         if self.own and self.kind not in ("serial", "threads", "processes"):
             raise SweepError(f"executor: {executor!r} is not known; write serial, threads, processes, or give an Executor")
         self.workers = workers or _width(executor)
         if self.kind == "serial":
             self.workers = 1
-        self.executor: Executor | None = None if self.own else executor
+        self._executor = given
 
     def __enter__(self) -> _Crew:
         if self.own:
-            self.executor = self._make(self.workers)
+            self._executor = self._make(self.workers)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if not self.own or self.executor is None:
+        if not self.own or self._executor is None:
             return
-        self.executor.shutdown(wait=kind is None, cancel_futures=True)
+        self._executor.shutdown(wait=kind is None, cancel_futures=True)
         if kind is not None:  # what is under way would not be written
-            for process in list((getattr(self.executor, "_processes", None) or {}).values()):
+            for process in list((getattr(self._executor, "_processes", None) or {}).values()):
                 process.terminate()
+
+    @property
+    def executor(self) -> Executor:
+        """What takes the tasks, from `__enter__` on."""
+        assert self._executor is not None
+        return self._executor
 
     def replace(self, workers: int) -> None:
         """After a death: a new pool, with so many workers."""
         self.executor.shutdown(wait=True, cancel_futures=True)
-        self.executor = self._make(workers)
+        self._executor = self._make(workers)
 
     def _make(self, workers: int) -> Executor:
         if self.kind == "serial":
@@ -692,10 +708,11 @@ class _Crew:
 
 def _width(executor: Executor | Kind | None) -> int:
     """How many tasks the executor can do at once."""
-    if isinstance(getattr(executor, "_max_workers", None), int):
-        return executor._max_workers
+    inside: Any = executor  # what it can do is said nowhere outside
+    if isinstance(most := getattr(inside, "_max_workers", None), int):
+        return most
     with contextlib.suppress(Exception):  # a Dask client knows its cluster
-        return max(1, sum(executor._client.nthreads().values()))
+        return max(1, int(sum(inside._client.nthreads().values())))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -710,7 +727,7 @@ class _Job:
     sizer: _Sizer
     alive: Callable[[], bool] | None
     deaths: int = 0
-    out: dict[Future, list[int]] = field(default_factory=dict)
+    out: dict[Future[list[str]], list[int]] = field(default_factory=dict)
 
     def run(self, tell: Callable[[int], None]) -> None:
         todo = self.folder.missing()

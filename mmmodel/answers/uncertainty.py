@@ -28,7 +28,7 @@ import numpy as np
 from mmmodel.answers import sizing
 from mmmodel.answers.study import ASKED, Study, StudyError, kind_of, set_numbers
 from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, THROTTLE, Stack, System
+from mmmodel.model.stack import RESERVE, THROTTLE, Stack, System, SystemStep
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import parse_bytes, parse_count
 
@@ -83,8 +83,8 @@ def verdict_over_box(
     states = _States(made)
     exact = made.exact
     if any(step.never for cls in made.low.classes for step in cls.steps):
-        there = {address: low for address, (low, _) in made.bounds.items()}
-        return _at(made, there, "a class that consumes")
+        least = {address: low for address, (low, _) in made.bounds.items()}
+        return _at(made, least, "a class that consumes")
     if (numbers := states.beyond()) is not None:
         return _at(made, numbers, "a request that waits for more than there is (z3), decided exactly at the numbers found")
     if states.solver.check() == z3.unsat:
@@ -96,7 +96,7 @@ def verdict_over_box(
             False, exact, f"a stuck state with sizes of its own for each request (z3){note}", numbers, None, made.ignored
         )
     there = states.one_size(patience)
-    if there == "safe":
+    if isinstance(there, str):
         return BoxVerdict(
             True, True, "no stuck state with one size for all requests (z3, products of unknowns)", ignored=made.ignored
         )
@@ -174,9 +174,9 @@ class _Box:
                 raise StudyError(f"{address}: is what is asked for; leave it out of the box")
             self.bounds[address] = _interval(address, kind, low, high)
         self.ignored = tuple(ignored)
-        self.question = {"depth": depth, "reserve": reserve}
-        for name in ASKED:
-            if name in self.bounds and self.question[name] is not None:
+        self.depth, self.reserve = depth, reserve
+        for name, value in (("depth", depth), ("reserve", reserve)):
+            if name in self.bounds and value is not None:
                 raise StudyError(f"{name}: is given twice, in the box and beside it")
         self.low = self._system({address: low for address, (low, _) in self.bounds.items()})
         # amounts are linear: one more of a number, everything else at its low end, gives its coefficients
@@ -195,8 +195,8 @@ class _Box:
         """The stack, the depth and the reserve at one point; numbers that are not named are at their low end."""
         there = {address: numbers.get(address, low) for address, (low, _) in self.bounds.items()}
         changed = {address: value for address, value in there.items() if address not in ASKED}
-        asked = {name: there.get(name, self.question[name]) for name in ASKED}
-        return (set_numbers(self.stack, changed) if changed else self.stack), asked["depth"], asked["reserve"]
+        depth, reserve = there.get("depth", self.depth), there.get("reserve", self.reserve)
+        return (set_numbers(self.stack, changed) if changed else self.stack), depth, reserve
 
     def corners(self, most: int = 64) -> Iterable[dict[str, int]]:
         """Corners of the box, the upper one first."""
@@ -332,7 +332,7 @@ class _States:
         self._limits()
         capacity = [self._capacity(pool) for pool in range(len(system.pools))]
         used = [self._used(pool) for pool in range(len(system.pools))]
-        self.tight = []
+        self.tight: list[Any] = []
         for pool, limit in enumerate(capacity):
             if limit is not None:
                 solver.add(used[pool] <= limit)
@@ -365,7 +365,7 @@ class _States:
             own = self.number.get(address, self.box.stack.requests[made.name].depth)
             if own is not None:
                 self.solver.add(z3.Sum(inside) <= own)
-            asked = self.number.get("depth", self.box.question["depth"])
+            asked = self.number.get("depth", self.box.depth)
             if implicit and asked is not None:
                 self.solver.add(z3.Sum(inside) <= asked)
 
@@ -377,7 +377,7 @@ class _States:
         # the question overrides the stack
         if asked in self.number:
             return self.number[asked]
-        if asked is None or self.box.question[asked] is None:
+        if asked is None or (self.box.depth if asked == "depth" else self.box.reserve) is None:
             return self.number.get(f"pools.{name}.capacity", self.box.low.capacity[pool])
         return self.box.low.capacity[pool]
 
@@ -412,9 +412,9 @@ def _places(box: _Box, cls: int) -> list[_Place]:
     """The waiting places of a class, walked step by step; a fallback's own steps too."""
     found: list[_Place] = []
     none = tuple(_Form(0) for _ in box.low.pools)
-    rows = [system.classes[cls].steps for system in box.more.values()]
+    rows: list[Sequence[SystemStep]] = [system.classes[cls].steps for system in box.more.values()]
 
-    def walk(steps: Sequence, more: list[Sequence], ways: list[tuple[_Form, ...]]) -> list[tuple[_Form, ...]]:
+    def walk(steps: Sequence[SystemStep], more: list[Sequence[SystemStep]], ways: list[tuple[_Form, ...]]) -> list[tuple[_Form, ...]]:
         for n, step in enumerate(steps):
             others = [row[n] for row in more]
             take, give, floor = (
@@ -510,7 +510,7 @@ def sobol_indices(study: Study, records: Iterable[Mapping[str, Any]], quantity: 
     """
     from scipy import stats
 
-    if study.design != "saltelli":
+    if study.design != "saltelli" or study.samples is None:
         raise StudyError(f"design: {study.design!r} has no Sobol' indices; write design: saltelli in the study")
     n, names = study.samples, list(study.unsure)
     found = []
@@ -540,14 +540,14 @@ def _with_interval(names: list[str], value: np.ndarray, span: Any) -> dict[str, 
     return {name: (float(v), float(low), float(high)) for name, v, low, high in rows}
 
 
-def _by_combination(study: Study, records: Iterable[Mapping[str, Any]], quantity: str) -> list[tuple[dict, list]]:
+def _by_combination(study: Study, records: Iterable[Mapping[str, Any]], quantity: str) -> list[tuple[dict[str, Any], list[Any]]]:
     """(inputs of the grid, values by row); None where a point failed, infinity where the record says "inf"."""
     if not study.unsure:
         raise StudyError("nothing in the study is uncertain; write an interval or a distribution")
     if quantity not in study.quantities:
         raise StudyError(f"{quantity}: is not among the study's quantities, {', '.join(study.quantities)}")
     combinations = len(study) // study.rows
-    found: dict[int, tuple[dict, list]] = {}
+    found: dict[int, tuple[dict[str, Any], list[Any]]] = {}
     for record in sorted(records, key=lambda record: record["point"]):
         grid = {address: record["inputs"][address] for address in study.grid}
         value = record["results"][quantity].get("value")

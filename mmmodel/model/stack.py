@@ -353,8 +353,8 @@ class Stack(Strict):
 
     def system(
         self,
-        depth: int | None = None,
-        reserve: int | None = None,
+        depth: int | str | None = None,
+        reserve: int | str | None = None,
         pool: str = RESERVE,
         unlimited: bool = False,
         memory: Memory | None = None,
@@ -699,7 +699,7 @@ def _on_machine(system: System, memory: Memory) -> System:
 
 
 def _system(
-    stack: Stack, depth: int | None, reserve: int | None, sized: str, unlimited: bool, memory: Memory | None = None
+    stack: Stack, depth: int | str | None, reserve: int | str | None, sized: str, unlimited: bool, memory: Memory | None = None
 ) -> System:
     pools = dict(stack.pools)
     # without a throttle in the stack the depth bounds all requests in flight together

@@ -292,7 +292,7 @@ def loss_in_words(first: Loss, last: Loss) -> str:
 
 def loss_figure(rows: Sequence[Loss]) -> plot.Shown:
     """Depth and reserve that keep 95 % of the throughput, against the share of lost replies."""
-    figure, (left, right) = plot.axes(8.4, 3.6, 1, 2)
+    figure, (left, right) = plot.panels(8.4, 3.6, columns=2)
     shares = [row.share * 100 for row in rows]
     left.plot(shares, [row.knee for row in rows], color=plot.BLUE, marker="o")
     left.set(xlabel="replies lost (%)", ylabel="depth K for 95 % of the throughput", ylim=(0, None))

@@ -79,8 +79,7 @@ class Run:
 
     def lanes(self, title: str = "") -> plot.Shown:
         """The whole run: one lane a request, what is free below."""
-        figure, (top, low) = plot.axes(8.4, 1.6 + 0.32 * self.requests, 2, 1)
-        top.get_gridspec().set_height_ratios((3, 1))
+        figure, (top, low) = plot.panels(8.4, 1.6 + 0.32 * self.requests, rows=2, heights=(3, 1))
         plot.lanes(top, low, self.time, self.holding, self.waiting, self.free, self.end)
         top.set_title(title or self.title, fontsize=10, loc="left")
         return plot.Shown(figure, f"{title or self.title}. {self.in_words()}")
@@ -89,10 +88,10 @@ class Run:
         """`count` moments side by side (fewer where less happens), the last one the end."""
         moments = self._moments(count)
         rows = (len(moments) + 2) // 3
-        figure, made = plot.axes(9.0, 2.4 * rows, rows, 3)
-        for ax, at in zip(np.ravel(made), moments):
+        figure, made = plot.panels(9.0, 2.4 * rows, rows, 3)
+        for ax, at in zip(made, moments):
             self._still(ax, at)
-        for ax in np.ravel(made)[len(moments) :]:
+        for ax in made[len(moments) :]:
             ax.remove()
         stills = f"{len(moments)} stills" if len(moments) > 1 else "A still"
         return plot.Shown(figure, f"{stills} of who holds and who waits. {self.in_words()}")

@@ -292,7 +292,7 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
     """Left throughput against reserve, a line a depth, filled where safe; right the mean time to deadlock below the safe reserve."""
     depths = sorted({record["inputs"]["depth"] for record in records})
     size, unit = plot.scale_bytes(max(record["inputs"]["reserve"] for record in records))
-    figure, (left, right) = plot.axes(10, 4.4, columns=2)
+    figure, (left, right) = plot.panels(10, 4.4, columns=2)
     hung = []
     for n, depth in enumerate(depths):
         look = {"color": plot.SERIES[n % len(plot.SERIES)], "marker": plot.MARKERS[n % len(plot.MARKERS)]}

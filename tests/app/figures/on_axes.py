@@ -179,7 +179,7 @@ def nobody_holds_anything():
 
 @draws(plot.lanes)
 def two_lanes():
-    figure, (ax, low) = plot.axes(rows=2)
+    figure, (ax, low) = plot.panels(rows=2)
     time = np.array([0.0, 1e-6, 3e-6])
     holding, waiting = np.array([[1, 0], [3, 1], [3, 1]]), np.array([[False, False], [False, True], [True, True]])
     plot.lanes(ax, low, time, holding, waiting, np.array([3, 0, 0]), 4e-6)
