@@ -239,7 +239,7 @@ def _figures(notebook: Path, folder: Path) -> list[Path]:
     """The pictures in the executed notebook as PNG files, numbered."""
     if not notebook.is_file():
         return []
-    found = []
+    found: list[Path] = []
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", ()):
             for picture in _pictures(output.get("data", {})):

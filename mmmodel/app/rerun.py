@@ -98,8 +98,8 @@ def rerun(
         if not sys.stderr.isatty():  # a terminal has a bar until it ends
             print(f"{said} ... ", end="", file=sys.stderr, flush=True)
         digest = _digest(source, share[source], package)
-        row = None if force else _unchanged(Path(output), source.stem, digest, share[source])
-        row = _copied(row, folder) if row else _run(source, share[source], digest, folder, said)
+        known = None if force else _unchanged(Path(output), source.stem, digest, share[source])
+        row = _copied(known, folder) if known else _run(source, share[source], digest, folder, said)
         ended = row.state if row.unchanged else f"{row.state}, {row.seconds:.1f} s"
         print(f"{said} ... {ended}" if sys.stderr.isatty() else ended, file=sys.stderr, flush=True)
         rows[source.stem] = row

@@ -284,10 +284,15 @@ def stack_data(trace: Trace, name: str = "traced", kernel: str = "") -> dict[str
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def _events(text: str) -> tuple[list[Allocation], list[tuple], list[tuple], int]:
+Sector = tuple[float, str, int, int]  # of an issue or a completion: seconds, device, sector, bytes
+
+
+def _events(text: str) -> tuple[list[Allocation], list[Sector], list[Sector], int]:
     allocations: list[Allocation] = []
     alive: dict[str, Allocation] = {}
-    issues, ends, passed_over = [], [], 0
+    issues: list[Sector] = []
+    ends: list[Sector] = []
+    passed_over = 0
     last: Allocation | None = None  # stack lines that follow belong to it
     for line in text.splitlines():
         if line.startswith(" => "):
@@ -336,12 +341,13 @@ def _allocation(event: str, time: float, rest: str) -> tuple[str, Allocation] | 
         return None
 
 
-def _requests(issues: list[tuple], ends: list[tuple]) -> list[BlockRequest]:
+def _requests(issues: list[Sector], ends: list[Sector]) -> list[BlockRequest]:
     """Issue and completion of the same sector, in order: a request that was issued again (requeued) counts once, from its first issue."""
     completions: dict[int, list[float]] = defaultdict(list)
     for time, _, sector, _ in ends:
         completions[sector].append(time)
-    made, seen = [], {}
+    made = []
+    seen: dict[int, float] = {}
     for time, _, sector, size in sorted(issues):
         if seen.get(sector, -1.0) >= time:
             continue  # issued again before it completed

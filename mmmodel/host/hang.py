@@ -23,11 +23,11 @@ from typing import Any
 from mmmodel.linux.logs import pieces
 from mmmodel.linux.servers import Place
 from mmmodel.linux.serving import Serving, read_serving
-from mmmodel.linux.sysrq import Report, Task, ZoneReport, memory_zones, read_log
-from mmmodel.linux.tasks import Unread
+from mmmodel.linux.sysrq import Report, ZoneReport, memory_zones, read_log
+from mmmodel.linux.tasks import Task, Unread
 from mmmodel.linux.text import MAX_TEXT, HostError
 from mmmodel.linux.threads import STORAGE_DAEMONS
-from mmmodel.linux.watermarks import NEWEST, RULES, Rules, rules_for, zone_floor
+from mmmodel.linux.watermarks import NEWEST, RULES, Right, Rules, rules_for, zone_floor
 from mmmodel.linux.zoneinfo import Zone, parse_zoneinfo, zone_index
 
 
@@ -50,7 +50,7 @@ class Finding(StrEnum):
 
 CERTAIN, LIKELY, POSSIBLE = Degree
 DEGREES = list(Degree)
-RIGHTS = ("ordinary", "high", "atomic", "memalloc")
+RIGHTS: tuple[Right, ...] = ("ordinary", "high", "atomic", "memalloc")
 LEFT_FREE = {  # what a right must leave free in a zone, of which that it must have more (mm/page_alloc.c, __zone_watermark_ok)
     "ordinary": "min with its boost, lowmem_reserve, and high-order atomic blocks",
     "high": "half of min, lowmem_reserve, and what of high-order atomic blocks its kernel closes to it",
@@ -336,13 +336,15 @@ def _read(source: str | os.PathLike[str]) -> tuple[str | None, Files, dict[str, 
     """The text of zoneinfo, logs in pieces, who serves which disk, and what was not read."""
     if isinstance(source, str) and "\n" in source:
         return None, [[source]], {}, []
-    path, notes = Path(source), []
+    path = Path(source)
+    notes: list[str] = []
     try:
         if path.is_file():
             return *_zones_or_log(path, notes), {}, notes
         if not path.is_dir():
             raise HostError(f"{os.fspath(source)[:200]}: no such directory or file")
-        zones, files = None, []
+        zones: str | None = None
+        files: Files = []
         listed = [one for one in path.iterdir() if one.is_file()]
         for one in sorted([*listed, *(path / "proc" / name for name in ("zoneinfo", "swaps"))]):
             if one.is_file():
@@ -600,7 +602,7 @@ def _serves(seen: Seen, servers: Sequence[Task]) -> Arc:
     pids, known = {task.pid for task in servers}, seen.serving.get(disk)
     if known and (pids & known.processes or known.client in pids):
         alone = all(_waits_for_swap(task) for task in seen.blocked if _waits_for_bio(task))
-        (pid, *_) = sorted(pids & (known.processes | {known.client}))
+        (pid, *_) = sorted(pid for pid in pids if pid in known.processes or pid == known.client)
         return Arc(f"swap lies on {disk}, which pid {pid} serves", alone, f"that all of them wait for {disk}")
     if known and known.processes:
         (pid, *_) = sorted(known.processes)

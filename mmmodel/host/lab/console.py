@@ -203,9 +203,12 @@ def high_free_pages(text: str) -> int | None:
 
 
 def _series(said: list[Said]) -> tuple[tuple[float, int, int, int, int], ...]:
-    keys = ("free", "last", "written", "dirtied")
-    rows = [one for one in said if one.kind == "series" and all(key in one.words for key in ("ms", *keys))]
-    return tuple((one.number("ms") / 1000, *(int(one.number(key)) for key in keys)) for one in rows)
+    found = []
+    for one in said:
+        if one.kind == "series" and {"ms", "free", "last", "written", "dirtied"} <= one.words.keys():
+            free, last, written, dirtied = (int(one.number(key)) for key in ("free", "last", "written", "dirtied"))
+            found.append((one.number("ms") / 1000, free, last, written, dirtied))
+    return tuple(found)
 
 
 def _who(task) -> str:

@@ -6,7 +6,7 @@ Like `plot`, each takes numbers and an Axes and knows nothing of where they come
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -36,7 +36,7 @@ COLOURS = {"agreed": GREEN, "conservative": ORANGE, "WRONG": VERMILION, "open": 
 SHAPES = {"agreed": "o", "conservative": "s", "WRONG": "X", "open": "."}
 
 
-def threshold(ax: Axes, curves: dict[str, dict[int, Frequency]], least_safe: float, xlabel: str = "vm.min_free_kbytes") -> None:
+def threshold(ax: Axes, curves: Mapping[str, Mapping[int, Frequency]], least_safe: float, xlabel: str = "vm.min_free_kbytes") -> None:
     """Frequency of hangs against a setting, a curve a series. The predicted threshold as a line.
 
     The settings stand at equal distances in their order; the threshold between its neighbours.
@@ -113,7 +113,8 @@ def waits(ax: Axes, boxes: Sequence[tuple[str, str]], arrows: Sequence[str]) -> 
     places = np.column_stack([1.25 * np.cos(angles), np.sin(angles)])
     for n, (name, detail) in enumerate(boxes):
         ax.text(
-            *places[n],
+            float(places[n, 0]),
+            float(places[n, 1]),
             f"{name}\n{detail}",
             ha="center",
             va="center",
@@ -137,7 +138,8 @@ def waits(ax: Axes, boxes: Sequence[tuple[str, str]], arrows: Sequence[str]) -> 
         )
         middle = (start + end) / 2 * 1.16
         ax.text(
-            *middle,
+            float(middle[0]),
+            float(middle[1]),
             arrows[n],
             ha="center",
             va="center",

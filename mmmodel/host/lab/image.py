@@ -108,12 +108,12 @@ def build(
         entries.append(Entry(path.lstrip("/"), folder))
     entries += [Entry(name.lstrip("/"), program, content) for name, content in (files or {}).items()]
     for driver in (*DRIVERS, *EXTRA_DRIVERS.get(stack, ())):
-        files = [file for name in ALSO.get(driver, (driver,)) for file in module_order(dependencies, name)]
-        if not files:
+        needed = [file for name in ALSO.get(driver, (driver,)) for file in module_order(dependencies, name)]
+        if not needed:
             continue
-        for file in files:
+        for file in needed:
             packed[_module(file)] = (instead or {}).get(_module(file)) or _content(kernel.modules / file)
-        listing = "".join(f"{_module(file)}\n" for file in dict.fromkeys(files))
+        listing = "".join(f"{_module(file)}\n" for file in dict.fromkeys(needed))
         entries.append(Entry(f"modules/{driver}.list", stat.S_IFREG | 0o644, listing.encode()))
     entries += [Entry(f"modules/{name}", stat.S_IFREG | 0o644, content) for name, content in packed.items()]
     to.write_bytes(gzip.compress(cpio(entries), 1))

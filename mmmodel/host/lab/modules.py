@@ -90,8 +90,8 @@ def source(at: Headers, path: str) -> str:
     if not kept.exists():
         with tarfile.open(at.source) as archive:
             for member in archive:  # the archive is read only as far as the file
-                if member.name.partition("/")[2] == path:
-                    kept.write_bytes(archive.extractfile(member).read())  # ty: a regular file
+                if member.name.partition("/")[2] == path and (file := archive.extractfile(member)) is not None:
+                    kept.write_bytes(file.read())
                     break
             else:
                 raise Unavailable(f"{at.source.name} has no {path}")

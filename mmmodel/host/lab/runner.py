@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmodel.host.lab.console import Outcome, parse_console
-from mmmodel.host.lab.experiment import Experiment, Settings
+from mmmodel.host.lab.experiment import Experiment, Limits, Settings
 from mmmodel.host.lab.host import niceness, read_busy
 from mmmodel.host.lab.image import build, programs
 from mmmodel.host.lab.modules import built
@@ -178,7 +178,8 @@ class Lab:
     def _second_guest(self, settings: Settings, chosen: Kernel, image: Path) -> Iterator[int]:
         """A guest with memory enough that serves its disk over NVMe/TCP: user space on the host has no such target."""
         port = _free_port()
-        other = Settings(mode="serve", stack="nvme-tcp", memory="512 MiB", limits=settings.limits.model_dump() | {"guest": settings.limits.host - 1})
+        limits = Limits.model_validate(settings.limits.model_dump() | {"guest": settings.limits.host - 1})
+        other = Settings(mode="serve", stack="nvme-tcp", memory=512, limits=limits)
         command = [*self._machine(settings.limits.host, other.memory, chosen, image), "-append", other.command_line(0)]
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:4420", "-device", "virtio-net-pci,netdev=net,romfile="]
         guest = subprocess.Popen([*command, *self._disk("served")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -60,8 +60,9 @@ def doubts(host: Host) -> Iterator[str]:
         yield f"zoneinfo has {format_bytes(managed)} of memory, which no machine has"
     elif total is not None and not 0.5 * managed <= total <= 2 * managed:
         yield f"zoneinfo has {format_bytes(managed)} of memory, meminfo {format_bytes(total)}: one of the two is wrong"
-    if host.computed_marks() is not None:
-        computed = host.page_size * exclusive_reserve(host.zones_with(host.sysctls["vm.min_free_kbytes"]))
+    setting = host.sysctls.get("vm.min_free_kbytes")
+    if isinstance(setting, int) and host.computed_marks() is not None:
+        computed = host.page_size * exclusive_reserve(host.zones_with(setting))
         if computed < host.exclusive_reserve():
             yield (
                 f"the watermarks in zoneinfo give {format_bytes(host.exclusive_reserve())}, the sysctls only "

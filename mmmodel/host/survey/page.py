@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mmmodel.answers import plot
 from mmmodel.host.survey.answer import SAFE, SAFE_IF, Answer
 from mmmodel.host.survey.judging import size_text
-from mmmodel.linux.watermarks import lowmem_protection
+from mmmodel.linux.watermarks import Right, lowmem_protection
 from mmmodel.model.units import format_bytes
 
 
@@ -50,7 +50,7 @@ def margin_figure(survey: Answer) -> plot.Shown | None:
 def floor_figure(survey: Answer) -> plot.Shown:
     """Free memory by right: what each right must leave, zone by zone, with what is free now."""
     host = survey.host
-    rights = ("ordinary", "atomic", "memalloc")
+    rights: tuple[Right, ...] = ("ordinary", "atomic", "memalloc")
     floors = [host.floor(right) for right in rights]
     size, name = plot.scale_bytes(max(floors[0], 1))
     figure, ax = plot.axes(8.0, 2.4)

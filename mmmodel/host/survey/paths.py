@@ -71,8 +71,10 @@ def _on_device(mount: Mount) -> bool:
 
     Where neither is known (a recording without mountinfo), by its kind.
     """
-    if mount.device.startswith("/dev/") or mount.number is not None:
-        return mount.device.startswith("/dev/") or not mount.number.startswith("0:")
+    if mount.device.startswith("/dev/"):
+        return True
+    if mount.number is not None:
+        return not mount.number.startswith("0:")
     return mount.device == "-" and not FUSE.fullmatch(mount.kind) and reason(mount.kind) is None
 
 
@@ -167,7 +169,7 @@ def _file_chains(host: Host, loop: LoopFile, above: tuple[str, ...]) -> Iterator
         return
     here = ("file", f"{path or 'that could not be read'} ({mount.kind if mount is not None else 'file system not known'})")
     lower = host.disk_of(mount.device, mount.number) if mount is not None else None
-    if lower is not None and not FUSE.fullmatch(mount.kind):
+    if mount is not None and lower is not None and not FUSE.fullmatch(mount.kind):
         yield from ((here, *chain) for chain in chains(host, lower, above))
     elif mount is not None and (FUSE.fullmatch(mount.kind) or not mount.device.startswith("/dev/")):
         yield here, _file_system(mount)

@@ -70,17 +70,17 @@ def parts(path: Path) -> tuple[tuple[Part, ...], tuple[str, ...]]:
         kinds = tuple(kind for kind, _ in group)
         if set(kinds) <= DISKS_ALONE:
             continue
-        start = next((n for n in range(len(kinds)) if _stack_of(kinds[n:])), len(kinds))
+        start, stack = next(((n, stack) for n in range(len(kinds)) if (stack := _stack_of(kinds[n:]))), (len(kinds), ""))
         above = [(kind, device) for kind, device in group[:start] if kind not in DISKS_ALONE]
         refused += [
             _refusal(kind, device, kinds[n + 1 :]) for n, (kind, device) in enumerate(group[:start]) if kind not in DISKS_ALONE
         ]
-        if start < len(kinds):
+        if stack:
             use, on_it = (path.use, path.file_system) if number == 0 else (f"file under {path.use}", "")
             own = replace(
                 path, use=use, file_system=on_it, layers=kinds[start:], devices=tuple(device for _, device in group[start:])
             )
-            found.append(Part(own, _stack_of(kinds[start:]), tuple(kind for kind, _ in above), under_file=number > 0))
+            found.append(Part(own, stack, tuple(kind for kind, _ in above), under_file=number > 0))
     return tuple(found), tuple(refused)
 
 
@@ -176,8 +176,7 @@ def depth_facts(host: Host, path: Path, stack: str) -> Iterator[Fact]:
         wanted[THROTTLE] = below
     if stack == "iscsi-tcp":
         unit = top.queue_depth if top else None
-        known = unit is not None and below[0] is not None
-        wanted[THROTTLE] = (min(unit, below[0]) if known else unit, f"sys/block/{path.devices[0]}/device/queue_depth")
+        wanted[THROTTLE] = (min(unit, below[0]) if unit is not None and below[0] is not None else unit, f"sys/block/{path.devices[0]}/device/queue_depth")
     if stack == "loop":
         limit = host.vmstat.get("nr_dirty_threshold")
         wanted["dirty"] = (None if limit is None else limit * 5 // 4, "proc/vmstat nr_dirty_threshold, and a quarter")
@@ -240,7 +239,7 @@ def classes(path: Path, host: Host, stack: Stack) -> tuple[Stack, str | None]:
     bottom = host.disk_of(path.devices[-1])
     most = bottom.queue.get("max_sectors_kb") if bottom else None
     sizes = {name: int(match[1]) for name in stack.requests if (match := re.fullmatch(r"write-([0-9]+)k", name))}
-    if len(sizes) < len(stack.requests) or most is None or most < 4:
+    if bottom is None or len(sizes) < len(stack.requests) or most is None or most < 4:
         return stack, None
     if stack.name.startswith("dm-crypt") and path.layers[-1] not in NETWORK:
         most = min(most, 128)  # DM_CRYPT_DEFAULT_MAX_WRITE_SIZE; below it, requests may be merged again
