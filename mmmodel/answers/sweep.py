@@ -40,14 +40,12 @@ from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from mmmodel.answers.study import Study, StudyError, make_study
+from mmmodel.model.grants import Grant
 from mmmodel.model.stack import Stack
 from mmmodel.model.units import counted
-
-if TYPE_CHECKING:
-    from mmmodel.exact.layout import Grant
 
 BATCH_SECONDS = 0.5  # that a batch should take
 MOST_IN_BATCH = 2_000

@@ -602,7 +602,7 @@ def _serves(seen: Seen, servers: Sequence[Task]) -> Arc:
     pids, known = {task.pid for task in servers}, seen.serving.get(disk)
     if known and (pids & known.processes or known.client in pids):
         alone = all(_waits_for_swap(task) for task in seen.blocked if _waits_for_bio(task))
-        (pid, *_) = sorted(pid for pid in pids if pid in known.processes or pid == known.client)
+        (pid, *_) = sorted(pid for pid in pids if pid is not None and (pid in known.processes or pid == known.client))
         return Arc(f"swap lies on {disk}, which pid {pid} serves", alone, f"that all of them wait for {disk}")
     if known and known.processes:
         (pid, *_) = sorted(known.processes)
