@@ -5,8 +5,58 @@ that a command which only prints a table does not wait for a solver.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from mmmodel.installed import version
+
+if TYPE_CHECKING:  # the same names for who reads types without running anything; a test holds the two together
+    from mmmodel import bounds as bounds
+    from mmmodel import exact as exact
+    from mmmodel import linux as linux
+    from mmmodel import simulation as simulation
+    from mmmodel.answers import compare as compare
+    from mmmodel.answers import plot as plot
+    from mmmodel.answers.performance import best_depth as best_depth
+    from mmmodel.answers.performance import frontier as frontier
+    from mmmodel.answers.performance import knee as knee
+    from mmmodel.answers.performance import throughput as throughput
+    from mmmodel.answers.performance import throughput_bounds as throughput_bounds
+    from mmmodel.answers.performance import time_to_deadlock as time_to_deadlock
+    from mmmodel.answers.performance import time_to_unsafe as time_to_unsafe
+    from mmmodel.answers.report import Report as Report
+    from mmmodel.answers.report import size as size
+    from mmmodel.answers.sizing import Verdict as Verdict
+    from mmmodel.answers.sizing import footprint as footprint
+    from mmmodel.answers.sizing import reachable_deadlock as reachable_deadlock
+    from mmmodel.answers.sizing import safe_depth as safe_depth
+    from mmmodel.answers.sizing import safe_reserve as safe_reserve
+    from mmmodel.answers.sizing import unsafe_reserves as unsafe_reserves
+    from mmmodel.answers.sizing import verdict as verdict
+    from mmmodel.answers.sizing import wait_free_depth as wait_free_depth
+    from mmmodel.answers.sizing import wait_free_reserve as wait_free_reserve
+    from mmmodel.answers.study import Study as Study
+    from mmmodel.answers.study import load_study as load_study
+    from mmmodel.answers.sweep import run_study as run_study
+    from mmmodel.answers.uncertainty import safe_reserve_over_box as safe_reserve_over_box
+    from mmmodel.answers.uncertainty import sobol_indices as sobol_indices
+    from mmmodel.answers.uncertainty import verdict_over_box as verdict_over_box
+    from mmmodel.host import survey as survey
+    from mmmodel.host.hang import HangReport as HangReport
+    from mmmodel.host.hang import explain_hang as explain_hang
+    from mmmodel.host.survey import Survey as Survey
+    from mmmodel.linux import Host as Host
+    from mmmodel.linux import HostError as HostError
+    from mmmodel.linux import load_host as load_host
+    from mmmodel.model.catalogue import load_stack as load_stack
+    from mmmodel.model.catalogue import stack_names as stack_names
+    from mmmodel.model.stack import QuestionError as QuestionError
+    from mmmodel.model.stack import Request as Request
+    from mmmodel.model.stack import Stack as Stack
+    from mmmodel.model.stack import StackError as StackError
+    from mmmodel.simulation.estimates import Simulation as Simulation
+    from mmmodel.simulation.estimates import simulate as simulate
+    from mmmodel.simulation.trace import Trace as Trace
+    from mmmodel.simulation.trace import trace as trace
 
 _PUBLIC = {
     "mmmodel.model.catalogue": ("load_stack", "stack_names"),

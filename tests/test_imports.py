@@ -162,3 +162,18 @@ def test_the_face_keeps_its_names():
     wanted = """load_stack Stack Request safe_reserve wait_free_reserve safe_depth wait_free_depth verdict unsafe_reserves
     reachable_deadlock throughput throughput_bounds knee best_depth time_to_deadlock time_to_unsafe simulate exact bounds"""
     assert not set(wanted.split()) - set(mm.__all__)
+
+
+def test_a_type_checker_reads_the_same_names():
+    """What the face imports for type checkers alone is what it lists, from the same modules."""
+    (block,) = (
+        node
+        for node in ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    read = {alias.asname: f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
+    assert read == {name: f"{module}.{name}" for name, module in mm._WHERE.items()} | mm._MODULES
+
+
+def test_the_package_says_that_it_has_types():
+    assert (ROOT / "py.typed").exists()

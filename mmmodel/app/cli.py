@@ -173,9 +173,7 @@ def _size(arguments: argparse.Namespace) -> int:
     if arguments.check and report.verdict is None:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
-    if arguments.check:
-        return OK if report.verdict.safe else UNSAFE
-    return OK
+    return UNSAFE if arguments.check and report.verdict is not None and not report.verdict.safe else OK
 
 
 def _stacks(arguments: argparse.Namespace) -> int:

@@ -110,7 +110,7 @@ def _record(folder: Path, study: NotebookStudy, number: int) -> sweep.Record:
         with _ONE_RUN:
             outcome = notebooks.run(study.notebook, [f"{name}={value}" for name, value in inputs.items()], folder / place)
     except Exception as error:
-        results = {"notebook": {"error": f"{type(error).__name__}: {error}"}}
+        results: dict[str, dict[str, Any]] = {"notebook": {"error": f"{type(error).__name__}: {error}"}}
     else:
         files = [f"{place}/{path.name}" for path in (*outcome.figures, *outcome.results)]
         results = {"notebook": {"value": f"{place}/{outcome.notebook.name}", "files": files}}
@@ -190,10 +190,12 @@ def sweep_command(
     if given and notebook is None:
         raise QuestionError("parameter: -p belongs to --notebook; what a study varies is in its file")
     with contextlib.ExitStack() as stack:
-        executor, how = None, {"workers": workers}
+        executor: Executor | None = None
+        how: dict[str, Any] = {"workers": workers}
         if scheduler is not None:
             executor, how["alive"] = stack.enter_context(sweep.dask(scheduler))
         if study is not None:
             return sweep.run_study(study, output, executor, csv=csv, **how)
+        assert notebook is not None  # one of the two is given
         run = run_notebooks(notebook, given, output, executor, **how)
         return sweep.with_csv(run) if csv else run

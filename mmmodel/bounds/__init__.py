@@ -5,6 +5,10 @@
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmmodel.bounds.registry import Claim, Entry, Quantity, Step, Table, Tight, entries, get, table
 
 __all__ = ["Claim", "Entry", "Quantity", "Step", "Table", "Tight", "entries", "get", "table"]
 

@@ -26,7 +26,7 @@ from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.grants import GRANTS, Grant
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, Stack, System
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, RequestClass, Serve, Stack, System
 
 CROWD = 7  # requests that never wait with the reserve that is taken where none is asked for
 DRAWN = 200  # depths of a curve, about
@@ -55,6 +55,14 @@ def named(stack: Stack) -> str:
     """`nbd-tcp write-4k`; one word where stack and class are called the same, the stack alone where it has several."""
     classes = list(stack.requests)
     return f"{stack.name} {classes[0]}" if len(classes) == 1 and classes[0] != stack.name else stack.name
+
+
+def mean_of(cls: RequestClass, name: str) -> float:
+    """Mean seconds of service at the step of that name. Raises QuestionError where the class has none."""
+    for step in cls.steps:
+        if step.name == name and isinstance(step.serve, Serve):
+            return step.serve.mean
+    raise QuestionError(f"step: none that is called {name!r} has a service; write one of {', '.join(step.name for step in cls.steps)}")
 
 
 # ---- throughput against depth ---------------------------------------------------------------------------------------
@@ -120,7 +128,7 @@ class ThroughputCurve:
             )
         if self.safe == self.best:
             return text + " That is the deepest safe depth as well."
-        if self.safe_x is not None:
+        if self.safe_x is not None and self.lost is not None:
             return (
                 text
                 + f" At depth {self.safe:,}, the deepest safe one, it is {_rate(self.safe_x)} requests/s: {_less(self.lost)}."
@@ -271,8 +279,9 @@ class ThroughputCurve:
         depths = sorted(
             {k for k in (1, 2, 4, 8, 16, 32, self.best, *([round(self.knee)] if self.knee else [])) if 1 <= k <= max(last, 32)}
         )
-        known = {k: network_bounds(self.stack, k) for k in depths}
-        form = all(bounds is not None for bounds in known.values())
+        found = {k: network_bounds(self.stack, k) for k in depths}
+        known = {k: bounds for k, bounds in found.items() if bounds is not None}
+        form = len(known) == len(found)
         rows, solver = [], _Solver(self.stack, None)
         for k in depths:
             x = solver.throughput(k)
@@ -414,7 +423,7 @@ class _Solver:
 
     def _alike(self, depth: int) -> System:
         """A question of the same kind at another depth: somebody waits if somebody waits here."""
-        return question(self.stack, depth, None if self.reserve is None else safe_reserve(self.stack, depth))
+        return question(self.stack, depth, None if self.reserve is None else int(safe_reserve(self.stack, depth)))
 
 
 def knee_of(stack: Askable) -> float | None:
@@ -435,7 +444,8 @@ def network_bounds(stack: Askable, depth: int) -> dict[str, tuple[float, float]]
     network = networks[0]
     known = {"asymptotic": asymptotic_bounds, "balanced job": balanced_job_bounds}
     demands, servers = [float(d) for d in network.demands], list(network.servers)
-    return {name: tuple(map(float, made(demands, depth, float(network.think), servers))) for name, made in known.items()}
+    sides = {name: made(demands, depth, float(network.think), servers) for name, made in known.items()}
+    return {name: (float(least), float(most)) for name, (least, most) in sides.items()}
 
 
 def reserve_of(stack: Stack, reserve: int | str | None) -> int:
@@ -686,7 +696,7 @@ def evidence(curve: ThroughputCurve) -> compare.Table:
     """The claims of notebook 3 by a second way each."""
     table, path = compare.Table(), curve.stack
     few = int(max(1, min(curve.free, 8)))
-    chain = chains.stack_chain(question(path, few, wait_free_reserve(path, few)))
+    chain = chains.stack_chain(question(path, few, int(wait_free_reserve(path, few))))
     table.add(
         f"X({few}), wait-free, requests/s",
         float(throughput(path, few)),

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mmmodel import bounds
 from mmmodel.answers import compare, performance, plot, sizing
@@ -21,7 +21,7 @@ from mmmodel.exact import occupancy, reach
 from mmmodel.exact.verdict import decide
 from mmmodel.host.lab import measured
 from mmmodel.model.stack import Request, Stack
-from mmmodel.simulation.estimates import simulate
+from mmmodel.simulation.estimates import Estimate, simulate
 
 Mark = Literal["yes", "failed", "named", "no"]
 PARAMETERS: Known = {
@@ -143,15 +143,23 @@ def quantities(seed: int, replications: int = 400) -> list[Quantity]:
     found = []
     for name, stack, depth in _open_questions():
         low, high = performance.throughput_bounds(stack, depth)
-        seen = simulate(stack, depth, sizing.wait_free_reserve(stack, depth), seed=seed, measure="throughput").throughput
+        enough = int(sizing.wait_free_reserve(stack, depth))
+        seen = _seen(simulate(stack, depth, enough, seed=seed, measure="throughput").throughput)
         solved = float(performance.throughput(stack, depth))
-        found.append(Quantity(f"throughput, {name}", "1/s", low, high, solved, (seen.mean, seen.low, seen.high)))
+        found.append(Quantity(f"throughput, {name}", "1/s", low, high, solved, seen.seen))
     for name, stack, depth, reserve in doomed:
         solved = float(performance.time_to_deadlock(stack, depth, reserve))
         early = float(performance.time_to_unsafe(stack, depth, reserve))
-        seen = simulate(stack, depth, reserve, seed=seed, replications=replications, measure="time_to_deadlock").time_to_deadlock
-        found.append(Quantity(f"time to deadlock, {name}", "s", early, math.inf, solved, (seen.mean, seen.low, seen.high)))
+        times = simulate(stack, depth, reserve, seed=seed, replications=replications, measure="time_to_deadlock")
+        seen = _seen(times.time_to_deadlock)
+        found.append(Quantity(f"time to deadlock, {name}", "s", early, math.inf, solved, seen.seen))
     return found
+
+
+def _seen(estimate: Estimate | None) -> Estimate:
+    """What a simulation was asked for, which it has."""
+    assert estimate is not None
+    return estimate
 
 
 def quantity_table(rows: Sequence[Quantity]) -> compare.Table:
@@ -169,8 +177,7 @@ def occupancy_law(seed: int, depth: int = 6) -> compare.Table:
     request = Request(chunks=[2, 3, 1], rates=[2, 3, 1], servers=[1, 1, None])
     demands, holdings = [1 / 2, 1 / 3, 1.0], [2, 5, 6]
     law = occupancy.reserve_law(demands, holdings, depth, servers=[1, 1, None])
-    seen = simulate(request, depth, 6 * depth, seed=seed, measure="occupancy").occupancy
-    seen = seen["reserve"] if isinstance(seen, dict) else seen
+    seen = _seen(simulate(request, depth, 6 * depth, seed=seed, measure="occupancy").occupancy)
     table = compare.Table()
     table.add("mean use of the reserve", float(law.mean), seen.mean, "simulated", "convolution", low=seen.low, high=seen.high)
     table.add("never above the wait-free reserve", 0.0, float(law.tail(6 * depth)), "solved", "convolution")
@@ -188,7 +195,8 @@ def safe_is_safe(seed: int, count: int = 12) -> compare.Table:
         if decide(timed.stack.system(depth=depth, reserve=reserve)).safe:
             tried += 1
             seen = simulate(timed, depth, reserve, seed=seed + n, replications=5, horizon=500.0, measure="time_to_deadlock")
-            hung += seen.time_to_deadlock.mean is not None and math.isfinite(seen.time_to_deadlock.mean)
+            mean = _seen(seen.time_to_deadlock).mean
+            hung += mean is not None and math.isfinite(mean)
     table = compare.Table()
     table.add(f"deadlocks in {tried} questions that are safe", 0, hung, "simulated", "5 runs of 500 s each")
     return table
@@ -235,7 +243,7 @@ def matrix_figure(claims: Sequence[Claim]) -> plot.Shown:
     """Claims × rungs: filled where the rung was run here and agreed, open where its test runs it, a cross where it failed."""
     rungs = [rung for rung in COLUMNS if any(claim.mark(rung) != "no" for claim in claims)]
     figure, ax = plot.axes(11.0, 0.9 + 0.45 * len(rungs))
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "yes": {"marker": "s", "color": plot.GREEN, "label": "run here, agrees"},
         "named": {
             "marker": "s",

@@ -49,12 +49,12 @@ class Sliders:
             raise QuestionError(f"stack {self.stack.name}: no reserve is enough, so there is nothing to move")
         self.one = report.sizes[0].footprint
         self.most = math.ceil(1.1 * self.free[-1])
-        fits = report.reserve is not None and 1 <= report.reserve <= self.most
-        self.point = (self.depth, int(report.reserve)) if fits and report.asked_depth else None  # the one that was asked for
+        asked = report.reserve if report.reserve is not None and 1 <= report.reserve <= self.most else None
+        self.point = (self.depth, asked) if asked is not None and report.asked_depth else None  # the one that was asked for
         self.point_name = report.point_name
         half = max(self.one, int(sizing.wait_free_reserve(self.stack, self.depth)) // 2)
-        self.reserve = int(report.reserve) if fits else min(half, self.most)
-        self.start = "" if fits else self._start(report)
+        self.reserve = asked if asked is not None else min(half, self.most)
+        self.start = "" if asked is not None else self._start(report)
 
     def _start(self, report: Report) -> str:
         """Why the sliders do not start where the report stands."""
@@ -82,7 +82,7 @@ class Sliders:
         throttle = self.stack.pools.get(THROTTLE)
         name = f"depth K ({plural(throttle.unit if throttle else 'request')} in flight)"
         here = self.point_name if (depth, reserve) == self.point else "chosen"
-        plot.three_reserves(ax, self.depths, self.safe, self.free, self.one, (depth, reserve), unit, name, here)
+        plot.three_reserves(ax, self.depths, self.safe.tolist(), self.free.tolist(), self.one, (depth, reserve), unit, name, here)
         return plot.Shown(figure, f"The three reserves of {self.stack.name} against depth. {self.verdict(depth, reserve)}.")
 
     def page(self, depth: int, reserve: int) -> str:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,16 @@ from mmmodel.answers import compare, plot
 from mmmodel.answers.performance import question, throughput, time_to_deadlock
 from mmmodel.answers.sizing import footprint, safe_reserve, unsafe_reserves, verdict
 from mmmodel.app.primer import budget
-from mmmodel.app.primer.curves import named, one_class
+from mmmodel.app.primer.curves import mean_of, named, one_class
 from mmmodel.app.primer.parameters import Known, Listed, Number, Whole, check, some
 from mmmodel.bounds import hitting
-from mmmodel.exact.chain import Certified
+from mmmodel.exact.certified import Certified, high, low
+from mmmodel.exact.certified import Number as Exact
 from mmmodel.exact.stack_chain import StackChain, stack_chain
 from mmmodel.model.askable import Askable
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.grants import Grant
-from mmmodel.model.stack import RESERVE, QuestionError, Request
+from mmmodel.model.stack import RESERVE, QuestionError, Request, Stack, System
 
 POINTS = 80  # reserves at which a curve is computed, about, and both ends of every island
 PARAMETERS: Known = {
@@ -47,8 +49,8 @@ class Lifetimes:
     name: str
     depth: int
     reserves: np.ndarray
-    deadlock: tuple[Certified, ...]
-    unsafe: tuple[Certified, ...]
+    deadlock: tuple[Exact, ...]
+    unsafe: tuple[Exact, ...]
     islands: tuple[tuple[int, int], ...]
     safe: int
     unit: str = "byte"
@@ -113,9 +115,8 @@ class Lifetimes:
             if math.isinf(t):
                 rows.append((f"{size:,}", "never, in this load", ""))
             else:
-                rows.append(
-                    (f"{size:,}", f"{float(t):.6g}", "below 1e-9" if t.relative_error < 1e-9 else f"{t.relative_error:.0e}")
-                )
+                width = t.relative_error if isinstance(t, Certified) else 0.0
+                rows.append((f"{size:,}", f"{float(t):.6g}", "below 1e-9" if width < 1e-9 else f"{width:.0e}"))
         return compare.markdown(
             (f"reserve ({self._counted})", "mean time to deadlock (s)", "half-width of the interval, relative"), rows, words=0
         )
@@ -306,7 +307,7 @@ def lifetimes(
     step = max(1, -(-total // points))
     reserves = sorted({r for a, b in islands for r in (*range(a, b + 1, step), b)})
     systems = [question(made, depth, r) for r in reserves]
-    state = budget.state_seconds(lambda k: question(made, k, int(safe_reserve(made, k)) - 1), depth, grant)
+    state = budget.state_seconds(partial(_below, made), depth, grant)
     cost = budget.mean_times(systems, grant, state=state)
     budget.allow(f"the mean times at {some(len(systems), 'reserve')} of {name}", cost, parameter=f"{parameter} = {depth}")
     made_chains = [stack_chain(system, grant) for system in systems]
@@ -326,7 +327,7 @@ class Lifelaw:
     mean: float
     rate: float
     times: np.ndarray
-    probability: tuple[Certified, ...]
+    probability: tuple[Exact, ...]
 
     @property
     def off(self) -> float:
@@ -438,6 +439,11 @@ class LastByte:
     times: tuple[float, float, float] | None
 
 
+def _below(made: Stack, depth: int) -> System:
+    """The question one byte below R_safe."""
+    return question(made, depth, int(safe_reserve(made, depth)) - 1)
+
+
 def last_byte(paths: Iterable[tuple[str, str]], depth: int) -> list[LastByte]:
     """For each (stack, class) the mean times one byte below R_safe."""
     found = []
@@ -445,12 +451,12 @@ def last_byte(paths: Iterable[tuple[str, str]], depth: int) -> list[LastByte]:
         made = one_class(load_stack(name), request_class)
         safe, least = int(safe_reserve(made, depth)), footprint(made)
         systems = [question(made, depth, safe - 1), question(made, depth, least)]
-        state = budget.state_seconds(lambda k, made=made: question(made, k, int(safe_reserve(made, k)) - 1), depth)
+        state = budget.state_seconds(partial(_below, made), depth)
         cost = budget.mean_times(systems, state=state)
         times = None
         if not cost.at_least and cost.seconds <= EACH:
             below, one = (stack_chain(system) for system in systems)
-            times = tuple(map(float, (below.time_to_unsafe(), below.time_to_deadlock(), one.time_to_deadlock())))
+            times = float(below.time_to_unsafe()), float(below.time_to_deadlock()), float(one.time_to_deadlock())
         found.append(LastByte(f"{name} {request_class}", safe, times))
     return found
 
@@ -498,7 +504,8 @@ def evidence(curve: Lifetimes, path: Request, made: list[Lifelaw]) -> compare.Ta
     """The claims of notebook 5 by a second way each; `made` are laws of the path."""
     table, depth = compare.Table(), curve.depth
     for name, request, k, size in VECTORS:
-        again = hitting.deadlock_time(request.chunks, request.rates, request.servers, k, size)
+        chunks = [int(chunk) for chunk in request.chunks]
+        again = hitting.deadlock_time(chunks, request.rates or (), request.servers or (), k, size)
         fraction, value = time_to_deadlock(request, k, size, exact=True), time_to_deadlock(request, k, size)
         table.add(f"chunks {name}, R = {size}, s", str(again), str(fraction), "solved", "two chains, written apart, in fractions")
         table.add(
@@ -507,8 +514,8 @@ def evidence(curve: Lifetimes, path: Request, made: list[Lifelaw]) -> compare.Ta
             float(value),
             "solved",
             "subtraction-free elimination",
-            low=value.low,
-            high=value.high,
+            low=low(value),
+            high=high(value),
         )
     table.add(
         "chunks 1, 1, R = 3: X",
@@ -519,7 +526,7 @@ def evidence(curve: Lifetimes, path: Request, made: list[Lifelaw]) -> compare.Ta
     )
     nbd = one_class("nbd-tcp", "write-4k")
     few = min(depth, 16)
-    sends = few * float(next(step.serve.mean for step in nbd.requests["write-4k"].steps if step.name == "send"))
+    sends = few * mean_of(nbd.requests["write-4k"], "send")
     below = float(time_to_deadlock(nbd, few, int(safe_reserve(nbd, few)) - 1))
     table.add(
         f"nbd-tcp at depth {few}, one byte below R_safe, s",

@@ -18,6 +18,7 @@ from mmmodel.answers import plot, sizing
 from mmmodel.answers.compare import Table
 from mmmodel.answers.performance import knee
 from mmmodel.answers.sizing import Verdict
+from mmmodel.app.primer.curves import mean_of
 from mmmodel.app.primer.parameters import Known, Number, Whole, some
 from mmmodel.bounds import receive as receive_bounds
 from mmmodel.host.lab.measured import Frequency, by_setting, frequency, recorded_runs, thresholds
@@ -274,7 +275,7 @@ def losses(timeout: float = 0.2, shares: Sequence[float] = SHARES) -> list[Loss]
     for share in shares:
         stack = lossy(share, timeout)
         depth = int(knee(stack))
-        mean = next(step.serve.mean for step in stack.requests["write-4k"].steps if step.name == "reply")
+        mean = mean_of(stack.requests["write-4k"], "reply")
         rows.append(Loss(share, mean, depth, int(sizing.safe_reserve(stack, depth)), int(sizing.wait_free_reserve(stack, depth))))
     return rows
 
@@ -353,8 +354,8 @@ def _cushion(kbytes: int, scheme: str, runs: Mapping[str, Frequency]) -> Cushion
     (cls,) = load_stack(name).requests.values()
     steps = {step.name: step for step in cls.steps}
     held = sum(steps[step].take[RESERVE] for step in ("send", "segment"))
-    floors = [steps[step].floor[RESERVE] // PAGE for step in ("bio", "refill")]
-    return Cushion(kbytes, name, *floors, ((cls.depth or 1) - 1) * held / PAGE, runs)
+    ordinary, atomic = (steps[step].floor[RESERVE] // PAGE for step in ("bio", "refill"))
+    return Cushion(kbytes, name, ordinary, atomic, ((cls.depth or 1) - 1) * held / PAGE, runs)
 
 
 def cures() -> list[tuple[str, str, Frequency | None]]:
@@ -403,7 +404,7 @@ def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
     at = range(len(rows))
     ax.plot(at, [row.cushion for row in rows], color=plot.BLUE, marker="o")
     ax.plot(at, [row.draw for row in rows], color=plot.VERMILION, marker="s", ls="--")
-    look = {"textcoords": "offset points", "fontsize": 9}
+    look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
     ax.annotate("cushion between the floors", (at[-1], rows[-1].cushion), xytext=(-8, 4), ha="right", **look)
     ax.annotate("largest draw", (at[0], rows[0].draw), xytext=(4, 8), **look)
     series = list(dict.fromkeys(name for row in rows for name in row.runs))

@@ -32,12 +32,12 @@ def small_path(throttle: int | None = None) -> Stack:
 
     With `throttle`, at most that many requests are let in. The times are made up, and so is the size: one can count along.
     """
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"name": "bio", "take": {RESERVE: 1}, "serve": {"mean": "50 us"}},
         {"name": "send", "take": {RESERVE: 2}, "serve": {"mean": "40 us", "servers": 1}},
         {"name": "reply", "take": {RESERVE: 1}, "serve": {"mean": "100 us"}},
     ]
-    pools: dict = {RESERVE: {"unit": "page"}}
+    pools: dict[str, Any] = {RESERVE: {"unit": "page"}}
     if throttle is not None:
         pools["throttle"] = {"capacity": throttle}
         steps[0]["take"]["throttle"] = 1

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmmodel import simulation
 from mmmodel.answers import compare, performance, plot, sizing, sweep, uncertainty
-from mmmodel.answers.study import Study, make_study
+from mmmodel.answers.study import Study, make_study, set_numbers
 from mmmodel.app.primer import budget
 from mmmodel.app.primer.parameters import Known, Listed, Number, Read, Whole, some
 from mmmodel.exact.stack_chain import closed_networks
@@ -199,12 +199,12 @@ def _throughput(stack: Stack, depth: int, exact: bool, seed: int) -> float:
     if exact:
         return float(performance.throughput(stack, depth))
     with np.errstate(invalid="ignore"):  # what hangs at once has no time to deliver anything in
-        found = simulation.simulate(stack, depth, PLENTY, seed=seed, replications=2, measure="throughput")
-    if not found.throughput.mean or math.isnan(found.throughput.mean):
+        found = simulation.simulate(stack, depth, PLENTY, seed=seed, replications=2, measure="throughput").throughput
+    if found is None or not found.mean or math.isnan(found.mean):
         raise QuestionError(
             f"stack {stack.name}: delivers nothing in the long run even if nobody waits for the reserve: it consumes what it takes, or another pool deadlocks"
         )
-    return float(found.throughput.mean)
+    return float(found.mean)
 
 
 def _least_depth(stack: Stack, depth: int, target: float, exact: bool, seed: int) -> int:
@@ -226,7 +226,7 @@ def _hang(stack: Stack, depth: int, reserve: int, seed: int) -> tuple[float | No
     found = simulation.simulate(
         stack, depth, reserve, seed=seed, replications=RUNS, horizon=WATCHED, measure="time_to_deadlock"
     ).time_to_deadlock
-    if found.mean is None:
+    if found is None or found.mean is None:
         return None, f"not seen in {RUNS} × {WATCHED:g} s"
     return found.mean, format_seconds(found.mean) if found.mean > 0 else "at once"
 
@@ -295,7 +295,7 @@ def surface_figure(records: Sequence[sweep.Record]) -> plot.Shown:
     figure, (left, right) = plot.panels(10, 4.4, columns=2)
     hung = []
     for n, depth in enumerate(depths):
-        look = {"color": plot.SERIES[n % len(plot.SERIES)], "marker": plot.MARKERS[n % len(plot.MARKERS)]}
+        look: dict[str, Any] = {"color": plot.SERIES[n % len(plot.SERIES)], "marker": plot.MARKERS[n % len(plot.MARKERS)]}
         mine = _of_depth(records, depth)
         at = [record["inputs"]["reserve"] / size for record in mine]
         x = [value(record, "throughput_before_deadlock") for record in mine]
@@ -460,7 +460,7 @@ def grown(path: Stack, depth: int) -> Grown:
         if (size := step.take.get(RESERVE))
     }
     worst = uncertainty.safe_reserve_over_box(path, box, depth)
-    below = None if math.isinf(worst.reserve) else uncertainty.verdict_over_box(path, box, depth, worst.reserve - 1)
+    below = None if math.isinf(worst.reserve) else uncertainty.verdict_over_box(path, box, depth, int(worst.reserve) - 1)
     return Grown(box, depth, sizing.safe_reserve(path, depth), worst, below)
 
 
@@ -504,7 +504,7 @@ def add_grown(table: compare.Table, path: Stack, found: Grown) -> None:
     """The box by a second way, where its reserve is the least: its largest sizes, and one byte less."""
     if found.worst.tight and found.below is not None:
         largest = {address: high for address, (_, high) in found.box.items()}
-        corner = sizing.safe_reserve(uncertainty.set_numbers(path, largest), found.depth)
+        corner = sizing.safe_reserve(set_numbers(path, largest), found.depth)
         table.add("the box needs what its largest sizes need", corner, found.worst.reserve, "solved", "closed form")
         if found.below.certain:
             table.add("one byte less is unsafe somewhere", False, found.below.safe, "solved", "path replayed at the sizes found")

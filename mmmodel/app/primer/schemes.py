@@ -423,8 +423,8 @@ def _time(one: Cell, estimate: Estimate | None) -> str:
         return "not simulated"
     if estimate.mean is None:
         return estimate.note.split(":")[0]
-    low, high = (format_seconds(value) for value in (estimate.low, estimate.high))
-    return f"{format_seconds(estimate.mean)} [{low}, {high}]"
+    mean, low, high = map(format_seconds, estimate.seen)
+    return f"{mean} [{low}, {high}]"
 
 
 __all__ = [

@@ -331,7 +331,7 @@ def depth_figure(stack: Askable, request_class: str, deepest: int, digits: Seque
     made = _usages(stack, sorted({max(1, round(deepest ** (n / 14))) for n in range(15)}), request_class)
     depths = [one.depth for one in made]
     figure, ax = plot.axes(8.2, 4.4)
-    ends = []
+    ends: list[tuple[float, str, str]] = []
     for d, colour, marker in zip(digits, plot.SERIES, plot.MARKERS):
         y = [100 * one.law.reserve_for(d) / one.free for one in made]
         ax.plot(depths, y, color=colour, marker=marker, ms=5)
@@ -341,11 +341,11 @@ def depth_figure(stack: Askable, request_class: str, deepest: int, digits: Seque
     ends.append((safe[-1], "$R_{safe}$: no deadlock", plot.BLACK))
     ax.set_xscale("log", base=2)
     ax.set(xlabel="depth K (requests in flight)", ylabel="reserve, % of the worst case K F", ylim=(0, 104))
-    at = -np.inf
-    for y, name, colour in sorted(ends):
-        at = max(y, at + 5.5)
+    at = -math.inf
+    for share, name, colour in sorted(ends):
+        at = max(share, at + 5.5)
         ax.annotate(
-            name, (depths[-1], y), xytext=(depths[-1] * 1.12, at), color=colour, fontsize=9, va="center", annotation_clip=False
+            name, (depths[-1], share), xytext=(depths[-1] * 1.12, at), color=colour, fontsize=9, va="center", annotation_clip=False
         )
     ax.set_xlim(1, depths[-1] * 4.4)
     ax.set_xticks(ticks := [2**n for n in range(deepest.bit_length())], [str(t) for t in ticks])
@@ -387,7 +387,7 @@ def how_it_evens_out(stack: Askable, request_class: str, deepest: int, digits: i
     )
 
 
-def ladder(capacity: int, floors: Sequence[int], loads: Sequence[float], pressure: Sequence[float]) -> np.ndarray:
+def ladder(capacity: int, floors: Sequence[int], loads: Sequence[float], pressure: Sequence[float] | np.ndarray) -> np.ndarray:
     """(pressure, rights): the refusal probability of each right while the first right's load is `pressure` times the capacity."""
     return np.array([trunk_reservation(capacity, [p * capacity, *loads[1:]], floors) for p in pressure])
 
@@ -412,7 +412,7 @@ def two_class_blocking(capacity: int, loads: Sequence[float], sizes: Sequence[in
     return [float(weight[used > capacity - size].sum() / weight.sum()) for size in sizes]
 
 
-def ladder_figure(pressure: Sequence[float], refused: np.ndarray, names: Sequence[str], limit: float) -> plot.Shown:
+def ladder_figure(pressure: Sequence[float] | np.ndarray, refused: np.ndarray, names: Sequence[str], limit: float) -> plot.Shown:
     """Refusal of each right against the pressure of the first; `limit`: what the last right's refusal can never exceed."""
     figure, ax = plot.axes(8.2, 4.4)
     for y, name, colour, marker in zip(refused.T, names, plot.SERIES, plot.MARKERS):

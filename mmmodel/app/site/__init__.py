@@ -104,7 +104,7 @@ def broken_links(site: Path) -> list[str]:
     from bs4 import BeautifulSoup
 
     pages = {path.name: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in sorted(site.glob("*.html"))}
-    anchors = {name: {tag["id"] for tag in soup.find_all(id=True)} for name, soup in pages.items()}
+    anchors = {name: {str(tag["id"]) for tag in soup.find_all(id=True)} for name, soup in pages.items()}
     problems = []
     for name, soup in pages.items():
         for tag, value, loads in _references(soup):
@@ -121,7 +121,7 @@ def _references(soup: BeautifulSoup) -> Iterator[tuple[Tag, str, bool]]:
     for tag in soup.find_all(["a", "link", "script", "img", "source", "iframe", "video", "audio", "object", "form", "use"]):
         for attribute in ("href", "src", "data", "action"):
             if tag.get(attribute) is not None:
-                yield tag, tag[attribute], tag.name not in ("a", "form")
+                yield tag, str(tag[attribute]), tag.name not in ("a", "form")
 
 
 def _resolves(site: Path, page: str, path: str, fragment: str, anchors: dict[str, set[str]]) -> bool:
@@ -169,9 +169,10 @@ def _mend(soup: BeautifulSoup, source: Path) -> dict[str, Path]:
         tag.decompose()
     files = {}
     for image in soup.find_all("img"):
-        if len(image.get("alt", "").strip()) < 8 or image["alt"].startswith("No description has been provided"):
+        alt = str(image.get("alt", ""))
+        if len(alt.strip()) < 8 or alt.startswith("No description has been provided"):
             raise SiteError(f"{source.name}: a picture has no alt text")
-        address = urlsplit(image["src"])
+        address = urlsplit(str(image["src"]))
         if address.scheme in ("http", "https") or address.netloc:
             raise SiteError(f"{source.name}: the picture {image['src']} would be loaded from the network")
         if not address.scheme:
@@ -180,7 +181,7 @@ def _mend(soup: BeautifulSoup, source: Path) -> dict[str, Path]:
             if not files[name].is_file():
                 raise SiteError(f"{source.name}: the picture {name} is not there")
     for link in soup.find_all("a", href=True):
-        link["href"] = re.sub(r"^(?:\./)?([\w.-]+)\.ipynb(?=#|$)", _page_name, link["href"])
+        link["href"] = re.sub(r"^(?:\./)?([\w.-]+)\.ipynb(?=#|$)", _page_name, str(link["href"]))
     for table in soup.find_all("table"):
         table.wrap(soup.new_tag("div", attrs={"class": "wide", "tabindex": "0", "role": "region", "aria-label": "table"}))
     for block in soup.find_all("pre"):
@@ -222,7 +223,7 @@ def _anchors(soup: BeautifulSoup) -> list[tuple[str, str]]:
         seen[anchor] = seen.get(anchor, 0) + 1
         tag["id"] = anchor if seen[anchor] == 1 else f"{anchor}-{seen[anchor]}"
         if tag.name == "h2":
-            found.append((tag.get_text(), tag["id"]))
+            found.append((tag.get_text(), str(tag["id"])))
     return found
 
 
@@ -237,19 +238,21 @@ def _question(title: Tag) -> str:
 
 def _sections(soup: BeautifulSoup) -> Iterator[tuple[str, str, str]]:
     """(heading, anchor, text up to the next heading) of a page: prose, printed results, alt texts and formulas' TeX."""
-    heading, anchor, words = "", "", []
+    from bs4 import Tag
+
+    heading, anchor = "", ""
+    words: list[str] = []
     for node in soup.descendants:
-        name = getattr(node, "name", None)
-        if name in ("h1", "h2", "h3"):
+        if not isinstance(node, Tag):
+            words += [] if node.find_parent(["h1", "h2", "h3", "math"]) else str(node).split()
+        elif node.name in ("h1", "h2", "h3"):
             if words:
                 yield heading, anchor, " ".join(words)
-            heading, anchor, words = node.get_text(), node["id"], []
-        elif name == "img":
-            words.append(node["alt"])
-        elif name == "math":
-            words.append(node.get("alttext", ""))
-        elif name is None and not node.find_parent(["h1", "h2", "h3", "math"]):
-            words += str(node).split()
+            heading, anchor, words = node.get_text(), str(node["id"]), []
+        elif node.name == "img":
+            words.append(str(node["alt"]))
+        elif node.name == "math":
+            words.append(str(node.get("alttext", "")))
     if words:
         yield heading, anchor, " ".join(words)
 
