@@ -29,8 +29,9 @@ test: lint ## everything that CI runs, two things at a time
 	@echo "tests of the package and of the notebooks run side by side; each speaks when it is done, in some five to eight minutes"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-package test-notebooks
 
-lint: $(VENV)/ok ## ruff
+lint: $(VENV)/ok ## ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 test-package: $(VENV)/ok ## unit and property tests
 	$(PYTEST) -m 'not verify and not browser'
