@@ -83,14 +83,14 @@ KNOBS = {
 def advise(
     stack: Stack,
     depth: int | None,
-    reserve: int | None,
+    reserve: int | str | None,
     device: str = "nbd0",
     wait_free: bool = True,
 ) -> list[Advice]:
     """What to set so that the stack is safe, and so that it never waits: depth for this reserve, reserve for this depth.
 
     `wait_free=False` leaves out the depth at which nobody waits (a search by the optimizer, slow for layered stacks). `depth` None is the
-    stack's own; `reserve` in bytes, None leaves out what needs it. Raises QuestionError.
+    stack's own; `reserve` in bytes, or a text such as "574 KiB"; None leaves out what needs it. Raises QuestionError.
     """
     return advise_on(Question(stack, depth, reserve), device, wait_free)
 
