@@ -44,9 +44,9 @@ if TYPE_CHECKING:  # the same names for who reads types without running anything
     from mmmodel.host.hang import HangReport as HangReport
     from mmmodel.host.hang import explain_hang as explain_hang
     from mmmodel.host.survey import Survey as Survey
-    from mmmodel.linux import Host as Host
-    from mmmodel.linux import HostError as HostError
-    from mmmodel.linux import load_host as load_host
+    from mmmodel.linux.host import Host as Host
+    from mmmodel.linux.host import load_host as load_host
+    from mmmodel.linux.text import HostError as HostError
     from mmmodel.model.catalogue import load_stack as load_stack
     from mmmodel.model.catalogue import stack_names as stack_names
     from mmmodel.model.stack import QuestionError as QuestionError
