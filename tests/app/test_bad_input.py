@@ -225,7 +225,7 @@ GOOD = (Path(mm.__file__).parent.parent / "data" / "stacks" / "nbd-tcp.yaml").re
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_torn_yaml_is_refused(tmp_path_factory, data):
     """A good file with a piece cut out, put elsewhere or overwritten: it loads, or it is a StackError."""
     text = GOOD
@@ -262,7 +262,7 @@ def places(data, path=()):
 
 
 @given(st.integers(0, 400), st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_mutated_stacks_are_refused_or_answered(seed, data):
     """A good stack with leaves replaced, keys dropped, renamed or doubled: an answer, or an error of the ValueError family."""
     plain, depth, reserve, _ = instance(seed)
@@ -310,7 +310,7 @@ words = st.sampled_from(
 
 
 @given(st.lists(words, max_size=7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_command_line_ends_in_an_exit_code(args):
     try:
         code = cli.main(args)

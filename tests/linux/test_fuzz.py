@@ -190,14 +190,14 @@ def check_tree(root: Path, seed: int) -> None:
             repair(root / name, FULL[name])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_parsers_refuse_or_read(seed):
     check_parsers(seed)
     check_btf(seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200), st.binary(max_size=200))
 def test_anything_at_all(text, content):
     for parse in PARSERS:
@@ -206,7 +206,7 @@ def test_anything_at_all(text, content):
     parse_or_refuse(parse_btf, b"\x9f\xeb\x01\x00\x18\x00\x00\x00" + content)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32))
 def test_damaged_trees(tmp_path, seed):
     tree = tmp_path / "tree"

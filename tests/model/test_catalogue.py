@@ -317,7 +317,7 @@ def test_roundings():
     assert [rounded("pages", n) for n in (0, 1, 4096, 4097)] == [0, 4096, 4096, 8192]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -339,7 +339,7 @@ def test_whatever_a_file_holds_is_a_stack_or_a_stack_error(data):
         assert isinstance(stack_from(data), Stack)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="bio_slabkmc(+*) 0123456789.B", max_size=24))
 def test_whatever_an_amount_says_is_a_number_or_a_stack_error(text):
     data = {"kernel": "6.12", "pools": {"reserve": {}}, "requests": {"w": [{"take": {"reserve": text}}]}}
