@@ -1,7 +1,21 @@
 """mmmodel: reserve against throttle depth on the Linux writeout path.
 
-Every public name is listed here, under the module that has it. A module is loaded when one of its names is first used, so
-that a command which only prints a table does not wait for a solver.
+- `load_stack`, `stack_names`, `Stack`, `Request`: what is asked about, from the catalogue, from a file, or written down
+- `size`: the main job, with the verdict, the three reserves, the two depths and settings to paste
+- `verdict`, `reachable_deadlock`: whether a deadlock can be reached, and on which path
+- `safe_reserve`, `safe_depth`, `unsafe_reserves`: from where on every reserve is safe, to which depth, and which reserves are not
+- `wait_free_reserve`, `wait_free_depth`, `footprint`: where nobody ever waits for memory, and what one request takes
+- `throughput`, `throughput_bounds`, `knee`, `best_depth`, `frontier`: what a depth and a reserve buy
+- `time_to_deadlock`, `time_to_unsafe`: how long an unsafe stack lives
+- `simulate`, `trace`: the same by simulation, with intervals, and the history of one run
+- `verdict_over_box`, `safe_reserve_over_box`, `sobol_indices`: numbers that are not known exactly
+- `Study`, `load_study`, `run_study`: many points at once
+- `load_host`, `survey`, `explain_hang`: machines, their writeout paths and their hangs
+- `bounds`, `exact`, `simulation`, `linux`: the theorems, the exact engines, the simulation, the kernel's rules
+- `plot`, `compare`: figures and tables of evidence
+
+A reserve is in bytes, an int or a text such as "574 KiB"; a time is in seconds, or a text such as "2 ms". What cannot be answered
+raises StackError (the stack), QuestionError (the question) or HostError (the machine); each of them is a ValueError.
 """
 
 import importlib
@@ -58,6 +72,7 @@ if TYPE_CHECKING:  # the same names for who reads types without running anything
     from mmmodel.simulation.trace import Trace as Trace
     from mmmodel.simulation.trace import trace as trace
 
+# every public name under the module that has it, which is loaded when one of its names is first used: a table waits for no solver
 _PUBLIC = {
     "mmmodel.model.catalogue": ("load_stack", "stack_names"),
     "mmmodel.host.hang": ("HangReport", "explain_hang"),

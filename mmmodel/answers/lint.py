@@ -102,6 +102,7 @@ class Suspicion:
         return there and set(self.pools) <= set(found.cycle)
 
     def finding(self, severity: Severity, outcome: str, decided: Decided, needed: int | None = None) -> Finding:
+        """The finding that it becomes once it has been looked into, with the outcome behind its message."""
         return Finding(self.rule, severity, self.place, self.message + outcome, None, needed, decided)
 
 
@@ -240,6 +241,7 @@ class Asked:
         return "an amount without limit" if amount is None else counted(amount, known.unit)
 
     def amounts(self, held: Mapping[str, float]) -> str:
+        """Amounts of several pools, each with its unit."""
         return " and ".join(f"{self.amount(pool, amount)} of {pool}" for pool, amount in held.items()) or "nothing"
 
     def group(self, group: Waiting) -> str:

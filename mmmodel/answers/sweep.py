@@ -568,6 +568,7 @@ class Run:
         return "\n".join([*lines, f"table: {self.csv}"] if self.csv else lines)
 
     def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
         return {key: str(value) if isinstance(value, Path) else value for key, value in vars(self).items()}
 
 

@@ -123,6 +123,7 @@ class Step:
         return self.before == (True if self.relation is Relation.SOLVES else self.after)
 
     def check(self) -> bool:
+        """Whether SymPy finds the two sides to be related as the step says."""
         import sympy
 
         match self.relation:
@@ -166,6 +167,7 @@ class Claim:
         return any(part == sympy.true or part in premises for part in parts)
 
     def prove(self) -> Answer:
+        """What z3 makes of the negation under the premises; VACUOUS where the premises contradict each other."""
         import z3
 
         # In a context of its own: in a shared one the search depends on all that was asked before, and can run away.
@@ -344,6 +346,7 @@ class Entry:
     # --- display
 
     def statement_latex(self) -> str:
+        """The statement in LaTeX, as it was written or as SymPy writes it."""
         import sympy
 
         return self.latex or sympy.latex(self.statement)

@@ -5,6 +5,64 @@
 
 In the literature a System is a *sequential resource allocation system* (Reveliotis 2005); its classes are process types
 and its steps are stages. Both engines that walk it, the transition relation and the simulation, start from a System.
+
+**Pools.** Whatever is finite is a pool, and is taken and given back in whole amounts: the reserve (bytes), the throttle (requests), a
+mempool (elements), a lock or a worker (a pool of 1), tags, a send buffer, the dirty limit. `unit` says what is counted. A
+`capacity` may be left open where a question gives it: `depth=` is that of `throttle`, `reserve=` that of `reserve`. No pool's name means
+anything beyond that. Each number of a file has its `source`, or says that it is an `assumption`.
+
+**Steps.** A request walks the steps of its class in order. At each it
+
+1. *takes* the amounts of `take`, all of them or none, and waits until they fit;
+2. is *served*, if the step has `serve`: it queues at the step's station for one of its `servers` (without a number there is always one
+   free) and stays for a time with the given `mean` and distribution `dist`. What it has taken it holds while it queues. `serve: never`
+   is for memory that is consumed: the request stays for ever. Without `serve` the step is done at once;
+3. *gives back* the amounts of `give`.
+
+After its last step a request gives back all that it still holds. `repeat: n` stands for n such steps in a row, one after another.
+
+**Floors.** `floor` is what must stay free: a take of c with floor f fits while c + f are free. Steps with a lower floor may take what the
+others must leave: that is a ladder of watermarks, and a lower floor is a stronger `right`.
+
+**Refused.** What a step does where its take does not fit: `refused: wait`, unless the file says otherwise.
+
+- `{lose: 200 ms}`: it tries again after that time (a packet is lost and sent again). It keeps what it holds meanwhile.
+- `{restart: 5 ms}`: it gives back all that it holds and begins at its first step after that time (try-lock and retry).
+- `{steps: [...]}`: it walks these steps instead, which may take and hold other pools, and goes on behind the refused step. Once it
+  is refused it does not look at the first way again. A deadlock may lie on either way.
+
+**Either.** `take: [{reserve: 320 B}, {bio: 1}]` names several ways to be satisfied, each with a floor or a right of its own where it
+needs one. The request takes the first that fits; while none fits it waits for *any* of them. So do a mempool (memory, or else an element)
+and a workqueue (a new worker, or else the rescuer).
+
+**Who goes first.** When something is given back, waiting requests that fit are granted one at a time until none fits; which of them is
+next is the grant policy of a question (`mmmodel.model.grants`). Whatever fits may overtake. A pool with `queue: fifo` is different: the
+requests that wait for it stand in one line and only its head may take. A request that wants several such pools stands in every line,
+and takes when it is first in all of them and everything fits. An rwsem is a fifo pool of N, of which a reader takes 1 and a writer all;
+a queue freeze, a suspend and a journal's commit are the same.
+
+**Depth and population.** A stack is saturated: a request that leaves is replaced at once by another that waits for its first step. How
+many requests of a class there are is its `depth`, if it has one. Without one a pool decides, of whatever name: one that the first step
+takes from and that is held to the end on every way lets in as many as fit. A pool that is given back early, or that a fallback leads
+past, bounds nothing behind that step; without any bound there may be any number of requests. `depth=` of a question is the
+capacity of `throttle`; in a stack without such a pool it is how many requests are in flight together.
+
+**On a machine.** `reserve=` means memory that only this path may use; rights are then ignored and floors are as written. A question about
+a machine (`Memory`) has the memory below the ordinary floor instead, and each take of it goes by its `right`: high, atomic and memalloc
+draw on it down to their own floors. The ordinary right (nomemalloc, or none named) is granted from what others leave above the floor,
+at no cost to the pool, or is refused, as an adversary likes: in the worst case it waits until some request finishes. Pages parked in
+per-cpu lists and in blocks kept for high orders are drawn by a class of their own, with the memalloc right.
+
+**Deadlock, safe, wait-free.** A deadlock is a set of waiting requests that hold something, none of which could take its next step
+even if all others finished. A stack is *safe* if from every state that can be reached some order of moves lets every request in flight
+finish, which does not depend on the grant policy; it is *wait-free* if no request ever waits for the reserve. `time_to_deadlock` starts with nothing in flight and ends when the first deadlock exists;
+`time_to_unsafe` ends at the point of no return, which is never later. A policy may avoid a deadlock for ever, so that an infinite time does
+not mean safe.
+
+**What models what.** A throttle that is taken unit by unit: a step with `repeat`. Submitters that check a throttle before they subtract
+from it: a capacity larger by the largest request for each submitter but the first. A submitter that bypasses the throttle: a class that does not take from
+it. A mempool behind an ordinary allocation: its own pool, since the allocation may fail. The dirty limit with a daemon that is let off: a
+pool with a floor that the daemon's steps do not have. A packet buffer that nobody drops: `serve: never`. A lost reply: a longer service.
 """
 
 from __future__ import annotations
@@ -245,7 +303,7 @@ class Take(Strict):
 
 
 class Step(Strict):
-    """Takes from pools all or nothing, is served, gives back. See the module's docstring."""
+    """Takes from pools all or nothing, is served, gives back: see the top of the module."""
 
     name: str = ""
     take: Amounts = Field(default_factory=dict)
@@ -844,7 +902,7 @@ def stack_error(source: str, error: ValidationError, model: type[BaseModel] = St
             problems.append(
                 (
                     place,
-                    f"{found['input']!r:.60} is not what a refused step can do; write wait, {{lose: TIME}} or {{steps: [...]}}"
+                    f"{found['input']!r:.60} is not what a refused step can do; write wait, {{lose: TIME}}, {{restart: TIME}} or {{steps: [...]}}"
                     f"{did_you_mean(found['input'], _known(model, found['loc']))}",
                 )
             )

@@ -1,4 +1,4 @@
-"""The suite as one static site: a page for each executed notebook, contents, search and formulas, all without the network.
+"""The suite as one static site: a page for each executed notebook, the reference, search and formulas, all without the network.
 
 nbconvert turns cells into HTML; here the formulas become MathML, links between notebooks links between pages, and what
 would need a network, a script of JupyterLab's or a file that is not there is an error instead of a broken page.
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from mmmodel.app.site.reference import FACE, Reference, reference_pages
 from mmmodel.app.site.tex import to_mathml
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Page:
 
 
 def build_site(notebooks: str | os.PathLike[str], out: str | os.PathLike[str]) -> list[Path]:
-    """Render every notebook of the folder `notebooks`, as executed, into the folder `out`; the pages that were written.
+    """Render every notebook of the folder `notebooks`, as executed, and the reference into the folder `out`; the pages that were written.
 
     The site is made beside `out` and takes its place whole. Raises SiteError for a page that would be broken, and for an
     `out` that holds something else.
@@ -285,16 +286,24 @@ def _write(pages: list[Page], work: Path) -> list[str]:
         for page in pages
         for heading, anchor, text in page.sections
     ]
+    index += [
+        {"page": page.name, "title": f"Reference: {page.module}", "heading": heading, "anchor": anchor, "text": text}
+        for page in reference_pages()
+        for heading, anchor, text in page.sections
+    ]
     (work / MARK).write_text("const searchIndex = " + json.dumps(index, ensure_ascii=False) + ";\n", encoding="utf-8")
-    texts = {"index.html": _frame("Contents", _contents(pages), pages), "search.html": _frame("Search", _search(), pages, True)}
-    for at, page in enumerate(pages):
-        texts[page.name] = _frame(page.title, _article(page, pages, at), pages)
+    texts = {
+        "index.html": _frame("Contents", _contents(pages, reference_pages())),
+        "search.html": _frame("Search", _search(), True),
+    }
+    texts |= {page.name: _frame(page.title, _article(page, pages, at)) for at, page in enumerate(pages)}
+    texts |= {page.name: _frame(page.module, page.body) for page in reference_pages()}
     for name, text in texts.items():
         (work / name).write_text(text, encoding="utf-8")
     return list(texts)
 
 
-def _frame(title: str, main: str, pages: list[Page], searches: bool = False) -> str:
+def _frame(title: str, main: str, searches: bool = False) -> str:
     scripts = f'<script src="{MARK}"></script><script src="search.js"></script>' if searches else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -308,7 +317,7 @@ def _frame(title: str, main: str, pages: list[Page], searches: bool = False) -> 
 <body>
 <a class="skip" href="#main">Skip to the text</a>
 <header>
-<a class="home" href="index.html">mmmodel</a>
+<nav aria-label="Site"><a class="home" href="index.html">mmmodel</a> <a href="{FACE}.html">Reference</a></nav>
 <form action="search.html" role="search">
 <label for="q">Search</label> <input id="q" name="q" type="search"> <button type="submit">Find</button>
 </form>
@@ -322,12 +331,18 @@ def _frame(title: str, main: str, pages: list[Page], searches: bool = False) -> 
 """
 
 
-def _contents(pages: list[Page]) -> str:
+def _contents(pages: list[Page], modules: tuple[Reference, ...]) -> str:
     entries = "".join(
         f'<li><a href="{page.name}">{_picture(page)}<strong>{html.escape(page.title)}</strong></a><p>{page.question}</p></li>\n'
         for page in pages
     )
-    return f'<h1>{html.escape(TITLE)}</h1>\n<p>{len(pages)} notebooks, as they were executed.</p>\n<ol class="contents">\n{entries}</ol>'
+    listed = "".join(
+        f'<li><a href="{page.name}"><code>{page.module}</code></a> {html.escape(page.says)}</li>\n' for page in modules
+    )
+    return (
+        f'<h1>{html.escape(TITLE)}</h1>\n<p>{len(pages)} notebooks, as they were executed.</p>\n<ol class="contents">\n{entries}</ol>\n'
+        f'<h2 id="reference">Reference</h2>\n<p>The public names, from their docstrings.</p>\n<ul>\n{listed}</ul>'
+    )
 
 
 def _picture(page: Page) -> str:

@@ -9,10 +9,11 @@ from mmmodel.answers import plot
 from mmmodel.app import rerun
 from mmmodel.app.notebooks import notebook_names
 from mmmodel.app.site import CONTENTS, broken_links
+from mmmodel.app.site.reference import FACE, MODULES
 from tests.app.browser.conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
-PAGES = ["index", "search", *[name for name in notebook_names() if name != CONTENTS]]
+PAGES = ["index", "search", *[name for name in notebook_names() if name != CONTENTS], FACE, *MODULES]
 MISSING = (
     "return [...document.images].filter(image => !image.complete || !image.naturalWidth).map(image => image.src.slice(0, 80));"
 )
