@@ -1,4 +1,4 @@
-"""A linter for stacks: what is wrong with one, or dearer than it need be, and whether a deadlock comes of it.
+"""A linter for stacks: what is wrong with one, or more costly than it need be, and whether a deadlock comes of it.
 
     question    the stack at one depth and one reserve: those asked, else those that its file declares; where the reserve is left open, one
                 that is never short, so that what is found is a matter of locks and workers alone
@@ -9,7 +9,7 @@
 
     error       a deadlock can be reached, and this takes part in it: the verdict says so
     warning     what may lead to one (the message says what was not decided, or which reserve is enough), or is wrong in itself
-    note        dearer than it need be
+    note        more costly than it need be
 
 The linter never contradicts the verdict: a suspicion is dropped where no deadlock can be reached, and a deadlock that no rule suspects is a
 finding of its own. What takes too long to decide is said to be not decided.

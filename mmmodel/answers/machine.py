@@ -71,7 +71,7 @@ class MinFree:
     def caveat(self, instead: str) -> str:
         """What it costs; `instead`: what to do rather where that is too much."""
         share = self.kbytes * 1024 / max(1, sum(zone.managed for zone in self.host.zones) * self.host.page_size)
-        much = f"; this is {share:.0%} of memory, so rather {instead}" if share > MOST_MIN_FREE else ""
+        much = f"; this is {share:.0%} of memory, so it is better to {instead}" if share > MOST_MIN_FREE else ""
         return f"of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC{much}"
 
 

@@ -190,6 +190,7 @@ def time_to_deadlock(
 
     It may never come in a safe stack, and also where the grants happen to steer clear of a deadlock that other orders reach.
     reserve=None: the stack's own; where it names none, as much as is ever asked for, so that only other pools can fail.
+    A float with .low, .high and .method, or a Fraction with exact=True. Raises QuestionError, StateSpaceTooLarge.
     """
     return chains.solve(_given(stack, depth, reserve), grant, exact).time_to_deadlock()
 
@@ -197,7 +198,11 @@ def time_to_deadlock(
 def time_to_unsafe(
     stack: Askable, depth: int | None, reserve: Amount | None, grant: Grant = "random", exact: bool = False
 ) -> Certified | Fraction | float:
-    """Mean seconds from empty to the point of no return, from which no order of steps lets all requests in flight finish; reserve as above."""
+    """Mean seconds from empty to the point of no return, from which no order of steps lets all requests in flight finish.
+
+    Never later than the first deadlock; math.inf if it may never come. `reserve` as in `time_to_deadlock`. Raises QuestionError,
+    StateSpaceTooLarge.
+    """
     return chains.solve(_given(stack, depth, reserve), grant, exact).time_to_unsafe()
 
 
@@ -219,7 +224,7 @@ def frontier(
     """The settings that no other one beats: less reserve, more throughput, or a longer mean time to deadlock (the Pareto set).
 
     Left out, the depths are 1, 2, 4, … up to the knee, and the reserves those at which something changes: one request, safe, and
-    wait-free at each depth, and halfway between. In order of the reserve, then of the depth.
+    wait-free at each depth, and halfway between. In order of the reserve, then of the depth. Raises QuestionError.
     """
     made = as_stack(stack)
     tried = sorted({int(d) for d in depths}) if depths is not None else _depths(made)

@@ -30,7 +30,7 @@ Reason = Literal["", "deadlock", "consumed", "never fits"]  # why a stack is not
 
 
 def footprint(stack: Askable, pool: str = RESERVE) -> int:
-    """F: the most that one request of any class needs of `pool` at once, floors included."""
+    """F: the most that one request of any class needs of `pool` at once, in its unit, floors included. Raises QuestionError."""
     model = as_stack(stack)
     return Question(model, _one(model), None, pool).case.least
 
@@ -100,7 +100,10 @@ def safe_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int |
 
 
 def wait_free_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
-    """The largest depth K such that at every depth up to K wait_free_reserve is at most this reserve; 0 if one request does not fit."""
+    """The largest depth K such that at every depth up to K wait_free_reserve is at most this reserve; 0 if one request does not fit.
+
+    math.inf where no depth makes anybody wait. Raises QuestionError.
+    """
     return Question.of(stack, None, reserve, pool).wait_free_depth.value
 
 

@@ -142,7 +142,7 @@ def _values(kind: Kind, address: str, given: Any) -> list[Any] | Unsure:
 def _span(kind: Kind, address: str, given: dict[str, Any]) -> list[Any]:
     if extra := set(given) - SPAN_KEYS:
         raise ValueError(
-            f"{address}: {', '.join(sorted(extra))} is no part of a range; write from, to and count or step, scale: log"
+            f"{address}: {', '.join(sorted(extra))} is not a key of a range; write from, to and count or step, scale: log"
         )
     if "from" not in given or "to" not in given or ("count" in given) == ("step" in given):
         raise ValueError(f"{address}: {given!r} is not a range; write from, to, and one of count and step")
@@ -215,7 +215,7 @@ def kind_of(stack: Stack, address: str) -> Kind:
         return "count"
     if parent == "shapes":
         return "number"
-    raise StudyError(f"{address}: is no number of stack {stack.name}; {_nearest(stack, address)}")
+    raise StudyError(f"{address}: is not a number of stack {stack.name}; {_nearest(stack, address)}")
 
 
 def addresses(stack: Stack) -> list[str]:

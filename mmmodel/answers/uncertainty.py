@@ -109,7 +109,7 @@ def verdict_over_box(
     return BoxVerdict(
         False,
         False,
-        "z3 gave up on the products of unknowns: safe only if every corner is, which is no proof",
+        "z3 gave up on the products of unknowns: safe only if every corner is, which is not a proof",
         ignored=made.ignored,
     )
 

@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
     sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
     sub.add_argument(
-        "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776), or host: that of this machine or of --host'
+        "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776), or host: the reserve of this machine or of --host'
     )
     sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
     sub.add_argument("--host", metavar="HOST", help="a name in data/hosts, a recorded tree or a copy of /proc/zoneinfo")
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--figure", metavar="FILE", help="also draw the stack's steps and pools into FILE (.png, .svg or .pdf)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = _command(commands, "lint", _lint, "look over a stack: throttles, rights, units and orders that are wrong or dear")
+    sub = _command(commands, "lint", _lint, "check a stack: throttles, rights, units and orders that are wrong or costly")
     sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
     sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
     sub.add_argument("--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); the stack\'s own, or left open')
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--check", action="store_true", help="exit with 1 unless every path is safe without conditions")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = _command(commands, "record", _record, "record what a survey reads of a host, without anything that tells whose it is")
+    sub = _command(commands, "record", _record, "record what a survey reads of a host, without anything that identifies it")
     sub.add_argument("-o", "--output", required=True, metavar="DIR", help="a new directory")
     sub.add_argument("--root", default="/", metavar="DIR", help="the tree to record (default: this machine)")
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -115,11 +115,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--force", action="store_true", help="run what has not changed, too")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
-    sub = _command(commands, "html", _html, "render the notebooks, as executed, to a static site that needs no network")
+    sub = _command(
+        commands, "html", _html, "render the notebooks, as executed, and the reference to a static site that needs no network"
+    )
     sub.add_argument("-o", "--output", default="site", metavar="DIR", help="the folder of the site (default: site)")
 
     sub = _command(
-        commands, "sweep", _sweep, "compute a study's points, or run a notebook at many; what is there is not done again"
+        commands, "sweep", _sweep, "compute the points of a study, or run a notebook at many points; finished points are kept"
     )
     sub.add_argument("study", nargs="?", metavar="STUDY", help="a YAML file: a stack, what varies, what to compute")
     sub.add_argument(
@@ -240,7 +242,7 @@ def _draw(stack, file: str) -> None:
     from mmmodel.answers.diagram import draw
 
     if not file.lower().endswith((".png", ".svg", ".pdf")):
-        raise ValueError(f"--figure: {file!r} is no picture that can be written; end it in .png, .svg or .pdf")
+        raise ValueError(f"--figure: {file!r} cannot be written as a picture; end it in .png, .svg or .pdf")
     figure, _ = draw(stack)
     figure.savefig(file, dpi=110, bbox_inches="tight")
 

@@ -68,7 +68,7 @@ def find_notebook(name: str | os.PathLike[str]) -> Path:
         return path
     near = difflib.get_close_matches(text, notebook_names(), n=3, cutoff=0.3)
     raise QuestionError(
-        f"notebook: {text!r} is no notebook of the suite and no file; it has {', '.join(near or notebook_names())}"
+        f"notebook: {text!r} is neither a notebook of the suite nor a file; the suite has {', '.join(near or notebook_names())}"
     )
 
 

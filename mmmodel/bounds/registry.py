@@ -340,7 +340,7 @@ class Entry:
     def _holds(self, assumption: Any, point: dict[str, Any]) -> bool:
         values = {quantity.symbol: point[quantity.name] for quantity in self.quantities}
         if unknown := assumption.free_symbols - set(values):
-            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided: {unknown} are no quantities of the entry")
+            raise ValueError(f"{self.id}: assumption {assumption} cannot be decided: {unknown} are not quantities of the entry")
         return bool(evaluate(assumption, values))
 
     # --- display
@@ -426,7 +426,7 @@ def get(identifier: str) -> Entry:
     known = subject_entries(subject) if subject in SUBJECTS else entries()
     if identifier not in known:
         near = difflib.get_close_matches(identifier, known, n=3) or list(known)[:3]
-        raise ValueError(f"id: {identifier!r} is no registered bound; nearest: {', '.join(near)}")
+        raise ValueError(f"id: {identifier!r} is not a registered bound; nearest: {', '.join(near)}")
     return known[identifier]
 
 
@@ -462,7 +462,7 @@ class Table:
 def table(subject: str | None = None) -> Table:
     """All bounds (or those of a subject, such as "RES"), with the rungs that tests show for each. ValueError for no subject."""
     if subject is not None and subject not in SUBJECTS:
-        raise ValueError(f"subject: {subject!r} is none of {', '.join(SUBJECTS)}")
+        raise ValueError(f"subject: {subject!r} is not one of {', '.join(SUBJECTS)}")
     return Table((entries() if subject is None else subject_entries(subject)).values())
 
 

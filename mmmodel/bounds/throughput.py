@@ -735,7 +735,7 @@ def _stations(demands: Sequence[Any], servers: Sequence[int | None] | None, thin
     for name, values in (("demands", demands), ("think", [think])):
         for value in values:
             if not value >= 0 or value == math.inf:
-                raise ValueError(f"{name}: {value!r} s is no finite time from 0")
+                raise ValueError(f"{name}: {value!r} s is not a finite time of 0 or more")
     for value in servers:
         if value is not None and value < 1:
             raise ValueError(f"servers: {value!r} is below 1; a whole number from 1, or None for infinitely many")

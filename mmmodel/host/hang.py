@@ -4,7 +4,7 @@
     cycle     tasks that wait for one another: each pattern says by which arcs, and what of the log shows each of them
     degree    certain: every arc is seen; else likely or possible, whichever the arcs that are not seen leave
 
-A task that waits is no hang by itself. A log in which no task could be read is no answer either: what a log says is blocked
+A task that waits is not a hang by itself. A log in which no task could be read is no answer either: what a log says is blocked
 and could not be read is told, and nothing is called free of hangs but a dump of all tasks in which none waits.
 """
 
@@ -53,7 +53,7 @@ DEGREES = list(Degree)
 RIGHTS: tuple[Right, ...] = ("ordinary", "high", "atomic", "memalloc")
 LEFT_FREE = {  # what a right must leave free in a zone, of which that it must have more (mm/page_alloc.c, __zone_watermark_ok)
     "ordinary": "min with its boost, lowmem_reserve, and high-order atomic blocks",
-    "high": "half of min, lowmem_reserve, and what of high-order atomic blocks its kernel closes to it",
+    "high": "half of min, lowmem_reserve, and the high-order atomic blocks that its kernel closes to it",
     "atomic": "3/8 of min and lowmem_reserve",
     "memalloc": "high-order atomic blocks alone",
 }
@@ -203,7 +203,11 @@ class Cycle:
 
 @dataclass(frozen=True)
 class HangReport:
-    """What a log or a directory tells of a hang. Shows itself as text."""
+    """What a log or a directory tells about a hang; `str()` of it is the text that `explain-hang` prints.
+
+    `finding` says whether a hang is shown, `cycles` which cycles the traces show, each with its arcs and how sure it is; `floors` which
+    floors were passed, in pages; `blocked` lists every blocked task and where it waits, `unread` those that could not be read.
+    """
 
     finding: Finding
     kernel: str | None
@@ -231,7 +235,7 @@ class HangReport:
         """Of every report the inequality that failed for the strongest right that was refused; none where all were granted."""
         strongest = {floor.report: floor for floor in self.floors if floor.refused}  # RIGHTS come from the weakest up
         return tuple(
-            f"{floor.report}: free pages > {LEFT_FREE[floor.right]} does not hold in any zone: {floor.free:,} against {floor.floor:,} "
+            f"{floor.report}: free pages > {LEFT_FREE[floor.right]} holds in no zone: {floor.free:,} against {floor.floor:,} "
             f"in all; {floor.right} requests and weaker ones are refused"
             for floor in strongest.values()
         )
@@ -275,7 +279,7 @@ def explain_hang(source: str | os.PathLike[str]) -> HangReport:
     several lines.
 
     Logs are read in whatever form they come (`linux.logs`), packed ones too. Raises HostError where nothing can be read there;
-    a log in which no task can be read is no error but an answer that says so (`answered`).
+    a log in which no task can be read is not an error but an answer that says so (`answered`).
     """
     zones_text, files, serving, notes = _read(source)
     report = read_log(files)
@@ -528,7 +532,7 @@ def _refill(seen: Seen) -> Iterator[Cycle]:
                 "that the refill waits for a swap bio",
                 POSSIBLE,
             ),
-            Arc("kswapd waits for one as well, so that nobody else cleans", bool(kswapd), "that kswapd waits as well"),
+            Arc("kswapd waits for one as well, so nobody else cleans pages", bool(kswapd), "that kswapd waits as well"),
             _through_card(seen),
             seen.held(tasks),
         ),

@@ -76,7 +76,7 @@ def parse_fib_trie(text: str, file: str = "proc/net/fib_trie") -> tuple[tuple[Ne
             if match[2] == "LOCAL":
                 table[_network(f"{leaf}/{match[1]}", f"{file}:{number}")] = None
         elif not NODE.fullmatch(line) or table is None:
-            raise HostError(f"{file}:{number}: {line[:60]!r} is no table, node, leaf or entry")
+            raise HostError(f"{file}:{number}: {line[:60]!r} is not a table, node, leaf or entry")
     main, local = tables.get("Main", {}), tables.get("Local", {})
     if main and local and main.keys() != local.keys():
         raise HostError(f"{file}: the tables Main and Local have different addresses of this machine")

@@ -165,7 +165,7 @@ def _transport(tree: Tree, name: str) -> str | None:
     files = [file] if tree.exists(file) else [f"{base}/transport" for base in controllers(tree, name)]
     words = {tree.word(file) for file in files}
     for word in words - set(TRANSPORTS):
-        raise HostError(f"{file}: {word[:40]!r} is none of {', '.join(TRANSPORTS)}")
+        raise HostError(f"{file}: {word[:40]!r} is not one of {', '.join(TRANSPORTS)}")
     if words:
         return words.pop() if len(words) == 1 else None
     way = os.path.relpath(os.path.realpath(tree.path(f"sys/block/{name}")), os.path.realpath(tree.root)).split("/")

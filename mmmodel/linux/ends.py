@@ -66,7 +66,9 @@ def read_sessions(tree: Tree) -> dict[str | None, tuple[Target, ...]]:
     if not tree.exists(CONNECTIONS):
         return {}
     names = tree.attempt("iSCSI connections", tree.names, CONNECTIONS) or []
-    targets = {name: tree.attempt(name, lambda name: _connection(tree, f"{CONNECTIONS}/{name}"), name) or NOT_READ for name in names}
+    targets = {
+        name: tree.attempt(name, lambda name: _connection(tree, f"{CONNECTIONS}/{name}"), name) or NOT_READ for name in names
+    }
     found: dict[str | None, tuple[Target, ...]] = {None: tuple(targets.values())}
     for session in tree.attempt("iSCSI sessions", tree.names, SESSIONS) or [] if tree.exists(SESSIONS) else ():
         number = session.removeprefix("session")
@@ -97,7 +99,7 @@ def _connection(tree: Tree, base: str) -> Target:
         prefix, text = "persistent_", tree.word(f"{base}/persistent_address")
     address = parse_address(text)
     if address is None:
-        raise HostError(f"{base}/{prefix}address: {text[:60]!r} is no address")
+        raise HostError(f"{base}/{prefix}address: {text[:60]!r} is not an address")
     port = f"{base}/{prefix}port"
     return Target(address, _port(tree.word(port), port) if tree.exists(port) else None)
 

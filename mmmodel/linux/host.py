@@ -247,7 +247,7 @@ def parse_sizes(text: str, file: str = SIZES) -> dict[str, int]:
 
 
 def load_host(name: str | os.PathLike[str]) -> Host:
-    """A host by name: "host" is this machine; else a name in data/hosts, a recorded tree, or a zoneinfo file."""
+    """A host by name: "host" is this machine; else a name in data/hosts, a recorded tree, or a zoneinfo file. Raises HostError."""
     text = os.fspath(name)
     if text == "host":
         return Host.read("/")
@@ -289,7 +289,7 @@ def _page_size(tree: Tree, meminfo: Mapping[str, int], vmstat: Mapping[str, int]
         if size in PAGE_SIZES:
             return size
         if size is not None:
-            tree.note("page size", f"{PAGE_SIZE}: {size} is no page size of Linux")
+            tree.note("page size", f"{PAGE_SIZE}: {size} is not a page size of Linux")
     ratios = [meminfo[kb] / vmstat[pages] for kb, pages in COUNTED_TWICE.items() if meminfo.get(kb) and vmstat.get(pages)]
     for size in PAGE_SIZES:  # the two files were read one after the other, so the amounts need not be equal
         if len(ratios) >= 2 and all(0.75 * size < ratio < 1.3 * size for ratio in ratios):

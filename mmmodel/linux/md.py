@@ -22,7 +22,7 @@ def parse_level(text: str, file: str) -> str:
     """One of LEVELS; "container" where the array has none yet. Raises HostError."""
     word = text.strip() or "container"
     if word not in LEVELS:
-        raise HostError(f"{file}: {word[:40]!r} is none of {', '.join(LEVELS)}")
+        raise HostError(f"{file}: {word[:40]!r} is not one of {', '.join(LEVELS)}")
     return word
 
 
@@ -34,7 +34,11 @@ def read_array(tree: Tree, name: str) -> Array | None:
 
     def number(key: str) -> int | None:
         file = f"{base}/{key}"
-        return tree.attempt(f"{name}: {key}", lambda: whole(tree.word(file), file, "the value", 2**31)) if tree.exists(file) else None
+        return (
+            tree.attempt(f"{name}: {key}", lambda: whole(tree.word(file), file, "the value", 2**31))
+            if tree.exists(file)
+            else None
+        )
 
     level = tree.attempt(f"{name}: level", lambda: parse_level(tree.text(f"{base}/level"), f"{base}/level"))
     return Array(level, number("raid_disks"), number("stripe_cache_size"))

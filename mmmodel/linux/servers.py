@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 NFS_PORT = 2049
-GONE = "is gone: the kernel alone has the connection now, and whose it is cannot be told (nbd-client stays where it is started with -nonetlink)"
+GONE = "is gone: the kernel alone has the connection now, and whose it is cannot be known (nbd-client stays where it is started with -nonetlink)"
 
 
 class Place(Enum):
@@ -123,7 +123,7 @@ def _across(host: Host, near: End, far: End, via: int | None) -> Server:
     if via is not None and not host.reach.owns(far.address):
         found = _here(host.reach, far, near)
         return found or Server(
-            Place.NOT_KNOWN, _text(far), "its client is in another network namespace, of which the ways out cannot be told"
+            Place.NOT_KNOWN, _text(far), "its client is in another network namespace, whose routes cannot be read"
         )
     return _at(host, far.address, far.port, near.address, "", near_end=near)
 
@@ -158,7 +158,7 @@ def _at(
         return Server(
             Place.NOT_KNOWN,
             _text(far),
-            f"the near end of the connection, {near}, is no address of this machine by what could be read",
+            f"the near end of the connection, {near}, is not an address of this machine, as far as could be read",
         )
     ways = reach.interfaces(address)
     among = host.nics if ways is None else [nic for nic in host.nics if nic.name in ways]

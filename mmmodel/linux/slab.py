@@ -74,7 +74,7 @@ def _sysfs_slab(tree: Tree, name: str) -> Slab:
         whole(tree.word(f"{base}/{key}"), f"{base}/{key}", "the value") for key in ("slab_size", "objs_per_slab", "order")
     )
     if order > 20:
-        raise HostError(f"{base}/order: {order} is no order of pages")
+        raise HostError(f"{base}/order: {order} is not an order of pages")
     return _checked(Slab(size, objects, 1 << order), base)
 
 

@@ -165,7 +165,7 @@ def right_floor(minimum: int, right: Right) -> int:
     half = minimum - minimum // 2
     floors = {"ordinary": minimum, "high": half, "atomic": half - half // 4, "oom": half, "memalloc": 0}
     if right not in floors:
-        raise HostError(f"right {right!r} is none of {', '.join(RIGHTS)}")
+        raise HostError(f"right {right!r} is not one of {', '.join(RIGHTS)}")
     return floors[right]
 
 

@@ -49,7 +49,9 @@ class Zone:
     free_cma: int | None = None
     free_highatomic: int | None = None
     pcp: tuple[int, ...] = ()  # pages on the per-cpu lists, one number a CPU; they are not in `free`
-    pcp_limit: tuple[int, ...] = ()  # the most that those lists may come to: `high`, or `high_max` where the kernel tunes it (6.7)
+    pcp_limit: tuple[
+        int, ...
+    ] = ()  # the most that those lists may come to: `high`, or `high_max` where the kernel tunes it (6.7)
 
     @property
     def min_unboosted(self) -> int:
@@ -113,7 +115,7 @@ def _block(lines: _Lines, file: str) -> dict[str, Any]:
     """The fields of one zone by name, those of `Zone`."""
     node, name = lines.node, lines.name
     if name not in ZONE_ORDER:
-        raise HostError(f"{file}:{lines.number}: zone {name[:40]!r} is none of {', '.join(ZONE_ORDER)}")
+        raise HostError(f"{file}:{lines.number}: zone {name[:40]!r} is not one of {', '.join(ZONE_ORDER)}")
     found: dict[str, Any] = {"node": whole(node, f"{file}:{lines.number}", "node", 2**16), "name": name}
     pcp: list[int] = []
     limits: list[int] = []  # -1 where the lists of a CPU have no limit in the text

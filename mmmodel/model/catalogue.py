@@ -213,7 +213,7 @@ def load_scheme(name: str | Path) -> Scheme:
     """The scheme of that name in the catalogue, or in the YAML file at that path. Raises StackError."""
     path = SCHEMES / f"{name}.yaml" if name in scheme_names() else Path(name)
     if isinstance(name, str) and not path.is_file() and "/" not in name:
-        raise StackError(name, [("", f"is no scheme of the catalogue and no file; {_nearest(name, scheme_names())}")])
+        raise StackError(name, [("", f"is neither a scheme of the catalogue nor a file; {_nearest(name, scheme_names())}")])
     data = read_yaml(path)
     try:
         return Scheme.model_validate(data)
@@ -299,7 +299,7 @@ def _find(name: str | Path) -> tuple[Path, str | None, str | None]:
             return Path(text), rest[0] or None, rest[1] or None
     if "/" in name or name.endswith((".yaml", ".yml")):
         return Path(name), None, None
-    raise StackError(name, [("", f"is no stack of the catalogue and no file; {_nearest(before, stack_names())}")])
+    raise StackError(name, [("", f"is neither a stack of the catalogue nor a file; {_nearest(before, stack_names())}")])
 
 
 def _nearest(name: str, names: list[str]) -> str:
@@ -460,7 +460,7 @@ class _Sizes:
         if kind == "name" and not (rest and rest[0][1] == "("):
             return self[token], rest
         if kind == "name" and token not in _ROUNDED:
-            raise ValueError(f"{text!r}: {token!r} is no rounding; write {', '.join(_ROUNDED)}")
+            raise ValueError(f"{text!r}: {token!r} is not a rounding; write {', '.join(_ROUNDED)}")
         if kind == "mark" and token != "(":
             raise ValueError(f"{text!r}: {token!r} is out of place; write a sum such as slab(bio) + 28 B")
         value, rest = self._sum(text, rest[1:] if kind == "name" else rest)

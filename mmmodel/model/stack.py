@@ -190,7 +190,7 @@ class Serve(Strict):
     @classmethod
     def _spread(cls, data: Any) -> Any:
         if isinstance(data, str) and (meant := did_you_mean(data, ["never"])):
-            raise ValueError(f"{data!r:.60} is no service time, such as 2 ms{meant}")
+            raise ValueError(f"{data!r:.60} is not a service time such as 2 ms{meant}")
         if isinstance(data, int | float | str) and not isinstance(data, bool):
             return {"mean": data}
         if not isinstance(data, dict):

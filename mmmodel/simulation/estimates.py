@@ -338,7 +338,7 @@ def _map(function: Callable, jobs: Iterable[_Job], executor: Executor | None, pr
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a simulation found. Attributes that were not asked for are None."""
+    """What a simulation found, each number with its 95 % interval. Attributes that were not asked for are None."""
 
     stack: str
     settings: Mapping[str, Any]
@@ -470,7 +470,7 @@ def simulate(
         raise ValueError(f"relative: {relative!r} is not a relative half-width; write a number between 0 and 1, such as 0.01")
     seconds = None if horizon is None else parse_seconds(horizon, "horizon")
     if seconds is not None and seconds <= 0:
-        raise ValueError("horizon: 0 s is no time; write a positive number of seconds")
+        raise ValueError("horizon: 0 s is too short; write a positive number of seconds")
     program = program_for(stack, depth, reserve, source)
     ask = _Asked(program, seed, replications, seconds, relative, grant, interval, executor, progress)
     found: dict[str, Any] = {}

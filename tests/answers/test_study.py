@@ -151,7 +151,7 @@ def test_saltelli_rows_swap_one_column():
         ({"depth": [4, 4]}, "has a value twice"),
         ({"depth": {"from": 9, "to": 1, "count": 2}}, "from 9 to 1 is not a range"),
         ({"depth": {"from": 1, "to": 9}}, "is not a range; write from, to, and one of count and step"),
-        ({"depth": {"from": 1, "to": 9, "cuont": 2}}, "cuont is no part of a range"),
+        ({"depth": {"from": 1, "to": 9, "cuont": 2}}, "cuont is not a key of a range"),
         ({"reserve": "16M"}, "reserve: '16M' has the unit 'M'"),
         ({"depth": {"low": 1, "high": 9}}, "samples: is missing; depth is uncertain"),
         ({"depth": {"low": 9, "high": 1}, "samples": 8}, "low 9 is above high 1"),

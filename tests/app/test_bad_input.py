@@ -178,7 +178,7 @@ REQUEST = mm.Request(chunks=[4, 4, 3])
         (lambda: mm.verdict([(REQUEST, 3, 4)], reserve=4), "is not a stack"),
         (lambda: mm.verdict([(REQUEST, 0)], reserve=4), "0 is not a whole number"),
         (lambda: mm.verdict({}, reserve=4), "pools: is missing"),
-        (lambda: mm.verdict("nbd-tpc", reserve=4), "is no stack of the catalogue"),
+        (lambda: mm.verdict("nbd-tpc", reserve=4), "is neither a stack of the catalogue nor a file"),
         (lambda: mm.unsafe_reserves(mm.Request(chunks=[4097, 4096, 1]), depth=10**6), "bit operations"),
         (lambda: mm.reachable_deadlock(mm.load_stack("nbd-tcp"), 128, 10**7, limit=10_000), "exhaustive search"),
     ],

@@ -129,7 +129,7 @@ def test_only_a_site_is_replaced(small, tmp_path):
     assert not (tmp_path / "site/stale.html").exists()
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/dear.txt").write_text("keep me")
-    with pytest.raises(SiteError, match="is no site"):
+    with pytest.raises(SiteError, match="is not a site"):
         build_site(small, tmp_path / "letters")
     with pytest.raises(SiteError, match="holds no notebook"):
         build_site(tmp_path / "letters", tmp_path / "site")

@@ -177,7 +177,7 @@ def test_table_lists_all_and_marks_only_rungs():
     assert len(registry.table("RES")) == sum(identifier.startswith("RES") for identifier in ENTRIES)
     assert "RES-2" in repr(table)
     assert table._repr_html_().count("<tr>") == len(table) + 1
-    with pytest.raises(ValueError, match="'reserve_theorems' is none of RES, THR"):
+    with pytest.raises(ValueError, match="'reserve_theorems' is not one of RES, THR"):
         registry.table("reserve_theorems")
 
 

@@ -68,7 +68,10 @@ def test_by_path_and_by_file(full_tree):
 
 
 def test_an_unknown_host():
-    with pytest.raises(HostError, match="neither one of host, debian-6.1-nbd-swap, debian-6.12-crypt-nbd, nas-512m, x86-24g, nor a directory, nor a zoneinfo file"):
+    with pytest.raises(
+        HostError,
+        match="neither one of host, debian-6.1-nbd-swap, debian-6.12-crypt-nbd, nas-512m, x86-24g, nor a directory, nor a zoneinfo file",
+    ):
         load_host("x86-25g")
     with pytest.raises(HostError, match="no such directory"):
         Host.read("/nowhere/at/all")
@@ -160,7 +163,7 @@ def test_what_is_missing_is_named(full_tree):
     assert found["swaps"] == "proc/swaps: byte 0 is not UTF-8 text"
     assert found["vmstat"] == "proc/vmstat:1: nr_dirty is 'many', not a non-negative whole number"
     assert [item.reason for item in host.missing if item.name == "page size"] == [
-        "page-size: 5000 is no page size of Linux",
+        "page-size: 5000 is not a page size of Linux",
         "not recorded; assumed to be 4096 B",
     ]
     assert (host.meminfo, host.vmstat, host.swaps, host.pfmemalloc_drop) == ({}, {}, (), None)

@@ -99,7 +99,7 @@ def test_what_the_kernel_prints():
 
 REFUSED = [
     (parse_fib_trie, "", "loopback"),
-    (parse_fib_trie, TRIE.replace("/8 host LOCAL", "/8 host"), r"fib_trie:8: .* is no table, node, leaf or entry"),
+    (parse_fib_trie, TRIE.replace("/8 host LOCAL", "/8 host"), r"fib_trie:8: .* is not a table, node, leaf or entry"),
     (parse_fib_trie, TRIE.replace("127.0.0", "126.0.0"), "loopback"),
     (parse_fib_trie, TRIE.replace("     |-- 0.0.0.0\n", "", 1), r"fib_trie:3"),
     (parse_fib_trie, TRIE.replace("           |-- 192.0.2.2\n", "", 1), "192.0.2.0/32|different addresses"),

@@ -55,7 +55,7 @@ REFUSED = [
     (named(parse_mm_stat), "0 5 5 0 5 0 0", "F: 5 B are stored of nothing"),
     (named(parse_algorithm), "lzo lz4", "one algorithm in brackets"),
     (named(parse_backing_dev), "nowhere\n", "F: 'nowhere' is neither 'none' nor a path"),
-    (named(parse_level), "raid2\n", "F: 'raid2' is none of linear, raid0"),
+    (named(parse_level), "raid2\n", "F: 'raid2' is not one of linear, raid0"),
     (parse_sockstat, "", "empty"),
     (parse_sockstat, "TCP: inuse\n", r"sockstat:1"),
     (parse_sockstat, "TCP: mem 1\nTCP: mem 1\n", r"sockstat:2"),

@@ -180,7 +180,7 @@ def test_boost_order_and_the_high_order_reservation():
 
 
 def test_an_unknown_right():
-    with pytest.raises(HostError, match="'root' is none of ordinary"):
+    with pytest.raises(HostError, match="'root' is not one of ordinary"):
         right_floor(5, "root")
 
 

@@ -65,7 +65,6 @@ def test_the_limit_of_percpu_lists_is_the_largest_that_the_kernel_may_tune_to():
     assert parse_zoneinfo(partly)[0].pcp_limit == ()
 
 
-
 @pytest.mark.parametrize(
     ("names", "length", "asked", "index"),
     [
@@ -106,7 +105,7 @@ def test_the_place_of_a_zone(names, length, asked, index):
         ("(0, 3019, 4939, 4939)", "(0, x, 4939, 4939)", r"protection is 'x'"),
         ("(0, 3019, 4939, 4939)", "()", r"protection is ''"),
         ("Node 1, zone    DMA32", "Node 0, zone DMA", r"node 0, zone DMA occurs 2 times"),
-        ("Node 1, zone    DMA32", "Node 1, zone Weird", r"zone 'Weird' is none of DMA"),
+        ("Node 1, zone    DMA32", "Node 1, zone Weird", r"zone 'Weird' is not one of DMA"),
         ("Node 1, zone    DMA32", "Node one", r"is not 'Node N, zone NAME'"),
         ("Node 0, zone      DMA\n", "", r"stands before the first"),
         ("count:    11", "count:    NaN", r"count is 'NaN'"),

@@ -231,7 +231,7 @@ BAD_FILES = [
     (MINIMAL % "'bio +'", "ends too early"),
     (MINIMAL % "'bio 3'", "not a quantity"),
     (MINIMAL % "'bio + 3 4'", "'4' is out of place"),
-    (MINIMAL % "'round(bio)'", "'round' is no rounding; write slab, kmalloc, pages"),
+    (MINIMAL % "'round(bio)'", "'round' is not a rounding; write slab, kmalloc, pages"),
     (MINIMAL % "'bio + 4 ms'", "'ms' is out of place"),
     (MINIMAL % "'bio + 16M'", "is not an amount"),
     (MINIMAL % "'bio + -4'", "is not an amount"),
@@ -279,7 +279,9 @@ def test_a_size_on_a_fallback_path_is_filled_in(tmp_path):
 
 
 def test_names_and_paths_that_lead_nowhere(tmp_path):
-    with pytest.raises(StackError, match=r"nbd-tpc: is no stack of the catalogue and no file; the nearest names are nbd-tcp"):
+    with pytest.raises(
+        StackError, match=r"nbd-tpc: is neither a stack of the catalogue nor a file; the nearest names are nbd-tcp"
+    ):
         load_stack("nbd-tpc")
     with pytest.raises(StackError, match=r"the catalogue has .*nbd-tcp"):
         load_stack("zzzzzzzz")

@@ -54,7 +54,9 @@ def test_a_kernel_variant_and_another_stack_are_refused():
         load_stack("nbd-tcp@6.1+sndbuf")
     with pytest.raises(StackError, match=r"scheme sndbuf: stacks: has no changes for zram; it has some for nbd-tcp"):
         load_stack("zram+sndbuf")
-    with pytest.raises(StackError, match=r"philips: is no scheme of the catalogue and no file; the nearest names are phillips"):
+    with pytest.raises(
+        StackError, match=r"philips: is neither a scheme of the catalogue nor a file; the nearest names are phillips"
+    ):
         load_stack("ddsnap-2007+philips")
 
 

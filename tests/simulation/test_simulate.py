@@ -205,9 +205,7 @@ def test_same_seed_same_result_in_one_process_and_many():
 
 
 def test_more_replications_begin_with_the_same_ones():
-    few, more = (
-        simulate(THREE, 4, 24, seed=1, measure="time_to_deadlock", replications=n).time_to_deadlock for n in (25, 50)
-    )
+    few, more = (simulate(THREE, 4, 24, seed=1, measure="time_to_deadlock", replications=n).time_to_deadlock for n in (25, 50))
     assert few.mean != more.mean
     assert abs(few.mean - more.mean) < few.half_width
 
@@ -240,7 +238,7 @@ def test_progress_is_silent_without_a_terminal(capsys):
         ({"measure": "speed"}, "measure: 'speed' is not measured"),
         ({"replications": 1}, "replications: 1 give no interval"),
         ({"relative": 2}, "relative: 2 is not a relative"),
-        ({"horizon": "0 s"}, "horizon: 0 s is no time"),
+        ({"horizon": "0 s"}, "horizon: 0 s is too short"),
         ({"horizon": "2 weeks"}, "horizon: '2 weeks' has the unit"),
         ({"interval": "normal"}, "interval: 'normal' is not known"),
         ({"source": {"nobody": {"rate": 1}}}, "source: 'nobody' is not a class"),
@@ -265,7 +263,10 @@ def test_early_release_is_searched_where_greed_cannot_decide():
     """Chunks 2 then 1, of which the first gives 1 back: two at once can finish in one order alone; the loop asks the search."""
     early = stack(
         {"reserve": 4},
-        w={"depth": 3, "steps": [{"take": {"reserve": 2}, "serve": 1, "give": {"reserve": 1}}, {"take": {"reserve": 2}, "serve": 1}]},
+        w={
+            "depth": 3,
+            "steps": [{"take": {"reserve": 2}, "serve": 1, "give": {"reserve": 1}}, {"take": {"reserve": 2}, "serve": 1}],
+        },
     )
     found = simulate(early, seed=1, measure=["time_to_deadlock", "time_to_unsafe"], replications=200, horizon=200.0)
     assert found.time_to_unsafe.mean < found.time_to_deadlock.mean

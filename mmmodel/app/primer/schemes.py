@@ -41,7 +41,7 @@ LEAST_RUNS = 25  # simulated at once, however few are asked for
 def _machine(text: str) -> int:
     size = int(parse_bytes(text, "memory"))
     if not 4 * MiB <= size <= 2**60:  # below, some of the rules of other systems are not defined
-        raise ValueError(f"{size:,} B is no machine's memory")
+        raise ValueError(f"{size:,} B is not the memory of a machine")
     return size
 
 

@@ -67,7 +67,7 @@ def build_site(notebooks: str | os.PathLike[str], out: str | os.PathLike[str]) -
     if not sources:
         raise SiteError(f"notebooks: {folder} holds no notebook (*.ipynb)")
     if target.exists() and not (target / MARK).is_file() and any(target.iterdir()):
-        raise SiteError(f"out: {target} exists and is no site of mmmodel; choose another folder")
+        raise SiteError(f"out: {target} exists and is not a site of mmmodel; choose another folder")
     pages = [read_page(source) for source in sources]
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

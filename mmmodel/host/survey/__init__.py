@@ -1,8 +1,9 @@
 """A host's writeout paths: which stack of the catalogue each is, sized with the host's own numbers, and the verdict.
 
-The way of a survey: `linux` reads the host · `paths` follows what is written to down to what it rests on (`kinds` has the tables of
-layers) · `servers` says where the other end is · `stacks` finds the stacks of the catalogue and fills in the host's numbers · `judging` gives reserves, verdict and conditions · `settings` what to
-paste · `notes` what else there is to say · `text`, `page` show it · `check` gets its numbers by a second way.
+How a survey proceeds: `linux` reads the host · `paths` follows what is written to down to what it is based on (`kinds` has the tables
+of layers) · `servers` says where the other end is · `stacks` finds the stacks of the catalogue and fills in the host's numbers ·
+`judging` gives reserves, verdict and conditions · `settings` what to paste · `notes` what else there is to say · `text`, `page` show it ·
+`check` gets its numbers in a second way.
 """
 
 from __future__ import annotations

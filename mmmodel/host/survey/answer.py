@@ -35,9 +35,9 @@ MEANING = {
     NOT_SHOWN: "neither a proof of safety nor a way into a deadlock",
     CONSUMES: "what is written stays in memory: no reserve is enough by itself",
     UNKNOWN: "nothing is claimed: the catalogue has no stack for these layers, or not for all of them",
-    LOCAL: "a local disk takes bios alone on the way out: no stack in the catalogue, and nothing claimed",
+    LOCAL: "a local disk takes nothing but bios on the way out: the catalogue has no stack for it, and nothing is claimed about it",
 }
-DISKS_ALONE = {"local", "nvme", "linear"}  # layers of which nothing is claimed
+DISKS_ALONE = {"local", "nvme", "linear"}  # layers about which nothing is claimed
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether all paths could be looked for, and every one is safe, or a local disk of which nothing is claimed."""
+        """Whether all paths could be looked for, and every one is safe, or a local disk about which nothing is claimed."""
         return not self.blind and all(path.state in (SAFE, LOCAL) for path in self.paths)
 
     @property

@@ -83,7 +83,7 @@ def _judge(survey: Answer, part: Part) -> Judgement:
     found = servers.servers_of(survey.host, part.path)
     conditions = [*servers.conditions(survey.host, part.path, found), *first]
     conditions += [_as_condition(fact) for fact in facts if not fact.known]
-    conditions += [f"as assumed: {text}" for text in _assumed(stack)] + ([larger] if larger else [])
+    conditions += [f"assumed: {text}" for text in _assumed(stack)] + ([larger] if larger else [])
     conditions += [*_path_conditions(survey, part.path), *_above(part)]
     conditions += [f"the reserve is as computed: {doubt}" for doubt in survey.doubts if right == "memalloc"]
     if state == SAFE and conditions:
@@ -173,7 +173,7 @@ def _judge_ladder(survey: Answer, path: Path) -> Judgement:
     state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
     if verdict.safe and lists is not None and lists <= spare:
         state = SAFE_IF
-    conditions = [f"as assumed: {text}" for text in _assumed(stack)]
+    conditions = [f"assumed: {text}" for text in _assumed(stack)]
     conditions.insert(
         0,
         f"the requests in flight never draw the whole cushion between the ordinary and the atomic floor, "
@@ -265,7 +265,7 @@ def shared(survey: Answer, paths: list[Path], path: Path) -> Iterator[Judgement]
         ]
         if unknown:
             conditions.append(
-                f"what is written out elsewhere, of which nothing is claimed, takes nothing of the reserve: {', '.join(unknown)}"
+                f"what is written out elsewhere takes nothing of the reserve (nothing is claimed about it): {', '.join(unknown)}"
             )
         if needed > judgement.safe and needed > survey.reserve_at_least:
             conditions.append(
@@ -298,14 +298,14 @@ def _assumed(stack: Stack) -> list[str]:
 
 def _as_condition(fact: Fact) -> str:
     if fact.origin == "assumed":
-        return f"{fact.name} is {fact.value:,}, as assumed: {fact.where}"
+        return f"{fact.name} is {fact.value:,}, assumed: {fact.where}"
     return f"{fact.name} is at most {fact.value:,}, the catalogue's value ({fact.where})"
 
 
 def _path_conditions(survey: Answer, path: Path) -> Iterator[str]:
     layers = path.layers
     if "linear" in layers:
-        yield "the linear mapping between adds nothing but a clone of the bio (it is no layer of the stack)"
+        yield "the linear mapping between adds nothing but a clone of the bio (it is not a layer of the stack)"
     if not layers or layers[-1] not in NETWORK:
         return
     if path.swap and layers[-1] != "nbd" and any(ring.driver == "virtio_net" for ring in survey.rings):

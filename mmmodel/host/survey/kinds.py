@@ -40,7 +40,7 @@ NOT_ON_ONE = frozenset(("btrfs", "bcachefs"))  # on several devices, of which a 
 
 UNPROTECTED = "its sockets are not SOCK_MEMALLOC (Linux 6.12), so that replies to it are not received into the reserve"
 MEMORY = "its pages are memory themselves: writing to it sets none free"
-FOR_TESTS = "is made to try failures out, and is no path to write to in earnest"
+FOR_TESTS = "is made for trying out failures, and nobody writes to it in earnest"
 OF_A_PROCESS = "a process of this machine serves it, with memory of its own"
 OF_AN_ADAPTER = "its queues are an adapter's own, and what they take on the way out is not in the catalogue"
 NO_STACK = (  # why the catalogue has none, where there is more to say than that; the first that matches

@@ -52,9 +52,9 @@ def _sockets(host: Host) -> Iterator[str]:
     )
     if held is not None and isinstance(limits, tuple) and len(limits) == 3:
         _, pressed, most = (format_bytes(pages * host.page_size) for pages in limits)
-        yield f"TCP holds {format_bytes(held * host.page_size)} of socket memory; it saves from {pressed} on, and gets no more than {most} (tcp_mem)"
+        yield f"TCP holds {format_bytes(held * host.page_size)} of socket memory; it economizes from {pressed} on and never gets more than {most} (tcp_mem)"
     if isinstance(buffer, tuple) and len(buffer) == 3:
-        yield f"one socket holds at most {format_bytes(buffer[2])} of what is sent and not acknowledged (tcp_wmem)"
+        yield f"one socket holds at most {format_bytes(buffer[2])} of data that is sent and not yet acknowledged (tcp_wmem)"
 
 
 def remarks(host: Host, path: Path) -> Iterator[str]:
@@ -70,7 +70,7 @@ def remarks(host: Host, path: Path) -> Iterator[str]:
         if kind == "fuse":
             yield from _fuse(host, device)
         if disk is not None and (disk.name.startswith(GUESTS) or disk.transport in GIVEN):
-            yield f"{disk.name} is a disk of the hypervisor's: under it is a path of that machine, which may lead over a network, and is to be surveyed there"
+            yield f"{disk.name} is provided by the hypervisor: below it lies a path of that machine, which may lead over a network and has to be surveyed there"
         if kind == "multipath" and disk is not None:
             yield _multipath(host, disk)
     yield from servers.notes(path.servers, path.layers[-1] in NETWORK)

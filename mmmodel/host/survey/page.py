@@ -23,7 +23,9 @@ def margin_figure(survey: Answer) -> plot.Shown | None:
             if judgement.right == "memalloc" and not math.isinf(judgement.safe) and key not in done:
                 done.add(key)
                 bars.append((f"{judgement.stack.name}\n{judgement.device}", judgement.safe, judgement.state))
-    bars += [(f"rings of {ring.nic}\n({ring.driver}: {ring.right})", float(ring.size), "ring") for ring in survey.rings if ring.size]
+    bars += [
+        (f"rings of {ring.nic}\n({ring.driver}: {ring.right})", float(ring.size), "ring") for ring in survey.rings if ring.size
+    ]
     if not bars:
         return None
     size, name = plot.scale_bytes(max(survey.reserve, *(amount for _, amount, _ in bars)))
@@ -31,12 +33,16 @@ def margin_figure(survey: Answer) -> plot.Shown | None:
     colours = {SAFE: plot.GREEN, SAFE_IF: plot.SKY, "ring": plot.ORANGE}
     hatches = {SAFE: "", SAFE_IF: "//", "ring": ".."}
     for row, (_, amount, state) in enumerate(bars):
-        ax.barh(row, amount / size, color=colours.get(state, plot.VERMILION), hatch=hatches.get(state, "xx"), ec="white", height=0.6)
+        ax.barh(
+            row, amount / size, color=colours.get(state, plot.VERMILION), hatch=hatches.get(state, "xx"), ec="white", height=0.6
+        )
         ax.text(amount / size, row, f" {amount / size:,.4g} {name} ({state})", va="center", fontsize=9)
     ax.axvline(survey.reserve / size, color=plot.BLACK, lw=1.5, label=f"exclusive reserve, {survey.reserve / size:,.4g} {name}")
     if survey.reserve_at_least < survey.reserve:
         low = survey.reserve_at_least / size
-        ax.axvline(low, color=plot.BLACK, lw=1.2, ls=":", label=f"the same, high-order atomic blocks taken off, {low:,.4g} {name}")
+        ax.axvline(
+            low, color=plot.BLACK, lw=1.2, ls=":", label=f"the same, high-order atomic blocks taken off, {low:,.4g} {name}"
+        )
     ax.set_yticks(range(len(bars)), [label for label, _, _ in bars])
     ax.invert_yaxis()
     right = max(survey.reserve, *(amount for _, amount, _ in bars)) / size
@@ -57,10 +63,14 @@ def floor_figure(survey: Answer) -> plot.Shown:
     lowmem = host.page_size * lowmem_protection(host.zones)
     for row, floor in enumerate(floors):
         apart = lowmem if rights[row] != "memalloc" else 0
-        ax.barh(row, (floor - apart) / size, color=plot.WASTE, hatch="//", ec="white", height=0.6, label="" if row else "watermark")
+        ax.barh(
+            row, (floor - apart) / size, color=plot.WASTE, hatch="//", ec="white", height=0.6, label="" if row else "watermark"
+        )
         if lowmem:
             label = "" if row else "lowmem protection"
-            ax.barh(row, apart / size, left=(floor - apart) / size, color=plot.SKY, hatch="..", ec="white", height=0.6, label=label)
+            ax.barh(
+                row, apart / size, left=(floor - apart) / size, color=plot.SKY, hatch="..", ec="white", height=0.6, label=label
+            )
         ax.text(floor / size, row, f" must leave {floor / size:,.4g} {name}", va="center", fontsize=9)
     reserve = survey.reserve / size
     ax.axvline(reserve, color=plot.BLUE, lw=1.5, ls="--", label=f"exclusive reserve, {reserve:,.4g} {name}")
@@ -72,7 +82,7 @@ def floor_figure(survey: Answer) -> plot.Shown:
     return plot.Shown(
         figure,
         f"What a request of each right must leave free on host {host.name}: {listed}; of each but the last "
-        f"{format_bytes(lowmem)} is lowmem protection, which is no part of the exclusive reserve: that is {format_bytes(survey.reserve)}.",
+        f"{format_bytes(lowmem)} is lowmem protection, which is not part of the exclusive reserve: that is {format_bytes(survey.reserve)}.",
     )
 
 
@@ -99,7 +109,17 @@ def table_rows(survey: Answer) -> Iterator[tuple[str, ...]]:
         where, layers = f"{path.use} {path.device}", " on ".join(path.layers)
         for j in path.judgements:
             depth = "-" if j.depth is None else f"{j.depth:,}"
-            yield where, layers, j.stack.name, depth, size_text(j.one), size_text(j.safe), size_text(j.free), format_bytes(j.have), j.state
+            yield (
+                where,
+                layers,
+                j.stack.name,
+                depth,
+                size_text(j.one),
+                size_text(j.safe),
+                size_text(j.free),
+                format_bytes(j.have),
+                j.state,
+            )
         if not path.judgements:
             yield where, layers, "-", "-", "-", "-", "-", "-", path.state
 

@@ -19,7 +19,7 @@ from mmmodel.linux.loop import LoopFile
 from mmmodel.linux.mounts import IN_MEMORY, Mount, Swap, mount_of
 
 Chain = tuple[tuple[str, str], ...]
-UNUSED = "in use by no swap and no mount"
+UNUSED = "disk without swap or mount"
 MOST_WAYS = 64  # down from one device; a host with more is a damaged tree, or is told so
 
 

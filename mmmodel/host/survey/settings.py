@@ -127,8 +127,8 @@ def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
         FILE,
         (f"vm.min_free_kbytes = {high}", f"vm.percpu_pagelist_high_fraction = {SHORT_LISTS}"),
         f"the cushion between the ordinary and the atomic floor becomes {format_bytes(ordinary - atomic)} (now "
-        f"{format_bytes(old_ordinary - old_atomic)}), and the draw reckoned with and {lists:,} pages of per-cpu lists fit into it",
+        f"{format_bytes(old_ordinary - old_atomic)}), and the draw that is reckoned with and {lists:,} pages of per-cpu lists fit into it",
         room(high) * host.page_size,
         f"delete the file; sysctl vm.min_free_kbytes={now} vm.percpu_pagelist_high_fraction={host.sysctls.get('vm.percpu_pagelist_high_fraction', 0)}",
-        "the draw is that of one measured machine, the limit of the lists that of Linux 6.1; a server in the same machine is not cured by it",
+        "the draw was measured on one machine, and the limit of the lists is that of Linux 6.1; it does not help where the server is on the same machine",
     )

@@ -13,7 +13,10 @@ from mmmodel.host.survey.text import as_dict, lines
 
 @dataclass(frozen=True)
 class Survey(Answer):
-    """A host's writeout paths with their verdicts, and what else touches the reserve. Shows itself as text and HTML."""
+    """A host's writeout paths with their verdicts, and what else touches the reserve; amounts in bytes.
+
+    `str()` of it is the text that `mmmodel survey` prints; in a notebook it shows itself as HTML.
+    """
 
     def __str__(self) -> str:
         return "\n".join(lines(self))

@@ -191,7 +191,7 @@ def depth_facts(host: Host, path: Path, stack: str) -> Iterator[Fact]:
         if value is not None and 1 <= value <= MOST_DEPTH:
             yield Fact(pool, value, "read", where)
         else:
-            reason = f"{where} is {value}, no depth" if value is not None else f"{where} could not be read"
+            reason = f"{where} is {value}, which is not a depth" if value is not None else f"{where} could not be read"
             yield Fact(pool, data[pool].capacity or 1, "catalogue", reason)
     for pool, entry in data.items():
         if pool not in wanted and entry.assumption and entry.capacity is not None and pool != RESERVE:

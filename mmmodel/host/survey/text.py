@@ -56,7 +56,7 @@ def _judgement_text(judgement: Judgement, doubt: int) -> Iterator[str]:
     else:
         yield from _sizes_text(judgement)
     if judgement.right == "memalloc" and math.isfinite(judgement.margin):
-        yield f"  margin {_signed(judgement.margin + doubt)}, the other paths and rings taken off" + (
+        yield f"  margin {_signed(judgement.margin + doubt)}, after the other paths and the rings" + (
             f"; {_signed(judgement.margin)} if high-order atomic blocks hold all that they may" if doubt else ""
         )
     if judgement.state == UNSAFE:

@@ -302,7 +302,7 @@ def test_a_disk_of_the_hypervisor_is_a_path_of_its_machine(host, name, transport
         READ, disk(name, **({"device/transport": transport} if transport else {})), {"proc/swaps": swaps(f"/dev/{name}")}
     ).paths[0]
     assert (path.layers, path.state) == (("local",), LOCAL)
-    assert any("under it is a path of that machine, which may lead over a network" in note for note in path.notes) == guest
+    assert any("below it lies a path of that machine, which may lead over a network" in note for note in path.notes) == guest
 
 
 def test_a_virtio_disk_may_be_served_by_a_process_of_this_machine(host):

@@ -50,7 +50,7 @@ def test_fuseblk_is_named_by_both_numbers(host):
     [
         ({}, "sys/fs/fuse/connections/45/max_background could not be read"),
         (fuse(45, most="many"), "could not be read"),
-        (fuse(45, most=0), "is 0, no depth"),
+        (fuse(45, most=0), "is 0, which is not a depth"),
         (fuse(46, most=99), "could not be read"),
     ],
 )
