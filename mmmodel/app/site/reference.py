@@ -45,6 +45,8 @@ MODULES = (  # beside the face: the modules of its names, and what it names as m
     "mmmodel.simulation",
     "mmmodel.bounds",
     "mmmodel.linux",
+    "mmmodel.linux.host",
+    "mmmodel.linux.watermarks",
     "mmmodel.host.survey",
     "mmmodel.host.hang",
 )
