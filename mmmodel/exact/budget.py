@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import z3
+
+UNHURRIED = 2**32 - 1  # milliseconds: z3 without a limit
 STATES_A_SECOND = 300_000  # that a search visits at least
 
 _until: ContextVar[float] = ContextVar("until", default=math.inf)
@@ -41,10 +44,14 @@ def left() -> float:
     return seconds
 
 
-def milliseconds(most: int | None = None, part: float = 1.0) -> int | None:
-    """This part of what is left, and at most `most`, for z3; None where there is no limit."""
+def limit(solver: z3.Solver, effort: int = 0, part: float = 1.0) -> None:
+    """Gives a solver this part of the time that is left, for each question; and at most `effort` (z3's rlimit; 0: as much as it takes).
+
+    Effort does not depend on how busy the machine is, and so neither does an answer that it limits.
+    """
     seconds = left()
-    return most if math.isinf(seconds) else min(max(1, round(1000 * part * seconds)), most or 2**31)
+    solver.set("rlimit", effort)
+    solver.set("timeout", UNHURRIED if math.isinf(seconds) else max(1, round(1000 * part * seconds)))
 
 
 def states(limit: int) -> int:

@@ -18,6 +18,7 @@ import z3
 from mmmodel.exact import budget
 from mmmodel.model.transitions import LEAVES, Relation
 
+EFFORT = 4_000_000  # z3's own units, of one question
 Granted = tuple[int, int]  # a pool that is unlimited in the relation, and the capacity that it has at least
 
 
@@ -78,7 +79,7 @@ class _States:
     def __init__(self, relation: Relation, walked: set[int], granted: Granted | None = None):
         self.relation, self.granted = relation, granted
         self.solver = z3.SolverFor("QF_LIA")
-        self.solver.set("timeout", budget.milliseconds(2000, 0.3))
+        budget.limit(self.solver, EFFORT, 0.3)
         self.count = {at: z3.Int(f"n{at}") for at in sorted(walked - relation.outside)}
         for number in self.count.values():
             self.solver.add(number >= 0)

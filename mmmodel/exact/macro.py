@@ -22,7 +22,7 @@ from mmmodel.exact.stuck import contended
 from mmmodel.model.transitions import LEAVES, Move, Relation, Way
 
 SWEEPS = 3
-MILLISECONDS = 4000  # of one question to the solver
+EFFORT = 8_000_000  # z3's own units, of one question: some seconds, and the same answer on a busy machine
 EDGES = 1500  # moves times sweeps; beyond that the solver is not asked
 
 
@@ -38,13 +38,13 @@ class _Edge:
     refused: tuple[Way, ...] = ()
 
 
-def macro_path(relation: Relation, sweeps: int = SWEEPS, milliseconds: int = MILLISECONDS) -> list[Move] | None:
-    """Moves from empty to a deadlock, or None where no path of so many sweeps was found in that time."""
+def macro_path(relation: Relation, sweeps: int = SWEEPS, effort: int = EFFORT) -> list[Move] | None:
+    """Moves from empty to a deadlock, or None where no path of so many sweeps was found with that effort."""
     edges = list(_edges(relation))
     for number in range(1, sweeps + 1):
         if number * len(edges) > EDGES:
             return None
-        moves = _Unrolled(relation, edges, number).path(milliseconds)
+        moves = _Unrolled(relation, edges, number).path(effort)
         if moves is not None:
             return moves
     return None
@@ -85,8 +85,8 @@ class _Unrolled:
                 self._move(edge, z3.Int(f"m{sweep}_{number}"), f"{sweep}_{number}")
         self._deadlocked()
 
-    def path(self, milliseconds: int) -> list[Move] | None:
-        self.solver.set("timeout", budget.milliseconds(milliseconds, 0.3))
+    def path(self, effort: int) -> list[Move] | None:
+        budget.limit(self.solver, effort, 0.3)
         if self.solver.check() != z3.sat:
             return None
         model = self.solver.model()

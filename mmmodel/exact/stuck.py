@@ -64,9 +64,6 @@ class Throttle:
     pool: int | None
 
 
-UNHURRIED = 2**32 - 1  # milliseconds: z3 without a limit
-
-
 class StuckStates:
     """The stuck states of a relation. `sized` names a pool whose capacity is an unknown R instead of a number.
 
@@ -130,8 +127,7 @@ class StuckStates:
         if not self.groups:
             return None
         limits = list(more) if most is None else [*more, z3.Sum(self.count) <= most]
-        allowed = budget.milliseconds()
-        self.solver.set("timeout", UNHURRIED if allowed is None else allowed)
+        budget.limit(self.solver)
         answer = self.solver.check(*limits)
         if answer == z3.unknown:
             budget.left()
