@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup, Tag
     from pdoc.doc import Module
 
 FACE = "mmmodel"
@@ -75,7 +75,7 @@ def reference_pages() -> tuple[Reference, ...]:
     documents = {name: pdoc.doc.Module(_loaded(name)) for name in (FACE, *MODULES)}
     pdoc.render.configure(docformat="markdown", show_source=False, search=False, template_directory=TEMPLATES)
     soups = {name: BeautifulSoup(_rendered(document, documents), "html.parser") for name, document in documents.items()}
-    anchors = {name: {tag["id"] for tag in soup.find_all(id=True)} for name, soup in soups.items()}
+    anchors = {name: {str(tag["id"]) for tag in soup.find_all(id=True)} for name, soup in soups.items()}
     pages = []
     for name, soup in soups.items():
         _flatten(soup, name, anchors)
@@ -110,9 +110,9 @@ def _flatten(soup: BeautifulSoup, name: str, anchors: Mapping[str, set[str]]) ->
     """
     folder = posixpath.dirname(name.replace(".", "/"))
     for link in soup.find_all("a", href=True):
-        if "://" in link["href"]:
+        if "://" in str(link["href"]):
             continue
-        path, _, anchor = link["href"].partition("#")
+        path, _, anchor = str(link["href"]).partition("#")
         module = posixpath.normpath(posixpath.join(folder, path)).removesuffix(".html").replace("/", ".") if path else name
         if module in anchors and (not anchor or anchor in anchors[module]):
             link["href"] = f"{module}.html" * bool(path) + f"#{anchor}" * bool(anchor)
@@ -147,13 +147,21 @@ def _name_modules(soup: BeautifulSoup, document: Module, documents: Mapping[str,
     for name, module in modules.items():
         listed, section, entry, says = (soup.new_tag(tag) for tag in ("li", "section", "div", "div"))
         listed.append(soup.new_tag("a", href=f"#{name}", string=name))
-        soup.find("nav").ul.append(listed)
+        _the(_the(soup, "nav"), "ul").append(listed)
         section["id"], entry["class"], says["class"] = name, "attr module", "docstring"
         entry.append("module ")
         entry.append(soup.new_tag("a", href=f"{module}.html", string=module))
         says.append(_first_line(documents[module]) + ".")
         section.extend([entry, says])
-        soup.find("article").append(section)
+        _the(soup, "article").append(section)
+
+
+def _the(inside: Tag, name: str) -> Tag:
+    """The first element of that name. Raises LookupError where pdoc made none."""
+    found = inside.find(name)
+    if found is None:
+        raise LookupError(f"a page made by pdoc has no <{name}>")
+    return found
 
 
 def _first_line(document: Module) -> str:
@@ -162,11 +170,11 @@ def _first_line(document: Module) -> str:
 
 def _sections(soup: BeautifulSoup, document: Module, documents: Mapping[str, Module]) -> Iterator[tuple[str, str, str]]:
     """(name, anchor, text) of what the page is the first to have."""
-    title = soup.find("h1")
-    title["id"] = "module"
+    _the(soup, "h1")["id"] = "module"
     yield document.modulename, "module", document.docstring
     face = {member.taken_from for member in documents[FACE].members.values()}
     for section in soup.find_all("section", id=True):
-        member = document.get(section["id"])
+        name = str(section["id"])
+        member = document.get(name)
         if member is not None and (document.modulename == FACE or member.taken_from not in face):
-            yield section["id"], section["id"], section.get_text(" ", strip=True)
+            yield name, name, section.get_text(" ", strip=True)
