@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from mmmodel.exact import chain as chain
     from mmmodel.exact import islands as islands
     from mmmodel.exact import loss as loss
-    from mmmodel.exact import multiclass as multiclass
     from mmmodel.exact import network as network
     from mmmodel.exact import occupancy as occupancy
     from mmmodel.exact import reach as reach
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from mmmodel.exact import stuck as stuck
     from mmmodel.exact import verdict as verdict
 
-_MODULES = ("chain", "islands", "loss", "multiclass", "network", "occupancy", "reach", "stack_chain", "stuck", "verdict")
+_MODULES = ("chain", "islands", "loss", "network", "occupancy", "reach", "stack_chain", "stuck", "verdict")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -15,26 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from mmmodel.exact.loss import erlang_b, kaufman_roberts, multirate_law, reduced_load
-from mmmodel.exact.multiclass import solve_multiclass
+from mmmodel.exact.loss import erlang_b, kaufman_roberts, multirate_law
 from mmmodel.exact.network import buzen, mva
 from mmmodel.exact.occupancy import reserve_law
 
 LOADS, SIZES = [1e5, 1e5, 5e4, 1e4, 5e3], [1, 2, 5, 20, 64]
 DEMANDS, THINK, SERVERS = [1.0, 0.9, 0.8, 0.4], 50.0, [1, 2, 1, 8]
-CLASSES, POPULATIONS = [[1.0, 0.5, 0.2], [0.3, 0.8, 0.4], [0.2, 0.2, 0.9]], [20, 20, 20]
-POOLS, OFFERED, UNITS = [100, 80, 60], [50.0, 40.0, 30.0], [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
 
 
 def main() -> None:
     """Print the best time of several runs of each task, and of the peer at the same task."""
     own()
     try:
-        from line_solver import lossn, pfqn
+        from line_solver import pfqn
     except ImportError as error:
         print(f"peer line-solver skipped: {error}")
         return
-    peers(pfqn, lossn)
+    peers(pfqn)
 
 
 def own() -> None:
@@ -52,20 +49,14 @@ def own() -> None:
     print(f"  largest relative error of the law of 12 requests, against Fractions: {np.abs(errors).max():.1e}")
 
 
-def peers(pfqn: Any, lossn: Any) -> None:
-    """The same models by line-solver: pfqn_mva, pfqn_mvams, lossn_erlangfp."""
-    demands, think, zeros = np.array(DEMANDS).reshape(-1, 1), np.array([THINK]), np.zeros(3)
+def peers(pfqn: Any) -> None:
+    """The same models by line-solver: pfqn_mva, pfqn_mvams."""
+    demands, think = np.array(DEMANDS).reshape(-1, 1), np.array([THINK])
     for n in (200, 2000):
         theirs = partial(pfqn.pfqn_mva, demands, np.array([n]), think)
         compare(f"MVA, population {n}, 4 stations", partial(mva, DEMANDS, n, THINK), theirs, last, first)
-    theirs = partial(pfqn.pfqn_mvams, zeros[:1], demands, np.array([200.0]), think, np.ones(4), np.array(SERVERS, dtype=float))
+    theirs = partial(pfqn.pfqn_mvams, np.zeros(1), demands, np.array([200.0]), think, np.ones(4), np.array(SERVERS, dtype=float))
     compare("several servers, population 200", partial(mva, DEMANDS, 200, THINK, SERVERS), theirs, last, first)
-    ours = partial(solve_multiclass, CLASSES, POPULATIONS)
-    theirs = partial(pfqn.pfqn_mva, np.array(CLASSES).T, np.array(POPULATIONS), zeros)
-    compare("3 classes of 20, 3 stations", ours, theirs, lambda got: got.throughputs, lambda got: np.ravel(got[0]))
-    ours = partial(reduced_load, POOLS, OFFERED, UNITS)
-    theirs = partial(lossn.lossn_erlangfp, np.array(OFFERED), np.array(UNITS, dtype=float).T, np.array(POOLS, dtype=float), 1e-12)
-    compare("Erlang fixed point, 3 pools", ours, theirs, lambda got: got.pools, lambda got: np.ravel(got[2]))
 
 
 def last(throughputs: np.ndarray) -> float:
