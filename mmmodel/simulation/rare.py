@@ -35,7 +35,6 @@ from mmmodel.simulation.kernel import (
     opened,
     run,
     set_clock,
-    uniform,
 )
 
 jit = kernel._jit
@@ -256,25 +255,3 @@ def weight(factors, r):
     for i in range(r + 1):
         product *= factors[i]
     return product
-
-
-# ---- birth-death chains ---------------------------------------------------------------------------------------------------
-
-
-@jit
-def climb_tilted(up, tilted, state, target, cycles, means):
-    """Importance sampling: walks from 1 with step-up probabilities `tilted`, weighted by the likelihood ratio."""
-    for i in range(len(means)):
-        total = 0.0
-        for _ in range(cycles):
-            at, ratio = 1, 1.0
-            while 0 < at < target:
-                if uniform(state, 0) < tilted[at]:
-                    ratio *= up[at] / tilted[at]
-                    at += 1
-                else:
-                    ratio *= (1 - up[at]) / (1 - tilted[at])
-                    at -= 1
-            if at == target:
-                total += ratio
-        means[i] = total / cycles

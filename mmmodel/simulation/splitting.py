@@ -1,7 +1,5 @@
 """Rare events: times to deadlock, and P(use of a pool > R), down to 1e-12 and beyond, by multilevel splitting.
 
-Where the chain is a birth-death chain, `birth_death` works on its integers; there a change of measure is a third way.
-
     plain        what is not rare is simulated as it is: a pilot counts the deadlocks in as many events as the base below would have
     importance   a number of the state, the larger the nearer the event
     level 1      the process up-crosses it often: rate Φ, seen in the process itself (the base), begun anew at each deadlock
@@ -25,7 +23,6 @@ which not all can finish, from which a deadlock cannot be avoided for long. For 
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +46,6 @@ LEAST, MOST = 400, 4_000  # replications of plain simulation
 PLAIN = 0.1  # relative half-width from which on a share of the time is plainly seen
 TITLE = "time to deadlock"
 HARDER = 3  # times that the pilot tries a level again with four times the trials
-CHAIN_METHODS = ("fixed", "restart", "measure")
 Weigh = tuple[np.ndarray, np.ndarray] | Literal["banker"]
 Importance = Callable[[str, str, Mapping[str, int]], float]
 
@@ -169,7 +165,6 @@ def _given(program: Program, importance: Importance) -> tuple[np.ndarray, np.nda
 
 def _closed(stack: Askable, depth: int | None, reserve: int | str | None, unlimited: str | None = None) -> Program:
     from mmmodel.model.askable import as_stack
-
 
     stack = as_stack(stack)
     if unlimited == RESERVE and reserve is None and RESERVE in stack.pools and stack.pools[RESERVE].capacity is None:
@@ -399,7 +394,7 @@ def _replication(job: tuple[_Plan, int]) -> tuple[float, int]:
     return rate + reach * died / plan.trials, counted
 
 
-def _factors(passed: Sequence[float] | np.ndarray) -> list[int]:
+def _factors(passed: Sequence[float]) -> list[int]:
     """How many runs one becomes at each level: their product follows 1 / Π passed, so that runs neither die out nor explode."""
     factors, product, wanted = [], 1, 1.0
     for part in passed:
@@ -431,192 +426,3 @@ def _estimate(plan: _Plan, replications: int, relative: float | None, executor: 
         note = "no replication reached the event"
         return Rare("", "", None, None, None, len(rates), note, plan.method, found.levels, found.passed, spent)
     return Rare(**vars(estimate), method=plan.method, levels=found.levels, passed=found.passed, cpu_seconds=spent)
-
-
-# ---- birth-death chains -------------------------------------------------------------------------------------------------------
-
-
-def birth_death(
-    births: Sequence[float],
-    deaths: Sequence[float],
-    target: int,
-    *,
-    seed: int | np.random.SeedSequence,
-    quantity: str = "time",
-    method: str = "restart",
-    relative: float = 0.01,
-) -> Rare:
-    """A rare state of a birth-death chain on 0 … n, n = len(births) = len(deaths).
-
-    `births[i]` is the rate from i to i + 1, `deaths[i]` from i + 1 to i. `quantity`: "time", mean seconds from 0 to `target`;
-    "tail", the stationary P(state >= target); "reach", P(target before 0, from 1). `method`: "fixed" (trials at each level until
-    the next or 0), "restart", or "measure": importance sampling with births and deaths changed places, each path weighted by
-    its likelihood ratio. More is simulated until the 95 % half-width is at most `relative` times the mean.
-
-    A cycle waits at 0 for 1/births[0] and then walks from 1 until it is back or at the target. So the time is the mean cycle
-    over the probability to reach (renewal reward), and the tail is reach · E[time at or above, from target to 0] / E[cycle].
-    Walks that stand at one state are alike: all of a batch take their next step together, binomially many of them upwards.
-    So a thousand times as many cost hardly more. ("measure" walks one by one, for each has its likelihood ratio.)
-    Raises ValueError.
-    """
-    rates = _rates(births, deaths, target)
-    if quantity not in ("time", "tail", "reach"):
-        raise ValueError(f"quantity: {quantity!r} is not known; write time, tail or reach")
-    if method not in CHAIN_METHODS:
-        raise ValueError(f"method: {method!r} is not known; write one of {', '.join(CHAIN_METHODS)}")
-    if not 0 < relative < 1:
-        raise ValueError(f"relative: {relative!r} is not a relative half-width; write a number between 0 and 1, such as 0.01")
-    began = time.process_time()
-    chain = _Chain(*rates, target, np.random.Generator(np.random.SFC64(child(seed, 0))))
-    parts = [_reach(chain, method, relative * (1 if quantity == "reach" else 0.8))]
-    if quantity != "reach":
-        cycle = _sojourn(chain, 1, 0, target if quantity == "time" else len(chain.up), relative * 0.4)
-        first = 1 / births[0]
-        mean, low, high = cycle.seen
-        parts.append(replace(cycle, mean=mean + first, low=low + first, high=high + first))
-    if quantity == "tail":
-        parts.append(_sojourn(chain, target, target, len(chain.up), relative * 0.4))
-    powers: dict[str, tuple[int, ...]] = {"reach": (1,), "time": (-1, 1), "tail": (1, -1, 1)}
-    value: float = math.prod(part.seen[0] ** power for part, power in zip(parts, powers[quantity]))
-    spread = math.sqrt(sum((part.half_width / part.seen[0]) ** 2 for part in parts))  # of independent factors, first order
-    name = {"time": f"time from 0 to {target}", "tail": f"P(state >= {target})", "reach": f"P({target} before 0, from 1)"}[
-        quantity
-    ]
-    return Rare(
-        name,
-        "s" if quantity == "time" else "",
-        value,
-        value * (1 - spread),
-        value * (1 + spread),
-        parts[0].replications,
-        "",
-        method,
-        tuple(float(i) for i in range(1, target + 1)),
-        tuple(chain.pilot.tolist()),
-        time.process_time() - began,
-    )
-
-
-def _rates(births: Sequence[float], deaths: Sequence[float], target: int) -> tuple[np.ndarray, np.ndarray]:
-    """(probability of a step up, rate of leaving) of the states 0 … n; n only steps down."""
-    up, down = np.asarray(births, float), np.asarray(deaths, float)
-    if up.ndim != 1 or up.shape != down.shape or not len(up):
-        raise ValueError(f"births, deaths: {up.shape} and {down.shape} are not two lists of one length")
-    if not (np.isfinite(up).all() and np.isfinite(down).all() and (up > 0).all() and (down > 0).all()):
-        raise ValueError("births, deaths: a rate is not positive and finite; write positive numbers per second")
-    if target != int(target) or not 2 <= target <= len(up):
-        raise ValueError(f"target: {target!r} is not a state from 2 to {len(up)}")
-    up, down = np.append(up, 0.0), np.append(0.0, down)
-    return up / (up + down), up + down
-
-
-@dataclass
-class _Chain:
-    up: np.ndarray
-    rates: np.ndarray
-    target: int
-    rng: np.random.Generator
-
-    def __post_init__(self) -> None:
-        self.pilot = np.ones(self.target)  # by state: P(the next before 0)
-        for i in range(1, self.target):
-            self.pilot[i] = max(1, self.climb(i, i + 1, 1000, batches=1)[0]) / 1000
-
-    def climb(self, start: int, end: int, trials: int, batches: int) -> np.ndarray:
-        """How many of each batch of walks from `start` reach `end` before 0."""
-        return _walks(self.rng, self.up, _at(start, start, trials, (batches, 1, end)), end)[0]
-
-
-def _at(birth: int, state: int, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    runs = np.zeros(shape, np.int64)
-    runs[:, min(birth, shape[1] - 1), state] = count
-    return runs
-
-
-def _walks(rng, up: np.ndarray, runs: np.ndarray, end: int, factors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(batches,) walks that reach `end`, (batches, states) visits, of walks `runs` (batches, births, states) until all have ended.
-
-    One ends at 0, or below the state where it was born as a copy. With `factors` a walk that comes up to state i becomes
-    factors[i] walks, all but one of which are born there.
-    """
-    batches, births, states = runs.shape
-    lowest = np.maximum(1, np.arange(births))[:, None] if births > 1 else 1
-    alive = np.arange(states) >= lowest
-    arrived, visits = np.zeros(batches, np.int64), np.zeros((batches, states), np.int64)
-    while (here := runs.nonzero())[0].size:
-        visits += runs.sum(axis=1)
-        rise = np.zeros_like(runs)
-        rise[here] = rng.binomial(runs[here], up[here[2]])
-        fall = runs - rise
-        if end <= states:
-            arrived += rise[:, :, end - 1].sum(axis=1)
-        runs = np.zeros_like(runs)
-        runs[:, :, 1:] = rise[:, :, :-1]
-        if factors is not None:
-            copies = runs.sum(axis=1) * (factors[:states] - 1)
-            runs[:, np.arange(births), np.arange(births)] += copies
-        runs[:, :, :-1] += fall[:, :, 1:]
-        runs *= alive
-    return arrived, visits
-
-
-BATCHES = 32
-
-
-def _reach(chain: _Chain, method: str, relative: float) -> Estimate:
-    way, first = {"fixed": (_fixed, 100_000), "restart": (_restarted, 100_000), "measure": (_tilted, 2000)}[method]
-    return _until(functools.partial(way, chain), relative, first)
-
-
-def _until(more: Callable[[int], np.ndarray], relative: float, size: int) -> Estimate:
-    """Means of batches, to each of which more is added until they agree well enough. `more(n)`: each batch's mean of n trials."""
-    totals, done = np.zeros(BATCHES), 0
-    while True:
-        totals += more(size) * size
-        done += size
-        estimate = student("", "", totals / done)
-        mean = estimate.seen[0]
-        if (mean > 0 and estimate.half_width <= relative * mean) or done > 10**8:
-            return estimate
-        worse = 4.0 if mean <= 0 else (estimate.half_width / (relative * mean)) ** 2
-        size = max(500, int(done * min(8.0, 1.1 * worse - 1)))
-
-
-def _fixed(chain: _Chain, trials: int) -> np.ndarray:
-    """Product over levels at which about half of the trials fall back to 0."""
-    reach, at = np.ones(BATCHES), 1
-    while at < chain.target:
-        nxt, share = at + 1, chain.pilot[at]
-        while nxt < chain.target and share * chain.pilot[nxt] > 0.4:
-            share *= chain.pilot[nxt]
-            nxt += 1
-        reach *= chain.climb(at, nxt, trials, BATCHES) / trials
-        at = nxt
-    return reach
-
-
-def _restarted(chain: _Chain, cycles: int) -> np.ndarray:
-    factors = np.array([1, 1, *_factors(chain.pilot[1 : chain.target - 1])])
-    product = math.prod(factors.tolist())
-    runs = _at(1, 1, cycles, (BATCHES, chain.target, chain.target))
-    return _walks(chain.rng, chain.up, runs, chain.target, factors)[0] / product / cycles
-
-
-def _tilted(chain: _Chain, cycles: int) -> np.ndarray:
-    from mmmodel.simulation import rare
-
-    tilted, means = np.clip(np.maximum(chain.up, 1 - chain.up), 0.5, 0.95), np.zeros(BATCHES)
-    rare.climb_tilted(chain.up, tilted, chain.rng.integers(2**63, size=1), chain.target, cycles, means)
-    return means
-
-
-def _sojourn(chain: _Chain, start: int, above: int, end: int, relative: float) -> Estimate:
-    """Time spent at or above `above` by a walk from `start` until it is at 0 or at `end`: visits, each exponential."""
-    states = slice(above, min(end, len(chain.up)))
-
-    def more(n: int) -> np.ndarray:
-        runs = _at(start, start, n, (BATCHES, 1, states.stop))
-        visits = _walks(chain.rng, chain.up, runs, end)[1][:, states]
-        return (chain.rng.standard_gamma(visits) / chain.rates[states]).sum(axis=1) / n
-
-    return _until(more, relative, 20_000)

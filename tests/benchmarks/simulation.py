@@ -118,7 +118,9 @@ def compiled(source: str, *options: str) -> Path | str:
         return "no C compiler"
     program = Path(tempfile.mkdtemp()) / source.removesuffix(".c")
     path = Path(__file__).with_name(source)
-    done = subprocess.run([compiler, "-O3", "-march=native", "-o", program, path, *options, "-lm"], capture_output=True, text=True)
+    done = subprocess.run(
+        [compiler, "-O3", "-march=native", "-o", program, path, *options, "-lm"], capture_output=True, text=True
+    )
     return program if done.returncode == 0 else f"does not compile: {done.stderr.strip().splitlines()[0]}"
 
 
@@ -139,7 +141,16 @@ def in_cimba(model: str, events: int = 4_000_000) -> Result | str:
     if not libraries:
         return f"no libcimba below {prefix}"
     where = libraries[0].parent
-    options = ("-std=gnu2x", "-include", "assert.h", f"-I{prefix}/include", f"-L{where}", f"-Wl,-rpath,{where}", "-lcimba", "-pthread")
+    options = (
+        "-std=gnu2x",
+        "-include",
+        "assert.h",
+        f"-I{prefix}/include",
+        f"-L{where}",
+        f"-Wl,-rpath,{where}",
+        "-lcimba",
+        "-pthread",
+    )
     program = compiled("cimba.c", *options)
     if isinstance(program, str):
         return program
@@ -178,23 +189,25 @@ def compare(own: str, runs: dict[str, Callable[[], Result | str]], exact: float,
         )
 
 
-def rare() -> None:
-    """P about 1e-12: a birth-death chain at load 0.5, 40 units, until the 95 % half-width is 1 %."""
+def rare(reserve: int = 38) -> None:
+    """A deadlock each 5e11 s: units are taken at rate 1 and given back at rate 2; when all are taken nobody can leave."""
+    from mmmodel.model.stack import Stack
     from mmmodel.simulation import splitting
 
-    births, deaths = [1.0] * 60, [2.0] * 60
-    exact = {"reach": 1 / (2.0**40 - 1), "tail": 2.0**-40 * (1 - 2.0**-21) / (1 - 2.0**-61)}
-    for method in splitting.CHAIN_METHODS:
-        splitting.birth_death(births[:6], deaths[:6], 5, seed=1, quantity="tail", method=method, relative=0.1)
-        for quantity, value in exact.items():
-            runs = [
-                splitting.birth_death(births, deaths, 40, seed=i, quantity=quantity, method=method, relative=0.01) for i in range(3)
-            ]
-            cpu, errors = [run.cpu_seconds for run in runs], [run.mean / value - 1 for run in runs]
-            print(
-                f"birth-death {method:8} {quantity:6} P = {runs[0].mean:.4e} ± {runs[0].half_width / runs[0].mean:.2%}; {len(runs)} runs: "
-                f"{np.median(cpu):.2f} CPU s (from {min(cpu):.2f} to {max(cpu):.2f}), errors {min(errors):+.2%} to {max(errors):+.2%}"
-            )
+    steps = [{"serve": {"mean": 1.0, "servers": 1}}, {"take": {"reserve": 1}, "serve": {"mean": 0.5, "servers": 1}}]
+    request = {"depth": reserve + 1, "steps": [*steps, {"take": {"reserve": 1}}]}
+    stack = Stack.model_validate({"pools": {"reserve": {}}, "requests": {"w": request}})
+    exact = 2.0 ** (reserve + 1) - 2 - reserve / 2  # to fill: Σ_i Σ_{j<=i} 2^(i-j); then all that hold one are served
+    for method in splitting.METHODS:
+        splitting.time_to_deadlock(stack, reserve=5, seed=1, method=method, trials=100)  # compiles
+        runs = [splitting.time_to_deadlock(stack, reserve=reserve, seed=i, method=method, relative=0.1) for i in range(3)]
+        means, cpu = [run.mean for run in runs if run.mean], [run.cpu_seconds for run in runs]
+        errors = [mean / exact - 1 for mean in means]
+        print(
+            f"time to deadlock {method:8} {exact:.3e} s, ± {max(run.half_width / run.mean for run in runs if run.mean):.1%}; "
+            f"{len(means)} of {len(runs)} runs: {np.median(cpu):.2f} CPU s (from {min(cpu):.2f} to {max(cpu):.2f}), "
+            f"errors {min(errors):+.2%} to {max(errors):+.2%}"
+        )
 
 
 def blocking(units: int, load: float) -> float:

@@ -10,7 +10,7 @@ import pytest
 
 from mmmodel.exact.stack_chain import stack_chain
 from mmmodel.model.stack import Request, Stack
-from mmmodel.simulation import Open, simulate, splitting
+from mmmodel.simulation import Open, simulate
 
 RUNS = 1000
 
@@ -35,7 +35,10 @@ def deadlock(chunks, rates, servers, depth, reserve):
 
 
 PAGES = Request([4096, 8192], [1, 2], [1, 1])  # three of them on 28 KiB: all amounts are whole pages
-LAW = {amount: float(p) for amount, p in stack_chain(PAGES.stack.system(depth=3, reserve=28672), exact=True).occupancy()["reserve"].items()}
+LAW = {
+    amount: float(p)
+    for amount, p in stack_chain(PAGES.stack.system(depth=3, reserve=28672), exact=True).occupancy()["reserve"].items()
+}
 
 
 def pages(seed):
@@ -69,14 +72,6 @@ CASES = {
     "use in granules of 4096 B, mean": (pages, sum(amount * p for amount, p in LAW.items())),
     "use in granules of 4096 B, P(use > 12288)": (lambda seed: pages(seed).tail(12288), LAW[20480] + LAW[28672]),
     "use in granules of 4096 B, P(use > 28671)": (lambda seed: pages(seed).tail(28671), LAW[28672]),
-    "birth-death by RESTART, 57 s": (
-        lambda seed: splitting.birth_death([1.0] * 5, [2.0] * 5, 5, seed=seed, method="restart", relative=0.05),
-        57.0,
-    ),
-    "birth-death by fixed effort, 57 s": (
-        lambda seed: splitting.birth_death([1.0] * 5, [2.0] * 5, 5, seed=seed, method="fixed", relative=0.05),
-        57.0,
-    ),
 }
 
 
