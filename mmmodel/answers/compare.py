@@ -6,11 +6,12 @@ state), solved (exact numerics with an error bound), simulated (interval, replic
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+
+from mmmodel.model.output import html_table
 
 Rung = Literal["derived", "proved", "exhausted", "solved", "simulated", "measured"]
 RUNGS = get_args(Rung)
@@ -36,7 +37,9 @@ class Evidence:
     @property
     def agrees(self) -> bool:
         if self.low is not None and self.high is not None:
-            return self.inside or (self.rung == "simulated" and 2 * self.low - self.got <= self.expected <= 2 * self.high - self.got)
+            return self.inside or (
+                self.rung == "simulated" and 2 * self.low - self.got <= self.expected <= 2 * self.high - self.got
+            )
         if self.tolerance and isinstance(self.expected, int | float):
             return math.isclose(self.got, self.expected, rel_tol=self.tolerance)
         return bool(self.got == self.expected)
@@ -61,9 +64,7 @@ class Rows:
     __repr__ = __str__  # a notebook's output must not hold what differs between runs
 
     def _repr_html_(self) -> str:
-        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
-        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(self.head, self.rows)
 
 
 @dataclass(repr=False)

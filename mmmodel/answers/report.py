@@ -15,6 +15,7 @@ from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
 from mmmodel.answers.question import Question, Size, Sure
 from mmmodel.exact import islands
 from mmmodel.model.askable import Askable, as_stack
+from mmmodel.model.output import html_table
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, did_you_mean
 from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count, plural
 
@@ -94,9 +95,7 @@ class Report:
     def size_table_html(self) -> str:
         """The three reserves and the two depths as an HTML table."""
         head, *rows = _size_rows(self)
-        top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(head, rows)
 
     def __str__(self) -> str:
         return "\n".join(_text(self))

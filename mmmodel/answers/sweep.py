@@ -44,6 +44,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from mmmodel.answers.study import Study, StudyError, make_study
 from mmmodel.model.grants import Grant
+from mmmodel.model.output import write_whole
 from mmmodel.model.stack import Stack
 from mmmodel.model.units import counted
 
@@ -476,19 +477,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """The file is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def has_failed(record: Record) -> bool:
     """Whether some quantity of a point ended in an error."""
     return any("error" in result for result in record["results"].values())
@@ -896,5 +884,4 @@ __all__ = [
     "run_study",
     "versions",
     "with_csv",
-    "write_whole",
 ]

@@ -228,12 +228,10 @@ def _explain_hang(arguments: argparse.Namespace) -> int:
 
 
 def _write(path: str, text: str) -> None:
-    """The whole file or none: written beside its place, then renamed."""
-    beside = f"{path}.part"
+    from mmmodel.model.output import write_whole
+
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(beside, path)
+        write_whole(path, text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
 

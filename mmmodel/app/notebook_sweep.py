@@ -24,6 +24,7 @@ from typing import Any
 
 from mmmodel.answers import sweep
 from mmmodel.app import notebooks
+from mmmodel.model.output import write_whole
 from mmmodel.model.stack import QuestionError
 from mmmodel.model.units import counted
 
@@ -154,9 +155,7 @@ def write_index(folder: str | os.PathLike[str]) -> Path:
         f"vertical-align:top}}img{{width:12em}}</style></head><body><h1>{html.escape(title)}</h1><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></body></html>\n"
     )
-    target = folder / "index.html"
-    sweep.write_whole(target, page)
-    return target
+    return write_whole(folder / "index.html", page)
 
 
 def _index_row(record: sweep.Record, names: list[str], saved: list[str]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmodel.installed import NOTEBOOKS, PACKAGE
+from mmmodel.model.output import write_whole
 from mmmodel.model.stack import QuestionError
 
 SUITE = NOTEBOOKS
@@ -202,12 +203,8 @@ def save_results(stem: str, results: dict[str, Any]) -> Path | None:
     folder = os.environ.get(RESULTS)
     if not folder:
         return None
-    path = Path(folder) / f"{stem}.json"
-    beside = path.with_suffix(".tmp")
     text = json.dumps(_plain(results), indent=2, ensure_ascii=False, default=str, allow_nan=False)
-    beside.write_text(text + "\n", encoding="utf-8")
-    os.replace(beside, path)
-    return path
+    return write_whole(Path(folder) / f"{stem}.json", text + "\n")
 
 
 def _plain(value: Any) -> Any:

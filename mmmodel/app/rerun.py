@@ -24,6 +24,7 @@ from typing import Any
 
 from mmmodel.app import notebooks
 from mmmodel.installed import DATA, PACKAGE
+from mmmodel.model.output import write_whole
 from mmmodel.model.stack import QuestionError
 
 RECORD = "rerun.json"
@@ -223,9 +224,7 @@ def _short(value: str | float) -> str:
 
 def _write(folder: Path, rows: Sequence[Row]) -> None:
     for name, text in ((RECORD, json.dumps([asdict(row) for row in rows], indent=2)), ("index.html", _index(folder.name, rows))):
-        beside = folder / f".{name}.tmp"
-        beside.write_text(text + "\n", encoding="utf-8")
-        os.replace(beside, folder / name)
+        write_whole(folder / name, text + "\n")
 
 
 def _index(date: str, rows: Sequence[Row]) -> str:

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mmmodel.installed import DATA
@@ -314,7 +315,7 @@ def _yaml_problem(error: YAMLError) -> tuple[str, str]:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         text = " ".join((error.problem or error.context or "").split())
-        if "duplicate key" in text:
+        if isinstance(error, DuplicateKeyError):
             return place, f"{text.split(' with value')[0]}; write each key once"
         return place, f"is not YAML: {text}"
     return "", f"is not YAML: {' '.join(str(error).split())[:300]}"

@@ -93,6 +93,7 @@ from pydantic import (
     model_validator,
 )
 
+from mmmodel.model.output import html_table
 from mmmodel.model.units import ByteCount, counted, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds, plural
 
 THROTTLE, RESERVE = "throttle", "reserve"
@@ -1172,7 +1173,5 @@ def _text_table(stack: Stack) -> Iterator[str]:
 
 def _html_table(stack: Stack) -> str:
     heads = "<br>".join(html.escape(line) for line in _heads(stack))
-    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in _rows(stack))
     foot = "".join(f"<li><b>{html.escape(key)}</b> {html.escape(text)}</li>" for key, text in stack.sources.items())
-    return f"<p>{heads}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{foot}</ul>"
+    return f"<p>{heads}</p>{html_table(_COLUMNS, _rows(stack))}<ul>{foot}</ul>"

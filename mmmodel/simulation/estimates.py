@@ -19,7 +19,6 @@ from __future__ import annotations
 import html
 import json
 import math
-import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -31,6 +30,7 @@ import numpy as np
 
 from mmmodel.model.askable import Askable
 from mmmodel.model.grants import check_grant
+from mmmodel.model.output import html_table, write_whole
 from mmmodel.model.stack import RESERVE, QuestionError
 from mmmodel.model.units import parse_seconds, plural
 from mmmodel.simulation.events import engine_for, granule, kernel, program_for
@@ -61,6 +61,12 @@ class Estimate:
     high: float | None
     replications: int
     note: str = ""
+    watched: float = field(default=0.0, kw_only=True)  # seconds of each replication, where nothing was seen
+
+    @property
+    def never(self) -> str:
+        """How long was looked, where nothing was seen."""
+        return f"never in {self.replications} replications of {self.watched:.4g} s"
 
     @property
     def seen(self) -> tuple[float, float, float]:
@@ -383,10 +389,8 @@ class Simulation:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self._rows())
         notes = "".join(f"<p>note: {html.escape(note)}</p>" for note in self.notes)
-        return f"<p>{html.escape(str(self).splitlines()[0])}</p><table><tr>{head}</tr>{body}</table>{notes}"
+        return f"<p>{html.escape(str(self).splitlines()[0])}</p>{html_table(_COLUMNS, self._rows())}{notes}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the laws of use, of which the quantiles are kept; infinities become None."""
@@ -412,10 +416,7 @@ class Simulation:
         """Writes JSON: beside `path` first, then renamed, so that a reader never sees half of it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False, default=_plain) + "\n", encoding="utf-8")
-        os.replace(beside, path)
-        return path
+        return write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False, default=_plain) + "\n")
 
 
 _COLUMNS = ("quantity", "mean", "95 % low", "95 % high", "unit", "replications", "note")
@@ -814,12 +815,12 @@ def two_sided(hits: int, seconds: float) -> tuple[float, float]:
 
 def none_seen(title: str, runs: int, seconds: float, horizon: float) -> Estimate:
     """What it says of a time that it was not seen in `runs` of `horizon` s, `seconds` in all."""
-    bound = three(runs)
+    found = Estimate(title, "s", None, seconds / -math.log(1 - CONFIDENCE), math.inf, runs, watched=horizon)
     note = (
-        f"never in {runs} replications of {horizon:.4g} s: P(within that time) < {bound:.3g} with 95 % confidence "
+        f"{found.never}: P(within that time) < {three(runs):.3g} with 95 % confidence "
         "(rule of three); the lower limit assumes a constant hazard"
     )
-    return Estimate(title, "s", None, seconds / -math.log(1 - CONFIDENCE), math.inf, runs, note)
+    return replace(found, note=note)
 
 
 # ---- common random numbers --------------------------------------------------------------------------------------------------

@@ -422,7 +422,7 @@ def _time(one: Cell, estimate: Estimate | None) -> str:
     if estimate is None:
         return "not simulated"
     if estimate.mean is None:
-        return estimate.note.split(":")[0]
+        return estimate.never
     mean, low, high = map(format_seconds, estimate.seen)
     return f"{mean} [{low}, {high}]"
 

@@ -10,6 +10,7 @@ from mmmodel.answers import plot
 from mmmodel.host.survey.answer import SAFE, SAFE_IF, Answer
 from mmmodel.host.survey.judging import size_text
 from mmmodel.linux.watermarks import Right, lowmem_protection
+from mmmodel.model.output import html_table
 from mmmodel.model.units import format_bytes
 
 
@@ -127,6 +128,4 @@ def table_rows(survey: Answer) -> Iterator[tuple[str, ...]]:
 def table_html(survey: Answer) -> str:
     """The same as an HTML table."""
     head, *rows = table_rows(survey)
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return html_table(head, rows)
