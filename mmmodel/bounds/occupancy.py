@@ -79,12 +79,6 @@ def effective_bandwidth(holdings: Mapping[int, float], s: float) -> float:
     return _tilted(holdings, s)[0] / s
 
 
-def fits_by_bandwidth(classes: Sequence[tuple[int, Mapping[int, float]]], reserve: float, digits: float, s: float) -> bool:
-    """Whether Σ K_k α_k(s) ≤ R − digits·ln 10/s, which is enough for P(U ≥ R) ≤ 10^−digits (OCC-4): a linear test
-    per s."""
-    return sum(k * effective_bandwidth(law, s) for k, law in classes) <= reserve - digits * math.log(10) / s
-
-
 # --- open arrivals ---------------------------------------------------------------------------------------------------
 
 

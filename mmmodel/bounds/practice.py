@@ -1,9 +1,9 @@
 """How others size a reserve for forward progress, as formulas.
 
-    estimate   pages that n objects of a cache need at the worst (Zijlstra 2007 and 2008)
+    estimate   pages that n objects of a cache need at the worst (Zijlstra 2008)
     tree       Zijlstra's reserve tree: nodes with pages, a limit and a usage; the root's pages are the reserve
     budget     what receive buffers may take of it: rx_emergency_get
-    others     XNU, FreeBSD, DragonFly, illumos, Windows, NetBSD, OpenBSD
+    others     XNU, FreeBSD, DragonFly, illumos, NetBSD, OpenBSD
 
 Pages are of 4096 bytes unless a parameter says otherwise. Linux's own watermarks are in `mmmodel.linux`.
 Sources: mm/reserve.c of Zijlstra's "swap over networked storage" series of 2008 and its predecessor for 2.6.21 (ddsnap.vm.fixes); for
@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 
 PAGE = 4096
 TX_RESERVE_PAGES = -(-2 * 65536 // PAGE)  # a packet of at most 64 KiB, twice: it might need to be bounced
-TX_RESERVE_PAGES_BEFORE = 4 * 44 * 3  # 4 MAX_FRAGMENTS MAX_PAGES_PER_SKB, before that
-NETLINK_RESERVE_PAGES = 5 + 2 * (5 + 31)  # iSCSI
 RPC_SLOTS = 128  # RPC_MAX_SLOT_TABLE
 
 # ---- Zijlstra's estimators ------------------------------------------------------------------------------------------
@@ -37,20 +35,6 @@ def slub_pages(
     return (-(-objects // per_slab) << order) + cached
 
 
-def slab_pages(objects: int, per_slab: int, order: int = 0) -> int:
-    """kmem_alloc_estimate of SLAB, pages for `objects`: p = ceil(n / num) << order, then p + 1 + ilog2(p), 0 for none."""
-    _check(objects=(objects, 0), per_slab=(per_slab, 1), order=(order, 0))
-    pages = -(-objects // per_slab) << order
-    return pages + pages.bit_length()  # 1 + ilog2(p); ilog2(0) is -1
-
-
-def guessed_pages(object_size: int, objects: int) -> int:
-    """guess_kmem_cache_pages of 2.6.21, pages: g + ilog2(g), g the pages of the bare objects (`object_size` in bytes)."""
-    _check(object_size=(object_size, 1), objects=(objects, 1))
-    pages = -(-object_size * objects // PAGE)
-    return pages + pages.bit_length() - 1
-
-
 def kmalloc_pages(size: int, caches: int, cpus: int = 1) -> int:
     """kmalloc_estimate_bytes, pages for `size` bytes in objects of any size: 2N + m.
 
@@ -58,12 +42,6 @@ def kmalloc_pages(size: int, caches: int, cpus: int = 1) -> int:
     """
     _check(size=(size, 0), caches=(caches, 0), cpus=(cpus, 1))
     return -(-2 * size // PAGE) + sum(slub_pages(0, 2, cpus=cpus) for _ in range(caches))
-
-
-def receive_pages(skb_reserve_bytes: int, aux_pages: int) -> int:
-    """rx_pages of 2.6.21, pages: twice the fragment queues, and the route caches, while there is a socket of the kind."""
-    _check(skb_reserve_bytes=(skb_reserve_bytes, 0), aux_pages=(aux_pages, 0))
-    return 2 * -(-skb_reserve_bytes // PAGE) + aux_pages
 
 
 # ---- the reserve tree -----------------------------------------------------------------------------------------------
@@ -98,10 +76,6 @@ class Node:
         if allowed:
             self.usage += amount
         return allowed
-
-    def charge_kmalloc(self, size: int) -> bool:
-        """Charge what kmalloc takes for `size` bytes at the worst: the next power of two."""
-        return self.charge(power_of_two(size))
 
     def lines(self, depth: int = 0) -> Iterator[str]:
         """As /proc/reserve_info shows it: name, kilobytes, usage/limit."""
@@ -241,16 +215,6 @@ def illumos_reserved_bytes(memory: int) -> dict[str, int]:
         "throttlefree": throttle,
         "pageout_reserve": throttle * 3 // 4,
     }
-
-
-def windows_transfer_packets(lun_max_io: int = 16, server: bool = False) -> dict[str, int]:
-    """Transfer packets of Windows' classpnp for one device: the one that guarantees progress, and its working set's least and most.
-
-    One for liveness, about twice the depth for speed: R_one against R_free in shipping code.
-    """
-    _check(lun_max_io=(lun_max_io, 1))
-    least, most = (32, max(256, 2 * lun_max_io)) if server else (16, max(32, 2 * lun_max_io))
-    return {"progress": 1, "least": least, "most": min(most, 1024) if server else most}
 
 
 BSD_PAGES = {"NetBSD": (1, 5), "OpenBSD": (4, 6)}  # pagedaemon, kernel

@@ -52,12 +52,6 @@ def best_split(curves: Sequence[Sequence[Any]], footprints: Sequence[int], reser
     return max(best.values(), key=lambda pair: pair[0])[1]
 
 
-def is_concave(curve: Sequence[Any]) -> bool:
-    """Whether the increments never grow."""
-    steps = [after - before for before, after in itertools.pairwise(curve)]
-    return all(later <= earlier for earlier, later in itertools.pairwise(steps))
-
-
 def entries() -> list[Entry]:
     """SPL-1 … SPL-3."""
     return [greedy_is_best(), not_without_concavity(), not_with_unequal_footprints()]

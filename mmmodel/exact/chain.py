@@ -332,18 +332,6 @@ class Chain:
         problem = self._problem(mask)
         return problem.accumulated(self._nonnegative(reward)[problem.members])
 
-    def mean_time_by_state(self, event: Event) -> Law:
-        """Mean time (s) to the event from each state that can occur before it; 0 in the event."""
-        mask = self._mask(event)
-        problem = self._problem(mask)
-        times = np.zeros(len(self))
-        times[problem.members] = problem.hitting_times() if problem.certain else math.inf
-        shown = mask.copy()
-        shown[problem.members] = True
-        states = self.states
-        items = [(states[i], float(times[i])) for i in np.flatnonzero(shown).tolist()]
-        return Law(items, problem.relative_error, math.inf, "elimination")
-
     def moments(self, event: Event) -> Moments:
         """Mean, second moment and variance of the time to the event.
 
@@ -377,10 +365,6 @@ class Chain:
         """Law of the state at time t (s); the sum of the absolute errors is at most about `tolerance`."""
         vector, error, method = self._transient(t, tolerance)
         return Law(zip(self.states, vector.tolist()), math.inf, error, method)
-
-    def transient_vector(self, t: float, tolerance: float = 1e-12) -> np.ndarray:
-        """The law at time t as an array of shape (n,)."""
-        return self._transient(t, tolerance)[0]
 
     def _transient(self, t: float, tolerance: float) -> tuple[np.ndarray, float, str]:
         from mmmodel.exact.uniformization import transient

@@ -98,21 +98,6 @@ def reserve_law(
     return Law(row, granule)
 
 
-def sum_of(laws: Sequence[Law]) -> Law:
-    """Law of the total of independent uses of one reserve (several devices, each with its own throttle): direct
-    convolution on the common granule, so tails keep their relative accuracy. Work: product of the lengths."""
-    if not laws:
-        raise ValueError("laws must not be empty")
-    granule = math.gcd(*(law.granule for law in laws))
-    total = np.ones(1, dtype=laws[0].probabilities.dtype)
-    for law in laws:
-        step = law.granule // granule
-        spread = np.zeros((len(law.probabilities) - 1) * step + 1, dtype=law.probabilities.dtype)
-        spread[::step] = law.probabilities
-        total = np.convolve(total, spread)
-    return Law(total, granule)
-
-
 class _Part:
     """One station of the streamed convolution: the last c laws without it, and the last law with it."""
 

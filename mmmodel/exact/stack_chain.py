@@ -379,12 +379,6 @@ class _Exploration:
         return f"{what}: {size}{size.needs}; {self.instead or stack_size.fewer(self.layout)}"
 
 
-def chain_size(system: System, grant: Grant = "random", stages: int = STAGES) -> Size:
-    """How many states the chain of a system has, by counting and drawing, in a second or two. Raises QuestionError."""
-    layout = Layout(system, grant, stages)
-    return Size(0, stack_size.settled(layout), stack_size.counted(layout), layout)
-
-
 def _before_the_start(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """The vector of requests that want their first step, and the first positions of those that take nothing there."""
     vector = np.zeros(layout.size, dtype=np.int64)

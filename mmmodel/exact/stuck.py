@@ -258,14 +258,6 @@ class StuckStates:
         """From now on, no R in [low, high]."""
         self.solver.add(z3.Or(self.reserve < low, self.reserve > high))
 
-    def block_supersets(self, state: Stuck, unless: z3.BoolRef | None = None) -> None:
-        """From now on, no state that has at least these counts (they cannot be reached, nor can any that contains them)."""
-        wanted = [0] * len(self.groups)
-        for at, number in state.counts.items():
-            wanted[next(g for g, group in enumerate(self.groups) if at in group.members)] += number
-        cut = z3.Or(*[self.count[g] < number for g, number in enumerate(wanted) if number])
-        self.solver.add(cut if unless is None else z3.Or(cut, unless))
-
     def block_populations(self, populations: Sequence[int], *unless: z3.BoolRef) -> None:
         """From now on, no state with at most these many requests of each class, unless a condition holds."""
         cuts = list(unless)

@@ -70,7 +70,8 @@ def test_bandwidths_are_sufficient():
         law = following
     fitted = 0
     for reserve, s, digits in itertools.product(range(60, 201, 10), (0.02, 0.05, 0.1, 0.3), (1, 2, 4)):
-        if occupancy.fits_by_bandwidth(classes, reserve, digits, s):
+        bandwidth = sum(k * occupancy.effective_bandwidth(holdings, s) for k, holdings in classes)
+        if bandwidth <= reserve - digits * math.log(10) / s:  # OCC-4
             fitted += 1
             assert _tail(law, reserve) <= 10.0**-digits * (1 + 1e-9)
     assert fitted > 20

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmmodel.exact.network import solve
-from mmmodel.exact.occupancy import chernoff_tail, independent_law, reserve_law, saddlepoint_tail, sum_of
+from mmmodel.exact.occupancy import chernoff_tail, independent_law, reserve_law, saddlepoint_tail
 
 
 def by_states(demands, holdings, population, think, servers):
@@ -112,17 +112,6 @@ def test_reserve_for_a_probability():
     # what the worst case costs: far less than every request at its largest holding
     assert law.mean < law.reserve_for(12) < 32 * 10460
     assert law.reserve_for(200) == 32 * 10460
-
-
-def test_two_devices_on_one_reserve():
-    """Independent uses add: 20 and 30 requests of one kind are 50 of it. Granules of 6 and 4 meet on 2."""
-    together = sum_of([independent_law([1, 4], [0, 6], n) for n in (20, 30)])
-    assert together.probabilities == pytest.approx(independent_law([1, 4], [0, 6], 50).probabilities, rel=1e-12, abs=0)
-    pair = sum_of([independent_law([1, 1], [0, 6], 1, exact=True), independent_law([1, 3], [0, 4], 1, exact=True)])
-    assert pair.granule == 2
-    assert list(pair.probabilities) == [Fraction(k, 8) for k in (1, 0, 3, 1, 0, 3)]
-    with pytest.raises(ValueError, match="laws must not be empty"):
-        sum_of([])
 
 
 def test_a_coarse_granule_rounds_up():

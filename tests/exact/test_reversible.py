@@ -153,7 +153,7 @@ def test_a_solve_that_does_not_fit_is_refused(monkeypatch):
     with pytest.raises(StateSpaceTooLarge, match="solving 12341 states by multilevel aggregation takes about .* simulate"):
         chain.stationary_vector()
     with pytest.raises(StateSpaceTooLarge, match="the law of 12341 states at a time"):
-        chain.transient_vector(1.0)
+        chain.transient(1.0)
     problem = busy._problem(busy.coordinates.sum(axis=1) == 40)
     with pytest.raises(StateSpaceTooLarge, match="solving 11480 states by conjugate gradients takes about .* simulate"):
         problem.accumulated(np.ones(problem.size))
