@@ -24,7 +24,9 @@ def test_the_citation_is_of_this_version():
 
 def test_the_version_stands_in_one_place():
     """Nothing in the package repeats it."""
-    found = [path.name for path in (ROOT / "mmmodel").rglob("*.py") if re.search(r"__version__ *= *[\"']", path.read_text("utf-8"))]
+    found = [
+        path.name for path in (ROOT / "mmmodel").rglob("*.py") if re.search(r"__version__ *= *[\"']", path.read_text("utf-8"))
+    ]
     assert found == []
 
 

@@ -250,7 +250,9 @@ class Case:
             return None, limit
         if found.moves is None:
             lower, higher = self._alike(capacity, found)
-            self.states.block_populations(populations, self.states.reserve < capacity - lower, self.states.reserve > capacity + higher)
+            self.states.block_populations(
+                populations, self.states.reserve < capacity - lower, self.states.reserve > capacity + higher
+            )
         return found.moves is not None, found.states
 
     def at_capacity(self, capacity: int) -> Relation:

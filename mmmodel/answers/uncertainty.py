@@ -414,7 +414,9 @@ def _places(box: _Box, cls: int) -> list[_Place]:
     none = tuple(_Form(0) for _ in box.low.pools)
     rows: list[Sequence[SystemStep]] = [system.classes[cls].steps for system in box.more.values()]
 
-    def walk(steps: Sequence[SystemStep], more: list[Sequence[SystemStep]], ways: list[tuple[_Form, ...]]) -> list[tuple[_Form, ...]]:
+    def walk(
+        steps: Sequence[SystemStep], more: list[Sequence[SystemStep]], ways: list[tuple[_Form, ...]]
+    ) -> list[tuple[_Form, ...]]:
         for n, step in enumerate(steps):
             others = [row[n] for row in more]
             take, give, floor = (

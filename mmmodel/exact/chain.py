@@ -358,7 +358,9 @@ class Chain:
         alpha = self.initial[problem.members]
         if not problem.size or t == 0 or not problem.exits.any():
             return Certified(start, start, start, "initial law")
-        value, low, high, method = absorbed_by(problem.rates, problem.exits, problem.dead, alpha, _time(t), tolerance, problem.slowest)
+        value, low, high, method = absorbed_by(
+            problem.rates, problem.exits, problem.dead, alpha, _time(t), tolerance, problem.slowest
+        )
         return Certified(min(1.0, start + value), start + low, min(1.0, start + high), method)
 
     def transient(self, t: float, tolerance: float = 1e-12) -> Law:
@@ -370,7 +372,9 @@ class Chain:
         from mmmodel.exact.uniformization import transient
 
         memory.require(
-            memory.need(memory.WALKED, self.rates.nnz, len(self)), f"the law of {len(self)} states at a time", f"ask for a mean; {SMALLER}"
+            memory.need(memory.WALKED, self.rates.nnz, len(self)),
+            f"the law of {len(self)} states at a time",
+            f"ask for a mean; {SMALLER}",
         )
         return transient(self.rates, self.initial, _time(t), tolerance, self._stationary_and_error)
 
@@ -482,7 +486,9 @@ class Chain:
         return values
 
     def _fractions(self, reward: Reward | Number) -> list[Fraction]:
-        values = [reward(s) for s in self.states] if callable(reward) else np.broadcast_to(np.asarray(reward), (len(self),)).tolist()
+        values = (
+            [reward(s) for s in self.states] if callable(reward) else np.broadcast_to(np.asarray(reward), (len(self),)).tolist()
+        )
         return [Fraction(value) for value in values]
 
     def _nonnegative(self, reward: Reward | Number) -> np.ndarray:

@@ -52,7 +52,9 @@ def along(relation: Relation, chain: list[int], count: int) -> list[Move]:
         position = relation.positions[here]
         if here == relation.first[position.cls] and here not in relation.outside:
             moves.append(Move("enter", here, here, count))
-        action: Action = "finish" if not position.waits else "take" if any(way.then == there for way in position.ways) else "refuse"
+        action: Action = (
+            "finish" if not position.waits else "take" if any(way.then == there for way in position.ways) else "refuse"
+        )
         moves.append(Move(action, here, there, count))
     return moves
 

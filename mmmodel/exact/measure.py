@@ -66,7 +66,12 @@ class Measure:
         from mmmodel.exact.reversible import positive
 
         solver = self.multilevel
-        if not of_source and (begin is None or solver.defect(a, begin) > tolerance) and self.symmetric is not None and self.balanced is not None:
+        if (
+            not of_source
+            and (begin is None or solver.defect(a, begin) > tolerance)
+            and self.symmetric is not None
+            and self.balanced is not None
+        ):
             begin = self.symmetric.solve(a, tolerance, begin)
             positive(begin, self._without(self.balanced))
         return solver.solve(a, tolerance, begin, of_source)[0]
@@ -124,7 +129,9 @@ class Measure:
         from mmmodel.exact.multilevel import Multilevel
         from mmmodel.exact.pattern import incoming
 
-        memory.require(memory.need(memory.ITERATED, self.rates.nnz, n), f"solving {n} states by multilevel aggregation", memory.SMALLER)
+        memory.require(
+            memory.need(memory.ITERATED, self.rates.nnz, n), f"solving {n} states by multilevel aggregation", memory.SMALLER
+        )
 
         to_o = self.rates[:, [self.o]].toarray().ravel()
         return Multilevel(*incoming(self.rates, self.o), self._without(self.ends + to_o), self._without(self.out))

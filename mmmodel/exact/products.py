@@ -96,7 +96,9 @@ def _runs(indptr, indices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if 0 < j < n and indptr[j + 1] - indptr[j] <= WIDE and width <= WIDE:
             merged = _merge(own, width, indices, indptr[j], indptr[j + 1], j, both)
             # one of the two has all that the other has, and no filled up entry lies outside the vector
-            if merged > max(width, indptr[j + 1] - indptr[j]) or (merged > 0 and (first + both[0] < 0 or j + both[merged - 1] >= n)):
+            if merged > max(width, indptr[j + 1] - indptr[j]) or (
+                merged > 0 and (first + both[0] < 0 or j + both[merged - 1] >= n)
+            ):
                 merged = -1
         if merged >= 0:
             own, both, width = both, own, merged

@@ -324,13 +324,17 @@ def hitting(
     flow = float(pi @ exits)
     if not (flow * SHARP > roundoff * float(out.max()) and pi.min() > TINIEST):  # 1 / flow is about h
         return None
-    memory.require(memory.need(memory.ITERATED, rates.nnz, len(out)), f"solving {len(out)} states by conjugate gradients", memory.SMALLER)
+    memory.require(
+        memory.need(memory.ITERATED, rates.nnz, len(out)), f"solving {len(out)} states by conjugate gradients", memory.SMALLER
+    )
     h = Symmetric(Product(rates.indptr, rates.indices, rates.data), out, pi).solve(reward, FINEST)
     # conjugate gradients do not see states that are rare. pi h solves the same system from the left, where cycles see all alike
     h *= pi
     positive(h, pi)
     by_target = sparse.csr_array(rates.T)
-    h, _ = Multilevel(by_target.indptr, by_target.indices, by_target.data, exits, out).solve(pi * reward, SHARP, h, of_source=True)
+    h, _ = Multilevel(by_target.indptr, by_target.indices, by_target.data, exits, out).solve(
+        pi * reward, SHARP, h, of_source=True
+    )
     h /= pi
     gone, comes = out * h, rates @ h + reward
     defect = float(((np.abs(gone - comes) + roundoff * (gone + comes)) / reward).max())

@@ -221,7 +221,9 @@ def enlarge(found: Search) -> Search:
         table = np.full(2 * len(table), -1, dtype=np.int64)
         insert_all(keys, table, count)
     pointers, gains, dead = longer(found.pointers, count, 1), longer(found.gains, count, 0), longer(found.dead, count, 0)
-    return Search(keys, table, pointers, gains, dead, longer(found.columns, edges, 0), longer(found.rates, edges, 0), found.progress)
+    return Search(
+        keys, table, pointers, gains, dead, longer(found.columns, edges, 0), longer(found.rates, edges, 0), found.progress
+    )
 
 
 @jit

@@ -152,10 +152,14 @@ class StuckStates:
             count = min(limits, default=0)
             state = Stuck({at: count}, self.relation.capacity)
             full = all(
-                any(need[pool] and count * holds[pool] + need[pool] > most for pool, most in bounded)
-                for need in group.needs
+                any(need[pool] and count * holds[pool] + need[pool] > most for pool, most in bounded) for need in group.needs
             )
-            if count and any(holds) and full and all(self.peak(state, pool) <= most for pool, most in bounded if pool in self.loose):
+            if (
+                count
+                and any(holds)
+                and full
+                and all(self.peak(state, pool) <= most for pool, most in bounded if pool in self.loose)
+            ):
                 return state
         return None
 

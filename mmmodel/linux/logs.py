@@ -119,7 +119,11 @@ LANDMARK = re.compile(
 MARK = re.compile(r"task|Call |Mem-Info|Node |TASK|sysrq|failure")  # every landmark has one of them
 LONGEST_PREFIX = 200
 SHAPE = re.compile(r"\w+|\s+|[^\w\s]")
-OPENERS: dict[bytes, Callable[[Path], IO[bytes] | gzip.GzipFile]] = {b"\x1f\x8b": gzip.GzipFile, b"\xfd7zXZ\0": lzma.LZMAFile, b"BZh": bz2.BZ2File}
+OPENERS: dict[bytes, Callable[[Path], IO[bytes] | gzip.GzipFile]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"BZh": bz2.BZ2File,
+}
 CONTROLS = bytes(set(range(32)) - set(b"\0\t\n\v\f\r\x1b\x08"))
 ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 

@@ -76,5 +76,7 @@ def read_zram(tree: Tree, name: str) -> Zram | None:
         huge_pages=amounts.get("huge_pages"),
         algorithm=tree.attempt(f"{name}: comp_algorithm", lambda: parse_algorithm(tree.text(chosen), chosen)),
         # without CONFIG_ZRAM_WRITEBACK there is no such file
-        backing=tree.attempt(f"{name}: backing_dev", lambda: parse_backing_dev(tree.text(backing), backing)) if tree.exists(backing) else None,
+        backing=tree.attempt(f"{name}: backing_dev", lambda: parse_backing_dev(tree.text(backing), backing))
+        if tree.exists(backing)
+        else None,
     )

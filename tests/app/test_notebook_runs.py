@@ -73,7 +73,15 @@ def test_the_check_can_fail():
     run = {"expect": {"a.-1": 3, "b.c": 0.5, "d": None, "e": {"above": 1, "below": 2}}}
     good = {"headline": "all is well", "a": [1, 3], "b": {"c": 0.5 + 1e-12}, "e": 1.5}
     check(run, good)
-    for wrong in ({"a": [1, 4]}, {"a": [1, True]}, {"b": {"c": 0.5001}}, {"d": 0}, {"e": 2}, {"headline": ""}, {"headline": "a\nb"}):
+    for wrong in (
+        {"a": [1, 4]},
+        {"a": [1, True]},
+        {"b": {"c": 0.5001}},
+        {"d": 0},
+        {"e": 2},
+        {"headline": ""},
+        {"headline": "a\nb"},
+    ):
         with pytest.raises(AssertionError):
             check(run, good | wrong)
 

@@ -70,7 +70,9 @@ def nothing_that_differs_from_run_to_run(notebook, text):
 
 
 def one_title_and_a_parameters_cell(notebook, text):
-    said = [line for cell in notebook["cells"] if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()]
+    said = [
+        line for cell in notebook["cells"] if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).splitlines()
+    ]
     titles = [line for line in said if line.startswith("# ")]
     return len(titles) == 1 and len(tagged(notebook)) == ("Contents()" not in text)
 
@@ -100,8 +102,17 @@ def headline_for_the_index(notebook, text):
 def every_frequency_with_its_series(notebook, text):
     """One setting hangs at other rates in another series of runs (`measured.Frequency`), so none is shown without its name."""
     shown = ["".join(output.get("text", ())) for output in outputs(notebook)]
-    shown += ["".join(found) for output in outputs(notebook) for kind, found in output.get("data", {}).items() if kind.startswith("text/")]
-    found = [m for page in shown for m in re.finditer(r"\d+ of (the )?\d+ (of their )?(runs? )?hung|\d+/\d+ \[\d\.\d\d, \d\.\d\d\]", page)]
+    shown += [
+        "".join(found)
+        for output in outputs(notebook)
+        for kind, found in output.get("data", {}).items()
+        if kind.startswith("text/")
+    ]
+    found = [
+        m
+        for page in shown
+        for m in re.finditer(r"\d+ of (the )?\d+ (of their )?(runs? )?hung|\d+/\d+ \[\d\.\d\d, \d\.\d\d\]", page)
+    ]
     return not [m[0] for m in found if not m.string[m.end() :].startswith((" (prototype", " (lab", " (live"))]
 
 
@@ -180,7 +191,9 @@ def picture_without_words(notebook):
 
 
 def short_words(notebook):
-    code(notebook)[0]["outputs"].append({"output_type": "display_data", "data": {"text/html": ['<img alt="a figure" src="x.png">']}})
+    code(notebook)[0]["outputs"].append(
+        {"output_type": "display_data", "data": {"text/html": ['<img alt="a figure" src="x.png">']}}
+    )
 
 
 def no_headline(notebook):

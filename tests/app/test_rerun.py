@@ -16,7 +16,9 @@ from mmmodel.app import cli, rerun
 from mmmodel.app.site import broken_links
 from mmmodel.model.stack import QuestionError
 
-SAVE = "from mmmodel.app import notebooks\nnotebooks.save_results({stem!r}, {{'headline': f'depth was {{depth}}', 'depth': depth}})"
+SAVE = (
+    "from mmmodel.app import notebooks\nnotebooks.save_results({stem!r}, {{'headline': f'depth was {{depth}}', 'depth': depth}})"
+)
 
 
 def tiny(folder, stem, code, parameter="depth: int = 3  # requests"):

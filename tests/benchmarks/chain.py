@@ -180,7 +180,9 @@ def shown(name, found, exact, absolute):
         return f"    {name:15s} {found}"
     off = ""
     if exact:
-        off = f"true error {abs(float(Fraction(found['value']) - exact if absolute else Fraction(found['value']) / exact - 1)):.1e}"
+        off = (
+            f"true error {abs(float(Fraction(found['value']) - exact if absolute else Fraction(found['value']) / exact - 1)):.1e}"
+        )
     if not math.isfinite(found["value"]):
         off = "not finite"
     bound = f"certified {found['bound']:.1e}" if "bound" in found else ""
@@ -207,7 +209,10 @@ def main(sizes=(84,)):
                 if isinstance(ours, dict) and isinstance(theirs, dict):
                     ratios = theirs["cpu"] / ours["cpu"], ours["MB"] / theirs["MB"]
                     own = (ours["MB"] - ours["idle"]) / (theirs["MB"] - theirs["idle"])
-                    print(f"    processor time of Storm / ours {ratios[0]:.2f}; memory of ours / Storm's {ratios[1]:.2f}, own {own:.2f}", flush=True)
+                    print(
+                        f"    processor time of Storm / ours {ratios[0]:.2f}; memory of ours / Storm's {ratios[1]:.2f}, own {own:.2f}",
+                        flush=True,
+                    )
     print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

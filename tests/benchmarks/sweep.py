@@ -42,7 +42,9 @@ def overhead(points: int = 4_000, batch: int = 200) -> None:
         begin = time.perf_counter()
         list(executor.map(abs, range(points), chunksize=batch))
         bare = (time.perf_counter() - begin) / points
-    print(f"processes, batches of {batch}: {1e3 * here:.3f} ms a point beside the model (wanted: below 1), bare map {1e3 * bare:.4f} ms")
+    print(
+        f"processes, batches of {batch}: {1e3 * here:.3f} ms a point beside the model (wanted: below 1), bare map {1e3 * bare:.4f} ms"
+    )
 
 
 def two_against_one(points: int = 60) -> None:

@@ -87,7 +87,9 @@ def search() -> None:
         seconds, found = best_of(lambda system=system, compiled=compiled: reach.search(system, compiled=compiled), 2)
         rates[compiled, depth] = found.states / seconds
         how = "compiled" if compiled else "plain"
-        print(f"exhaustive search, {how}, depth {depth}: {found.states:,} states, {found.states / seconds:,.0f} states/s (asked 1,000,000)")
+        print(
+            f"exhaustive search, {how}, depth {depth}: {found.states:,} states, {found.states / seconds:,.0f} states/s (asked 1,000,000)"
+        )
     print(f"compiled / plain on the same states: {rates[True, 12] / rates[False, 12]:.0f}")
 
 

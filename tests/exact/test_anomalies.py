@@ -127,7 +127,9 @@ def test_just_below_safe_the_time_grows_by_a_factor_a_request():
 def test_time_against_reserve_has_islands_and_dents():
     """Chunks 4, 4, 3, K = 8, R_safe = 67: safe islands lie below it, and even between them more reserve can hang sooner."""
     request = Request(chunks=[4, 4, 3], rates=[1, 2, 3], servers=[None, 1, 1])
-    times = {reserve: solve(request.stack.system(depth=8, reserve=reserve), exact=True).time_to_deadlock() for reserve in range(56, 68)}
+    times = {
+        reserve: solve(request.stack.system(depth=8, reserve=reserve), exact=True).time_to_deadlock() for reserve in range(56, 68)
+    }
     assert [reserve for reserve, t in times.items() if t == math.inf] == [59, 63, 67]
     assert times[56] < times[60] < times[64] < times[66] < times[65]
     assert float(times[65] - times[66]) == pytest.approx(0.004755, abs=1e-6)

@@ -99,7 +99,6 @@ def test_exact_rewards_as_arrays_and_numbers():
     assert last == chain.accumulated(lambda i: Fraction(i, 7), lambda i: i == 2, exact=True) == Fraction(1, 14)
 
 
-
 def test_deeper_can_be_slower():
     """chunks 5,1, rates 2,1, infinite servers, R=26: 1.9976 at depth 5 against 2.6667 at depth 4."""
     found = {}

@@ -140,7 +140,9 @@ def test_an_unlikely_start_is_forgotten_first(monkeypatch):
 
 def test_memory_is_asked_for_before_it_is_taken(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 100_000)
-    with pytest.raises(StateSpaceTooLarge, match=r"building 12341 states .* takes about 0\.\d+ GiB and 9\.31e-05 GiB are available; lump"):
+    with pytest.raises(
+        StateSpaceTooLarge, match=r"building 12341 states .* takes about 0\.\d+ GiB and 9\.31e-05 GiB are available; lump"
+    ):
         loss_system(40, (2.0, 3.0, 4.0), (1.0, 1.0, 1.0))
     chain = loss_system(10, (1.0,), (1.0,))  # fits
     assert math.isfinite(chain.mean_time_to(lambda x: x[0] == 10))
@@ -229,17 +231,24 @@ def test_hitting_times_are_within_their_bound(load):
 def test_bound_of_hitting_times_sees_a_wrong_answer(monkeypatch):
     """Conjugate gradients and cycles that stop early: the bound grows with the error, and holds."""
     _, problem = ending(1.5, 20)
-    exact, _ = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates))
+    exact, _ = reversible.hitting(
+        problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates)
+    )
     monkeypatch.setattr(reversible, "FINEST", 0.03)
     monkeypatch.setattr(reversible, "SHARP", 1e-3)
-    h, bound = reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates))
+    h, bound = reversible.hitting(
+        problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates)
+    )
     assert 1e-6 < float(np.abs(h / exact - 1).max()) <= bound
 
 
 def test_rare_hitting_times_are_left_to_others():
     """1e-20 of the flow: terms of the size of the answer would leave no digit of the reward."""
     _, problem = ending(1e-4)
-    assert reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates)) is None
+    assert (
+        reversible.hitting(problem.rates, problem.out, problem.exits, np.ones(problem.size), reversible.potential(problem.rates))
+        is None
+    )
 
 
 @pytest.mark.parametrize(("load", "t"), [(0.8, 4.0), (0.8, 60.0), (1.5, 6.0)])

@@ -111,7 +111,15 @@ def test_recorded_kernels(text):
 
 
 def test_a_receive_buffer_on_top_of_a_transmission_is_a_receive_buffer():
-    softirq = ["__alloc_pages", "__napi_alloc_skb", "virtnet_poll", "net_rx_action", "__do_softirq", "tcp_write_xmit", "tcp_sendmsg_locked"]
+    softirq = [
+        "__alloc_pages",
+        "__napi_alloc_skb",
+        "virtnet_poll",
+        "net_rx_action",
+        "__do_softirq",
+        "tcp_write_xmit",
+        "tcp_sendmsg_locked",
+    ]
     assert Allocation(0.0, 4096, ("GFP_ATOMIC",), "mm_page_alloc", softirq).category == "receive"
     assert Allocation(0.0, 4096, ("GFP_ATOMIC",), "mm_page_alloc", softirq[5:]).category == "transmit"
     assert Allocation(0.0, 512, ("GFP_NOIO",), "mempool_alloc", ["vfs_write"]).category == "bio"
@@ -140,7 +148,13 @@ def test_a_recording_of_nothing_says_what_is_missing(text, complaint):
 
 
 def test_damaged_lines_are_counted_and_passed_over():
-    text = small() + "\n" + event(12, "kmalloc", "call_site=f+0 ptr=a bytes_al") + "\nCPU 0 lost 7 events\n" + event(12, "block_rq_issue", "43,")
+    text = (
+        small()
+        + "\n"
+        + event(12, "kmalloc", "call_site=f+0 ptr=a bytes_al")
+        + "\nCPU 0 lost 7 events\n"
+        + event(12, "block_rq_issue", "43,")
+    )
     assert read_trace(text).passed_over == 3
 
 

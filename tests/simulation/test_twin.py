@@ -56,12 +56,24 @@ NEVER = stack(
 )
 TIES = stack(  # many services end at one instant: the order in which they began decides
     {"reserve": 9},
-    a={"depth": 6, "steps": [{"serve": {"mean": 1, "dist": "deterministic"}}, {"take": {"reserve": 1}, "serve": {"mean": 2, "dist": "deterministic"}}]},
-    b={"depth": 4, "steps": [{"take": {"reserve": 2}, "serve": {"mean": 1, "dist": "deterministic", "servers": 3}}, {"serve": 1}]},
+    a={
+        "depth": 6,
+        "steps": [
+            {"serve": {"mean": 1, "dist": "deterministic"}},
+            {"take": {"reserve": 1}, "serve": {"mean": 2, "dist": "deterministic"}},
+        ],
+    },
+    b={
+        "depth": 4,
+        "steps": [{"take": {"reserve": 2}, "serve": {"mean": 1, "dist": "deterministic", "servers": 3}}, {"serve": 1}],
+    },
 )
 GROWING = stack(  # more requests than there was room for: the clocks move, and what is due at one instant keeps its order
     {"reserve": 1000},
-    a=[{"take": {"reserve": 1}, "serve": {"mean": 1, "dist": "deterministic"}}, {"serve": {"mean": 0.5, "dist": "deterministic"}}],
+    a=[
+        {"take": {"reserve": 1}, "serve": {"mean": 1, "dist": "deterministic"}},
+        {"serve": {"mean": 0.5, "dist": "deterministic"}},
+    ],
 )
 SOURCE = {"small": Open(4.0, "gamma", {"a": 3.0}, "wait"), "large": {"rate": 1.0, "blocked": "lost"}}
 CASES = {

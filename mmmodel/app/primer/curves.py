@@ -62,7 +62,9 @@ def mean_of(cls: RequestClass, name: str) -> float:
     for step in cls.steps:
         if step.name == name and isinstance(step.serve, Serve):
             return step.serve.mean
-    raise QuestionError(f"step: none that is called {name!r} has a service; write one of {', '.join(step.name for step in cls.steps)}")
+    raise QuestionError(
+        f"step: none that is called {name!r} has a service; write one of {', '.join(step.name for step in cls.steps)}"
+    )
 
 
 # ---- throughput against depth ---------------------------------------------------------------------------------------
@@ -161,7 +163,14 @@ class ThroughputCurve:
         top = most / scale * 1.12
         if self.safe < k[-1]:
             ax.axvspan(self.safe + 0.5, k[-1], color=plot.VERMILION, alpha=0.14, lw=0)
-            ax.text((self.safe + 0.5 + k[-1]) / 2, top * 0.05, "safe by luck at the most" if self.luck else "deadlock possible", ha="center", fontsize=10, style="italic")
+            ax.text(
+                (self.safe + 0.5 + k[-1]) / 2,
+                top * 0.05,
+                "safe by luck at the most" if self.luck else "deadlock possible",
+                ha="center",
+                fontsize=10,
+                style="italic",
+            )
         marks = [(self.free, "$K_{free}$"), (self.safe, "$K_{safe}$"), (self.knee, "knee $K^*$")]
         at = -math.inf
         for place, name in _together((place, name) for place, name in marks if place is not None and place <= k[-1]):

@@ -445,7 +445,9 @@ def add_measured(
         verdict = verdicts[row.min_free_kbytes]
         table.add(f"{row.min_free_kbytes}: draw against cushion", not row.refused, verdict.safe, verdict.rung, verdict.method)
         if found := row.runs.get(MODELLED):
-            table.add(f"{row.min_free_kbytes}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
+            table.add(
+                f"{row.min_free_kbytes}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}"
+            )
     for name, (verdict, _, found) in listed.items():
         table.add(f"{name}: safe", name != HIDDEN, verdict.safe, verdict.rung, verdict.method)
         if found is not None:

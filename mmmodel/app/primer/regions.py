@@ -91,7 +91,11 @@ class Regions:
     def whose_lines(self) -> str:
         """Whether the lines of the figure are those that the notebook derives, and whether R_safe is the least that there is."""
         if self.plain:
-            come = "chunk {} comes from the reserve alone" if len(self.chunks) == 1 else "chunks {} come from the reserve alone and are given back together"
+            come = (
+                "chunk {} comes from the reserve alone"
+                if len(self.chunks) == 1
+                else "chunks {} come from the reserve alone and are given back together"
+            )
             return f"The lines of {self.name} are the ones that this notebook derives: its {come.format(_listed(self.chunks))}."
         text = (
             f"{self.name} does more than this notebook derives (other pools, memory given back early, floors, or a way round a refusal), "

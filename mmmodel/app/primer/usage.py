@@ -345,7 +345,13 @@ def depth_figure(stack: Askable, request_class: str, deepest: int, digits: Seque
     for share, name, colour in sorted(ends):
         at = max(share, at + 5.5)
         ax.annotate(
-            name, (depths[-1], share), xytext=(depths[-1] * 1.12, at), color=colour, fontsize=9, va="center", annotation_clip=False
+            name,
+            (depths[-1], share),
+            xytext=(depths[-1] * 1.12, at),
+            color=colour,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
         )
     ax.set_xlim(1, depths[-1] * 4.4)
     ax.set_xticks(ticks := [2**n for n in range(deepest.bit_length())], [str(t) for t in ticks])

@@ -86,7 +86,9 @@ class Outcome:
     series: tuple[tuple[float, int, int, int, int], ...] = ()
     torn: int = 0
     digest: str = ""
-    percpu: int | None = None  # pages of per-cpu lists and of blocks kept for high orders, where the kernel first printed its memory
+    percpu: int | None = (
+        None  # pages of per-cpu lists and of blocks kept for high orders, where the kernel first printed its memory
+    )
     high_free: int | None = None
 
     @property
@@ -199,7 +201,9 @@ def high_free_pages(text: str) -> int | None:
     if not lines:
         return None
     first = lines[: len({zone for zone, _ in lines})]
-    return sum(int(count) * int(size) // 4 for _, blocks in first for count, size, kinds in BLOCKS.findall(blocks) if kinds == "H")
+    return sum(
+        int(count) * int(size) // 4 for _, blocks in first for count, size, kinds in BLOCKS.findall(blocks) if kinds == "H"
+    )
 
 
 def _series(said: list[Said]) -> tuple[tuple[float, int, int, int, int], ...]:

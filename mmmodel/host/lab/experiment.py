@@ -17,7 +17,12 @@ from mmmodel.model.units import parse_bytes, parse_seconds
 EXPERIMENTS = Path(__file__).resolve().parent / "experiments"
 MIB = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-LATER = {"parameters": {}, "options": {}, "patch": "", "stack": "nbd"}  # fields that came later than the first recorded runs; with their default, digests stay
+LATER = {
+    "parameters": {},
+    "options": {},
+    "patch": "",
+    "stack": "nbd",
+}  # fields that came later than the first recorded runs; with their default, digests stay
 VALUE = re.compile(r"[\w.:/+-]+")  # a kernel command line keeps these as they are
 
 
@@ -74,7 +79,9 @@ class Settings(Strict):
     """One cell: everything that decides a run, and nothing else."""
 
     mode: Literal["swap", "trace", "boot", "serve"] = "swap"
-    stack: Literal["nbd", "loop", "loop-direct", "fuse", "nvme-tcp", "iscsi", "nfs"] = "nbd"  # loop and fuse: a file on the guest's disk
+    stack: Literal["nbd", "loop", "loop-direct", "fuse", "nvme-tcp", "iscsi", "nfs"] = (
+        "nbd"  # loop and fuse: a file on the guest's disk
+    )
     kernel: str = "cloud-6.1"
     patch: str = ""  # a driver changed as patches.yaml says
     memory: Mib = 192
@@ -93,7 +100,14 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _fit_for_a_command_line(self) -> Settings:
-        words = [*self.server_options, *(str(value) for value in self.sysctls.values()), *self.sysctls, *self.queue, *self.parameters, *self.options]
+        words = [
+            *self.server_options,
+            *(str(value) for value in self.sysctls.values()),
+            *self.sysctls,
+            *self.queue,
+            *self.parameters,
+            *self.options,
+        ]
         if isinstance(self.crypt, str):
             words.append(self.crypt)
         for word in words:
@@ -104,11 +118,17 @@ class Settings(Strict):
     @model_validator(mode="after")
     def _the_disk_is_where_the_stack_wants_it(self) -> Settings:
         if self.stack in ("loop", "loop-direct", "fuse") and self.server != "none":
-            raise ValueError(f"server: {self.server!r} with stack {self.stack!r}: its file is on the guest's disk, write server: none")
+            raise ValueError(
+                f"server: {self.server!r} with stack {self.stack!r}: its file is on the guest's disk, write server: none"
+            )
         if self.stack in ("iscsi", "nfs") and self.server != "host":
-            raise ValueError(f"server: {self.server!r} with stack {self.stack!r}: its server runs on the host, write server: host")
+            raise ValueError(
+                f"server: {self.server!r} with stack {self.stack!r}: its server runs on the host, write server: host"
+            )
         if self.stack == "nvme-tcp" and self.server == "none":
-            raise ValueError("server: 'none' with stack 'nvme-tcp': write guest (the same) or host (a second guest stands for it)")
+            raise ValueError(
+                "server: 'none' with stack 'nvme-tcp': write guest (the same) or host (a second guest stands for it)"
+            )
         return self
 
     @property
@@ -125,7 +145,14 @@ class Settings(Strict):
         """The kernel command line that tells the guest; `port`: of the server on the host."""
         limits, load, writes = self.limits, self.load, self.writes
         driver = {"virtio-net-pci": "virtio_net"}.get(self.nic, self.nic)
-        words: dict[str, Any] = {"mode": self.mode, "stack": self.stack, "server": self.server, "nic": driver, "port": port, "mib": 600}
+        words: dict[str, Any] = {
+            "mode": self.mode,
+            "stack": self.stack,
+            "server": self.server,
+            "nic": driver,
+            "port": port,
+            "mib": 600,
+        }
         words |= {"stall": f"{limits.stall:g}", "confirm": f"{limits.confirm:g}", "limit": f"{limits.guest:g}"}
         words |= {"hog": load.size, "hogs": load.processes, "bytes": writes.bytes, "depth": writes.depth, "count": writes.count}
         if self.crypt:

@@ -36,7 +36,9 @@ COLOURS = {"agreed": GREEN, "conservative": ORANGE, "WRONG": VERMILION, "open": 
 SHAPES = {"agreed": "o", "conservative": "s", "WRONG": "X", "open": "."}
 
 
-def threshold(ax: Axes, curves: Mapping[str, Mapping[int, Frequency]], least_safe: float, xlabel: str = "vm.min_free_kbytes") -> None:
+def threshold(
+    ax: Axes, curves: Mapping[str, Mapping[int, Frequency]], least_safe: float, xlabel: str = "vm.min_free_kbytes"
+) -> None:
     """Frequency of hangs against a setting, a curve a series. The predicted threshold as a line.
 
     The settings stand at equal distances in their order; the threshold between its neighbours.

@@ -1,10 +1,10 @@
 """How busy the host was during a run: hang frequencies shift with it, because the guest is emulated on a shared machine.
 
-    pressure    share of the run in which some task of the host waited for a CPU   (/proc/pressure/cpu, kernel 4.20)
-    steal       share of the host's CPU time that its own hypervisor took away     (/proc/stat, field 8)
-    guest_cpu   CPU seconds of the emulator                                        (getrusage of the children waited for)
-    nice        priority against other sessions: where the kernel groups tasks by session, the group's nice decides and the
-                task's own does not                                                (/proc/self/autogroup, sched(7))
+pressure    share of the run in which some task of the host waited for a CPU   (/proc/pressure/cpu, kernel 4.20)
+steal       share of the host's CPU time that its own hypervisor took away     (/proc/stat, field 8)
+guest_cpu   CPU seconds of the emulator                                        (getrusage of the children waited for)
+nice        priority against other sessions: where the kernel groups tasks by session, the group's nice decides and the
+            task's own does not                                                (/proc/self/autogroup, sched(7))
 """
 
 from __future__ import annotations

@@ -27,7 +27,12 @@ EXTRA_DRIVERS = {
     "nfs": ("nfsv4",),
 }
 EXTRA_PROGRAMS = {"loop-attach": ("loop", "loop-direct", "fuse")}
-ALSO = {"aes": ("aes_generic", "aesni_intel"), "xts": ("ecb", "xts"), "ext4": ("crc32c_generic", "crc32c_intel", "ext4"), "sd_mod": ("crct10dif_generic", "sd_mod")}  # a name of ours for several modules
+ALSO = {
+    "aes": ("aes_generic", "aesni_intel"),
+    "xts": ("ecb", "xts"),
+    "ext4": ("crc32c_generic", "crc32c_intel", "ext4"),
+    "sd_mod": ("crct10dif_generic", "sd_mod"),
+}  # a name of ours for several modules
 
 
 @dataclass(frozen=True)

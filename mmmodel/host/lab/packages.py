@@ -14,7 +14,15 @@ from mmmodel.model.catalogue import read_yaml
 
 KERNELS = Path(__file__).resolve().parent / "kernels.yaml"
 QEMU = "qemu-system-x86_64"
-TOOLS = {QEMU: "qemu-system-x86", "depmod": "kmod", "gcc": "gcc", "dpkg": "dpkg", "make": "make", "strip": "binutils", "mkfs.ext4": "e2fsprogs"}
+TOOLS = {
+    QEMU: "qemu-system-x86",
+    "depmod": "kmod",
+    "gcc": "gcc",
+    "dpkg": "dpkg",
+    "make": "make",
+    "strip": "binutils",
+    "mkfs.ext4": "e2fsprogs",
+}
 
 
 class Unavailable(RuntimeError):
@@ -81,7 +89,9 @@ def unpacked_program(binary: str, packages: Sequence[str], folder: Path) -> tupl
     found = [path for path in place.rglob(binary) if path.is_file()]
     if len(found) != 1:
         raise Unavailable(f"{packages[0]} holds {len(found)} files {binary}, not one")
-    libraries = ":".join(str(path) for part in ("usr/lib/*-linux-gnu", "lib/*-linux-gnu", "usr/lib/ganesha") for path in place.glob(part))
+    libraries = ":".join(
+        str(path) for part in ("usr/lib/*-linux-gnu", "lib/*-linux-gnu", "usr/lib/ganesha") for path in place.glob(part)
+    )
     environment = {**os.environ, "LD_LIBRARY_PATH": libraries}
     said = subprocess.run(["ldd", str(found[0])], capture_output=True, text=True, env=environment)
     if missing := re.findall(r"(\S+) => not found", said.stdout):
@@ -131,7 +141,9 @@ def kernel(name: str, folder: Path) -> Kernel:
         note = f"{wanted['package']} {wanted['version']} could not be had; {package} {version} was taken"
     image = next((place / "boot").glob("vmlinuz-*"))
     release = image.name.removeprefix("vmlinuz-")
-    modules = next(path for path in (place / "lib" / "modules" / release, place / "usr" / "lib" / "modules" / release) if path.exists())
+    modules = next(
+        path for path in (place / "lib" / "modules" / release, place / "usr" / "lib" / "modules" / release) if path.exists()
+    )
     if not (modules / "modules.dep").exists():
         _run([tool("depmod"), "-b", str(modules.parents[2]), release], "depmod failed")
     return Kernel(name, package, version, release, image, modules, note)

@@ -40,7 +40,10 @@ from mmmodel.host.lab.packages import (
 
 SWAP_MIB = 640
 # a program, and the packages that hold it and what is not everywhere
-GUEST_PROGRAMS = {"fuse": ("fuse2fs", ("fuse2fs", "libfuse2")), "iscsi": ("iscsistart", ("open-iscsi", "libopeniscsiusr", "libisns0"))}
+GUEST_PROGRAMS = {
+    "fuse": ("fuse2fs", ("fuse2fs", "libfuse2")),
+    "iscsi": ("iscsistart", ("open-iscsi", "libopeniscsiusr", "libisns0")),
+}
 TARGET = ("tgt", "libibverbs1", "librdmacm1")  # an iSCSI target in user space
 # An NFS server in user space. Plug-ins of libnfsidmap1 are looked for where it would be installed.
 NFS = ("nfs-ganesha", "nfs-ganesha-vfs", "libntirpc4.3", "liburcu8", "libwbclient0", "libnfsidmap1", "libtalloc2")
@@ -126,7 +129,11 @@ class Lab:
 
     def _boot(self, settings: Settings, chosen: Kernel, image: Path) -> tuple[str, bool]:
         with self._server(settings, chosen, image) as port:
-            command = [*self._machine(settings.limits.host, settings.memory, chosen, image), "-append", settings.command_line(port)]
+            command = [
+                *self._machine(settings.limits.host, settings.memory, chosen, image),
+                "-append",
+                settings.command_line(port),
+            ]
             command += self._devices(settings)
             guest = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             with _ended(guest):
@@ -182,7 +189,9 @@ class Lab:
         other = Settings(mode="serve", stack="nvme-tcp", memory=512, limits=limits)
         command = [*self._machine(settings.limits.host, other.memory, chosen, image), "-append", other.command_line(0)]
         command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:4420", "-device", "virtio-net-pci,netdev=net,romfile="]
-        guest = subprocess.Popen([*command, *self._disk("served")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        guest = subprocess.Popen(
+            [*command, *self._disk("served")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         with _ended(guest):
             for line in guest.stdout or ():
                 if b"LAB serving" in line:
@@ -190,7 +199,6 @@ class Lab:
             else:
                 raise Unavailable("the guest that serves did not come up")
             yield port
-
 
     @contextlib.contextmanager
     def _iscsi_target(self) -> Iterator[int]:
@@ -202,20 +210,27 @@ class Lab:
         with disk.open("wb") as file:
             file.truncate(SWAP_MIB << 20)
         command = [str(daemon), "-f", "--iscsi", f"portal=127.0.0.1:{port}"]
-        target = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        target = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         with _ended(target):
-            for words in ("new --mode target -T " + TARGET_NAME, f"new --mode logicalunit --lun 1 -b {disk}", "bind --mode target -I ALL"):
+            for words in (
+                "new --mode target -T " + TARGET_NAME,
+                f"new --mode logicalunit --lun 1 -b {disk}",
+                "bind --mode target -I ALL",
+            ):
                 operation = [str(administer), "--lld", "iscsi", "--tid", "1", "--op", *words.split()]
                 if not _tried(operation, environment):
                     raise Unavailable(f"tgtd did not do: {words}")
             yield port
 
-
     @contextlib.contextmanager
     def _nfs_server(self) -> Iterator[int]:
         """nfs-ganesha with one file, its blocks allocated. It wants to be root (it opens files by handle)."""
         if not NFS_PLUGINS.is_dir():
-            raise Unavailable("nfs-ganesha needs libnfsidmap1 where it looks for it; install it with: apt-get install libnfsidmap1")
+            raise Unavailable(
+                "nfs-ganesha needs libnfsidmap1 where it looks for it; install it with: apt-get install libnfsidmap1"
+            )
         daemon, environment = unpacked_program("ganesha.nfsd", NFS, self.folder / "packages")
         folder, port = self.folder / "nfs", _free_port()
         (folder / "export").mkdir(parents=True, exist_ok=True)
@@ -225,7 +240,9 @@ class Lab:
         with (folder / "export" / "swap").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, SWAP_MIB << 20)
         command = [str(daemon), "-F", "-L", str(folder / "log"), "-f", str(folder / "ganesha.conf"), "-p", str(folder / "pid")]
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         with _ended(server):
             if not _listens(port):
                 raise Unavailable("nfs-ganesha does not listen; its log stands in nfs/log")

@@ -21,8 +21,12 @@ def cross_check(survey: Answer) -> compare.Table:
                 got = f"{mark.min} {mark.low} {mark.high}"
                 table.add(f"{zone.name}: min low high (pages)", printed, got, "measured", "zoneinfo against mm/page_alloc.c")
     if not any(zone.cma or zone.free_cma or zone.free_highatomic for zone in host.zones):
-        by_hand = sum(min(zone.managed, -(-3 * -(-zone.min_unboosted // 2) // 4)) for zone in host.zones if zone.name != "Movable")
-        table.add("exclusive reserve (bytes)", by_hand * host.page_size, survey.reserve, "derived", "ceil(3/4 ceil(min/2)) a zone")
+        by_hand = sum(
+            min(zone.managed, -(-3 * -(-zone.min_unboosted // 2) // 4)) for zone in host.zones if zone.name != "Movable"
+        )
+        table.add(
+            "exclusive reserve (bytes)", by_hand * host.page_size, survey.reserve, "derived", "ceil(3/4 ceil(min/2)) a zone"
+        )
     for path in survey.paths:
         for judgement in path.judgements:
             if judgement.right != "memalloc" or math.isinf(judgement.safe):
@@ -30,7 +34,7 @@ def cross_check(survey: Answer) -> compare.Table:
             name, least = f"{judgement.stack.name} on {judgement.device}", int(judgement.safe)
             table.add(f"{name}: safe at R_safe", True, verdict_of(judgement.stack, least).safe, "solved", "z3, stuck states")
             below = verdict_of(judgement.stack, least - 1)
-            table.add(f"{name}: unsafe one byte below", False, below.safe, "solved", "path replayed" if below.path else "stuck state")
+            table.add(
+                f"{name}: unsafe one byte below", False, below.safe, "solved", "path replayed" if below.path else "stuck state"
+            )
     return table
-
-

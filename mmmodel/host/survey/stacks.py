@@ -176,7 +176,10 @@ def depth_facts(host: Host, path: Path, stack: str) -> Iterator[Fact]:
         wanted[THROTTLE] = below
     if stack == "iscsi-tcp":
         unit = top.queue_depth if top else None
-        wanted[THROTTLE] = (min(unit, below[0]) if unit is not None and below[0] is not None else unit, f"sys/block/{path.devices[0]}/device/queue_depth")
+        wanted[THROTTLE] = (
+            min(unit, below[0]) if unit is not None and below[0] is not None else unit,
+            f"sys/block/{path.devices[0]}/device/queue_depth",
+        )
     if stack == "loop":
         limit = host.vmstat.get("nr_dirty_threshold")
         wanted["dirty"] = (None if limit is None else limit * 5 // 4, "proc/vmstat nr_dirty_threshold, and a quarter")

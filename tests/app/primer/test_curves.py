@@ -71,7 +71,9 @@ def test_enough_for_everybody_is_slower():
     assert free == network_throughput([1, Fraction(1, 2)], 3) == Fraction(14, 15)
     assert waits == Fraction(372, 395)  # next one at random; the exact and the compiled chain
     assert float(throughput(curves.FREE.stack, *curves.FREE.first)) == pytest.approx(372 / 395, rel=1e-12)
-    assert constrained_throughput((4, 1, 2), (2, 2, 2), (1, 1, 1), *curves.FREE.first, (0, 1, 0)) == Fraction(1034, 1105)  # evenly
+    assert constrained_throughput((4, 1, 2), (2, 2, 2), (1, 1, 1), *curves.FREE.first, (0, 1, 0)) == Fraction(
+        1034, 1105
+    )  # evenly
 
 
 def test_policies_start_together_and_last_step_first_loses_least():
@@ -90,7 +92,9 @@ def test_costs_of_depth():
     costs = curves.costs(3, [("nvme-tcp", "write-4k"), ("nbd-tcp", "write-128k")])
     worst, none = costs.curves
     assert worst.free == worst.best == 3 < worst.safe
-    assert worst.lost == pytest.approx(1 - float(throughput(worst.stack, worst.safe, worst.reserve)) / float(throughput(worst.stack, 3)))
+    assert worst.lost == pytest.approx(
+        1 - float(throughput(worst.stack, worst.safe, worst.reserve)) / float(throughput(worst.stack, 3))
+    )
     assert worst.lost > 0.3 > none.lost == 0
     assert f"{100 * worst.lost:.1f} %" in costs.table()
     assert f"from depth 3 to the safe depth {worst.safe}" in costs.in_words()

@@ -82,7 +82,10 @@ def test_a_stack_with_nothing_to_move():
     asked = report.size(fixed, 5)
     with pytest.raises(QuestionError, match="depth of its own"):
         interactive.Sliders(asked)
-    assert repr(interactive.sliders(asked)) == "No sliders: stack fixed: every class has a depth of its own, so there is no depth to move."
+    assert (
+        repr(interactive.sliders(asked))
+        == "No sliders: stack fixed: every class has a depth of its own, so there is no depth to move."
+    )
 
 
 def test_an_asked_depth_can_be_moved_though_the_classes_have_their_own():

@@ -63,7 +63,10 @@ def test_pictures(given):
     assert ("keeps none of" in gate) == (day.throttle >= day.requests)
     assert ("hangs all the same" in gate) == (day.gated.hung and not hopeless)
     assert day.evidence().ok
-    assert f"{day.requests} request{'s are' if day.requests > 1 else ' is'} safe from {needs(day.requests)} pages on" in day.how_many()
+    assert (
+        f"{day.requests} request{'s are' if day.requests > 1 else ' is'} safe from {needs(day.requests)} pages on"
+        in day.how_many()
+    )
 
 
 # ---- 02 -----------------------------------------------------------------------------------------------------------------
@@ -120,7 +123,11 @@ def test_curves(stack, cls, reserve, deepest):
     path = curves.one_class(stack, cls)
     one = curves.throughput_curve(path, reserve, deepest)
     said, two = one.in_words, one.two_curves()
-    safe = int(re.search(r"up to ([\d,]+) requests? no deadlock", said)[1].replace(",", "")) if "any number of requests no" not in said else None
+    safe = (
+        int(re.search(r"up to ([\d,]+) requests? no deadlock", said)[1].replace(",", ""))
+        if "any number of requests no" not in said
+        else None
+    )
     assert safe is None or mm.verdict(path, safe, one.reserve).safe
     beyond = safe is not None and not mm.verdict(path, safe + 1, one.reserve).safe
     words = " ".join(text.get_text() for text in one.figure().figure.axes[0].texts)
@@ -140,20 +147,28 @@ def test_curves(stack, cls, reserve, deepest):
     assert ("it turns **down**" in two) == (turned and last > one.free)
     assert ("lies on the green one" in two) == (last <= one.free)
     if "lies below it from then on" in two:
-        assert all(float(mm.throughput(path, k, one.reserve)) < float(mm.throughput(path, k)) for k in range(int(one.free) + 1, min(last, deepest) + 1))
+        assert all(
+            float(mm.throughput(path, k, one.reserve)) < float(mm.throughput(path, k))
+            for k in range(int(one.free) + 1, min(last, deepest) + 1)
+        )
     assert ("K_{free}" in words) == (one.free <= one.depths[-1])
     assert ("K_{safe}" in words) == (one.safe <= one.depths[-1])
 
 
 def test_a_throttle_that_counts_other_things_than_requests_is_refused_as_that():
-    with pytest.raises(QuestionError, match="request_class: the throttle of ddsnap-2007-v1 write-250 counts more than one a request"):
+    with pytest.raises(
+        QuestionError, match="request_class: the throttle of ddsnap-2007-v1 write-250 counts more than one a request"
+    ):
         curves.throughput_curve(curves.one_class("ddsnap-2007-v1", "write-250"), 5000, 8)
 
 
 # ---- 04 -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stack", "cls", "depth"), [("nbd-tcp", "write-4k", 1), ("iscsi-tcp", "write-128k", 2), ("ublk", "write-512k", 40), ("nbd-tcp", "write-4k", 128)])
+@pytest.mark.parametrize(
+    ("stack", "cls", "depth"),
+    [("nbd-tcp", "write-4k", 1), ("iscsi-tcp", "write-128k", 2), ("ublk", "write-512k", 40), ("nbd-tcp", "write-4k", 128)],
+)
 def test_usage(stack, cls, depth):
     path = curves.one_class(stack, cls)
     one = usage.usage(path, depth)
@@ -177,7 +192,13 @@ def test_packets(arrivals, large):
 
 # ---- 05 -----------------------------------------------------------------------------------------------------------------
 
-LIVES = [("4, 4, 3", "1, 2, 3", 3), ("1, 6, 1", "1, 20, 20", 4), ("1, 1", "1, 1", 2), ("5, 1", "1, 1000000", 3), ("1, 9, 2", "0.000001, 1, 1", 3)]
+LIVES = [
+    ("4, 4, 3", "1, 2, 3", 3),
+    ("1, 6, 1", "1, 20, 20", 4),
+    ("1, 1", "1, 1", 2),
+    ("5, 1", "1, 1000000", 3),
+    ("1, 9, 2", "0.000001, 1, 1", 3),
+]
 
 
 @pytest.mark.parametrize(("chunks", "rates", "depth"), LIVES)

@@ -38,7 +38,9 @@ def test_law_is_that_of_the_chain(stack):
     assert one.safe == safe_reserve(stack, 4)
     law = stack_chain(question(stack, 4, one.free)).occupancy()["reserve"]
     for amount in range(one.free + 1):
-        assert float(one.law.tail(amount)) == pytest.approx(sum(p for used, p in law.items() if used > amount), rel=1e-9, abs=1e-15)
+        assert float(one.law.tail(amount)) == pytest.approx(
+            sum(p for used, p in law.items() if used > amount), rel=1e-9, abs=1e-15
+        )
 
 
 def test_without_queues_two_holdings_are_binomial():
@@ -95,5 +97,9 @@ def test_ladder_and_its_limit():
 
 
 def test_two_classes_by_enumeration():
-    assert usage.two_class_blocking(9, (2.0, 0.7), (1, 3)) == pytest.approx(list(kaufman_roberts(9, (2.0, 0.7), (1, 3))), rel=1e-12)
-    assert usage.two_class_blocking(4, (2.0, 1e-300), (1, 9))[0] == pytest.approx(16 / 24 / sum(2**n / math.factorial(n) for n in range(5)))
+    assert usage.two_class_blocking(9, (2.0, 0.7), (1, 3)) == pytest.approx(
+        list(kaufman_roberts(9, (2.0, 0.7), (1, 3))), rel=1e-12
+    )
+    assert usage.two_class_blocking(4, (2.0, 1e-300), (1, 9))[0] == pytest.approx(
+        16 / 24 / sum(2**n / math.factorial(n) for n in range(5))
+    )

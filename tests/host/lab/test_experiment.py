@@ -76,7 +76,11 @@ def test_an_unknown_experiment_is_named():
 
 def test_the_command_line_tells_the_guest_everything():
     settings = Settings.model_validate(
-        {"sysctls": {"vm.min_free_kbytes": 2048, "net.ipv4.tcp_wmem": "4096:16384:8192"}, "queue": {"nr_requests": 4}, "options": {"nbd/nbds_max": 2}}
+        {
+            "sysctls": {"vm.min_free_kbytes": 2048, "net.ipv4.tcp_wmem": "4096:16384:8192"},
+            "queue": {"nr_requests": 4},
+            "options": {"nbd/nbds_max": 2},
+        }
     )
     line = settings.command_line(4711)
     assert "lab.sysctls=vm.min_free_kbytes=2048,net.ipv4.tcp_wmem=4096:16384:8192" in line
@@ -90,7 +94,9 @@ def test_the_digest_is_of_what_the_guest_is_told():
     base = Settings()
     assert base.digest == Settings.model_validate({"limits": {"host": "500 s"}}).digest
     assert base.digest != Settings.model_validate({"load": {"processes": 1}}).digest
-    assert len({base.digest, *(Settings.model_validate(one).digest for one in ({"patch": "rebuilt"}, {"stack": "nvme-tcp"}))}) == 3
+    assert (
+        len({base.digest, *(Settings.model_validate(one).digest for one in ({"patch": "rebuilt"}, {"stack": "nvme-tcp"}))}) == 3
+    )
 
 
 def test_recorded_runs_are_of_the_cells_that_the_files_describe_today():
@@ -143,7 +149,9 @@ def test_results_are_resumed_from_their_file(tmp_path):
     assert lab.done() == {("abc", 2)}
 
 
-@pytest.mark.skipif(not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"), reason="mkfs.ext4 is not here")
+@pytest.mark.skipif(
+    not shutil.which("mkfs.ext4", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"), reason="mkfs.ext4 is not here"
+)
 def test_a_recording_goes_to_the_last_disk_and_a_file_stack_has_a_file_system(tmp_path):
     lab = Lab(tmp_path)
     loop = Settings(mode="trace", stack="loop", server="none")
@@ -176,13 +184,21 @@ def test_every_prediction_speaks_of_a_cell_that_exists():
 
 def test_modules_come_after_what_they_need():
     text = "kernel/drivers/net/virtio_net.ko: kernel/net/core/failover.ko kernel/lib/x.ko\nkernel/net/core/failover.ko: kernel/lib/x.ko\n"
-    assert module_order(text, "virtio_net") == ["kernel/lib/x.ko", "kernel/net/core/failover.ko", "kernel/drivers/net/virtio_net.ko"]
+    assert module_order(text, "virtio_net") == [
+        "kernel/lib/x.ko",
+        "kernel/net/core/failover.ko",
+        "kernel/drivers/net/virtio_net.ko",
+    ]
     assert module_order("kernel/crypto/aes-x.ko.xz:\n", "aes_x") == ["kernel/crypto/aes-x.ko.xz"]
     assert module_order(text, "ext4") == []
 
 
 def test_the_archive_is_what_cpio_reads(tmp_path):
-    entries = [Entry("d", stat.S_IFDIR | 0o755), Entry("d/f", stat.S_IFREG | 0o644, b"hello"), Entry("c", stat.S_IFCHR | 0o600, device=(5, 1))]
+    entries = [
+        Entry("d", stat.S_IFDIR | 0o755),
+        Entry("d/f", stat.S_IFREG | 0o644, b"hello"),
+        Entry("c", stat.S_IFCHR | 0o600, device=(5, 1)),
+    ]
     data = cpio(entries)
     assert len(data) % 4 == 0
     heads = data.split(b"070701")[1:]
@@ -229,7 +245,9 @@ def line(verdict, low):
 def test_nothing_in_the_lab_names_a_machine_or_a_package_host():
     import re
 
-    files = [path for path in EXPERIMENTS.parent.rglob("*") if path.is_file() and path.suffix != ".pyc" and "test_" not in path.name]
+    files = [
+        path for path in EXPERIMENTS.parent.rglob("*") if path.is_file() and path.suffix != ".pyc" and "test_" not in path.name
+    ]
     files += [path for path in RECORDED.rglob("*") if path.suffix in (".yaml", ".jsonl")]
     assert len(files) > 15
     for path in files:

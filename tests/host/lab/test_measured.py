@@ -279,7 +279,9 @@ def test_plain_runs(settings, plain):
     assert is_plain(Run("t", "t", 1, "hang", settings, 1, "k", "p", "q", "d")) == plain
 
 
-@pytest.mark.parametrize(("options", "plain"), [({"nbd/nbds_max": 2}, True), ({"nbd/nbds_max": 2, "nbd/x": 1}, False), ({"x": 1}, False)])
+@pytest.mark.parametrize(
+    ("options", "plain"), [({"nbd/nbds_max": 2}, True), ({"nbd/nbds_max": 2, "nbd/x": 1}, False), ({"x": 1}, False)]
+)
 def test_plain_runs_with_any_number_of_devices(options, plain):
     assert is_plain(Run("t", "t", 1, "hang", {"options": options}, 1, "k", "p", "q", "d"), devices=True) == plain
 
