@@ -388,10 +388,11 @@ def test_results_are_whole_or_absent(tmp_path, monkeypatch):
     monkeypatch.setenv(notebooks.RESULTS, str(tmp_path))
     assert json.loads(notebooks.save_results("r", {"a": math.pi}).read_text()) == {"a": math.pi}
 
-    def full(self, *args, **kwargs):
+    def full(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         notebooks.save_results("r", {"a": 0})
     assert json.loads((tmp_path / "r.json").read_bytes()) == {"a": math.pi}
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
