@@ -324,8 +324,22 @@ def allow(stack: Askable, depth: int, request_class: str = "", paths: Iterable[t
     budget.allow(f"the laws of the reserve in use at depth {depth:,}", cost, parameter=f"depth = {depth}")
 
 
+def _deepest_law(stack: Askable, request_class: str, deepest: int) -> int:
+    """The largest depth up to `deepest` at which U has a law in product form: beyond, requests may wait for a pool. 1 where none has."""
+    low, high = 1, deepest + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            usage(stack, middle, request_class)
+            low = middle
+        except QuestionError:
+            high = middle
+    return low
+
+
 def depth_figure(stack: Askable, request_class: str, deepest: int, digits: Sequence[int] = (3, 6, 9, 12)) -> plot.Shown:
     """The reserve for 10^-digits as a share of K F, against depth, with R_safe beside."""
+    deepest = _deepest_law(stack, request_class, deepest)
     while deepest > 8 and needs(stack, deepest, request_class).seconds > SECONDS:
         deepest //= 2
     made = _usages(stack, sorted({max(1, round(deepest ** (n / 14))) for n in range(15)}), request_class)

@@ -66,6 +66,11 @@ def test_figures_say_what_they_show():
     assert f"R_safe {100 * safe_reserve(PATH, 16) / wait_free_reserve(PATH, 16):.0f} %" in usage.depth_figure(PATH, "", 16).alt
 
 
+def test_depths_are_drawn_as_far_as_there_is_a_law():
+    """Behind 128 tags requests of dm-crypt-nbd wait for them."""
+    assert "against depth 1 to 128. At depth 128" in usage.depth_figure("dm-crypt-nbd", "write-4k", 256).alt
+
+
 def test_refusals():
     shared = {"take": {"reserve": 1}, "serve": {"mean": 1, "station": "s"}}
     requests = {"w": {"servers": {"s": 1}, "steps": [shared, shared]}}
