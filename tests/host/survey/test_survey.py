@@ -141,7 +141,7 @@ def test_what_is_counted_since_boot_and_what_sockets_hold_is_told(host):
     assert any("pgscan_direct_throttle is 7" in note for note in notes)
     # 7 pages held, pressed from 200 pages on, at most 300; tcp_wmem's last number is 4 MiB
     assert any("TCP holds 28 KiB" in note and "from 800 KiB" in note and "1,228,800 B" in note for note in notes)
-    assert any("at most 4 MiB of what is sent" in note for note in notes)
+    assert any("at most 4 MiB of data that is sent" in note for note in notes)
     local = host(READ, disk("sda", **ATA), files, {"proc/swaps": swaps()}).notes
     assert not any("TCP" in note for note in local)
 
