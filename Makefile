@@ -37,7 +37,7 @@ lint: $(VENV)/ok ## ruff and mypy
 # Before Python 3.12 the lines that run can only be counted at twice the time.
 test-package: $(VENV)/ok ## unit and property tests; with their coverage from Python 3.12 on
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then \
-	  COVERAGE_CORE=sysmon $(PYTEST) -m 'not verify and not browser' --cov --cov-report=; \
+	  COVERAGE_CORE=sysmon $(BIN)/coverage run -m pytest -m 'not verify and not browser' && $(BIN)/coverage report --format=total; \
 	else \
 	  echo "coverage: not measured before Python 3.12, where it would double the time"; \
 	  $(PYTEST) -m 'not verify and not browser'; \
