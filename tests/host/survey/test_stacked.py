@@ -234,7 +234,10 @@ def test_what_nothing_is_claimed_of_may_take_of_the_reserve(host):
     """Beside a swap on rbd an NBD device is safe only if the other takes nothing."""
     path = only(host(READ, nbd(16), disk("rbd0"), {"proc/swaps": swaps("/dev/nbd0", "/dev/rbd0")}), device="/dev/nbd0")
     assert path.state == SAFE_IF
-    assert any("takes nothing of the reserve (nothing is claimed about it): swap /dev/rbd0" in text for text in path.judgements[0].conditions)
+    assert any(
+        "takes nothing of the reserve (nothing is claimed about it): swap /dev/rbd0" in text
+        for text in path.judgements[0].conditions
+    )
 
 
 # ---- NFS --------------------------------------------------------------------------------------------------------------------
