@@ -93,7 +93,6 @@ def _reached(least: MinFree, goal: str, need: float) -> Advice:
 
 def ring_bytes(host: Host) -> int:
     """Bytes that the host's receive rings can take from the reserve when they are refilled: of all queues, where the right to it is theirs."""
-
     return sum(ring.size or 0 for ring in receive_rings(host.nics, host.page_size) if ring.draws)
 
 
@@ -103,7 +102,6 @@ def shrink_rings(need: float, reserve: int, host: Host) -> list[Advice]:
     room = reserve - need
     if not demand or demand <= room or room <= 0:
         return []
-
     drawing = {ring.nic: ring.size for ring in receive_rings(host.nics, host.page_size) if ring.draws and ring.size}
     was = {nic.name: nic.rings.rx for nic in host.nics if nic.name in drawing and nic.rings is not None}
     now = {name: int(rx * room // demand) for name, rx in was.items()}

@@ -91,7 +91,7 @@ def test_rights_by_flags(flags, right):
     assert right_of(flags.split("|")) == right
 
 
-# Independent of this reader: the prototype's own table of a recording of the same kernel (domain.md section 6.3, 4K QD8),
+# Independent of this reader: the prototype's own table of a recording of the same kernel (4 KiB, depth 8),
 # where segments and their 256 B heads are two lines: 6176 + about 750 of 800; bio 320; ring refill 5120, by chunks of 32 KiB.
 @pytest.mark.parametrize("text", [OLD, NEW], ids=["6.1", "6.12"])
 def test_recorded_kernels(text):
