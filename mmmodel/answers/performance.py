@@ -50,13 +50,6 @@ def throughput(
     return chains.solve(question(stack, depth, reserve), grant, exact).throughput()
 
 
-def throughput_by_class(
-    stack: Askable, depth: int | None = None, reserve: Amount | None = None, grant: Grant = "random", exact: bool = False
-) -> dict[str, Certified | Fraction]:
-    """Requests per second of each class; see `throughput`."""
-    return chains.solve(question(stack, depth, reserve), grant, exact).throughput_by_class()
-
-
 def throughput_before_deadlock(
     stack: Askable, depth: int | None = None, reserve: Amount | None = None, grant: Grant = "random", exact: bool = False
 ) -> Certified | Fraction:

@@ -1,7 +1,7 @@
 """How others size a reserve for forward progress, as formulas.
 
     estimate   pages that n objects of a cache need at the worst (Zijlstra 2008)
-    tree       Zijlstra's reserve tree: nodes with pages, a limit and a usage; the root's pages are the reserve
+    tree       Zijlstra's reserve tree: nodes with pages and a limit; the root's pages are the reserve
     budget     what receive buffers may take of it: rx_emergency_get
     others     XNU, FreeBSD, DragonFly, illumos, NetBSD, OpenBSD
 
@@ -49,12 +49,11 @@ def kmalloc_pages(size: int, caches: int, cpus: int = 1) -> int:
 
 @dataclass
 class Node:
-    """A node of the reserve tree: `pages` it adds to the reserve, `limit` and `usage` in a unit of its own (pages, objects, bytes)."""
+    """A node of the reserve tree: `pages` it adds to the reserve, `limit` in a unit of its own (pages, objects, bytes)."""
 
     name: str
     pages: int = 0
     limit: int = 0
-    usage: int = 0
     children: list[Node] = field(default_factory=list)
 
     def add(self, *children: Node) -> Node:
@@ -67,20 +66,10 @@ class Node:
         below = [child.total() for child in self.children]
         return self.pages + sum(pages for pages, _ in below), self.limit + sum(limit for _, limit in below)
 
-    def charge(self, amount: int) -> bool:
-        """Take `amount` where usage + amount < limit; the comparison is strict, so that a limit is never fully used.
-
-        A negative amount always passes. A charge is against one node and is not propagated.
-        """
-        allowed = amount < 0 or self.usage + amount < self.total()[1]
-        if allowed:
-            self.usage += amount
-        return allowed
-
     def lines(self, depth: int = 0) -> Iterator[str]:
-        """As /proc/reserve_info shows it: name, kilobytes, usage/limit."""
+        """As /proc/reserve_info shows it while nothing is in use: name, kilobytes, usage/limit."""
         pages, limit = self.total()
-        yield f"{'  ' * depth}{self.name}  {pages * PAGE // 1024}K {self.usage}/{limit}"
+        yield f"{'  ' * depth}{self.name}  {pages * PAGE // 1024}K 0/{limit}"
         for child in self.children:
             yield from child.lines(depth + 1)
 

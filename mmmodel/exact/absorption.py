@@ -60,9 +60,6 @@ class AbsorptionProblem:
     def hitting_times(self) -> np.ndarray:
         return self.factors.solve(np.ones(self.size))
 
-    def occupancy(self) -> np.ndarray:
-        return self.visits()[0]
-
     def accumulated(self, reward: np.ndarray) -> Certified:
         """x . reward, the mean of what is collected before the event."""
         if not self.certain:

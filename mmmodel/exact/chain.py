@@ -31,7 +31,7 @@ polynomials (`reversible`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from numbers import Real
 from typing import Any
@@ -43,7 +43,7 @@ from scipy.sparse import csgraph
 from mmmodel.exact import memory
 from mmmodel.exact.absorption import AbsorptionProblem, reached_from
 from mmmodel.exact.certified import Certified, Law, Moments, Number, State, U
-from mmmodel.exact.measure import eliminated, stationary_class
+from mmmodel.exact.measure import stationary_class
 from mmmodel.exact.memory import SMALLER, StateSpaceTooLarge
 
 Successors = Callable[[Any], Iterable[tuple[State, Number]]]
@@ -412,50 +412,6 @@ class Chain:
         into = np.asarray(self.rates[problem.members][:, np.flatnonzero(first)].sum(axis=1)).ravel()
         inner = problem.collected(into)
         return Certified(sure + inner, sure + inner.low, min(1.0, sure + inner.high), inner.method)
-
-    # --- sensitivities ---
-
-    def sensitivity(self, event: Event, group: Callable[[Any, Any], Hashable]) -> dict[Hashable, float]:
-        """Elasticities d log E / d log(scale of a group's rates) of the mean time E to the event, by an adjoint solve.
-
-        group(state, successor) -> label of the transition (None: left out). With x A = alpha, A h = 1: dE/dlog s_g is
-        the sum over the group of x_i q_ij (h_j - h_i). Over all transitions they sum to -1 (time scales as 1/rates).
-        """
-        problem = self._problem(self._mask(event))
-        if not problem.certain:
-            raise ValueError("event: it may never hold, so its mean time is infinite and has no sensitivity")
-        x, h = np.zeros(len(self)), np.zeros(len(self))
-        x[problem.members], h[problem.members] = problem.occupancy(), problem.hitting_times()
-        return self._by_group(group, x, h, float(x.sum()))
-
-    def stationary_sensitivity(self, reward: Reward, group: Callable[[Any, Any], Hashable]) -> dict[Hashable, float]:
-        """Derivatives d E[reward] / d log(scale of a group's rates) of the stationary mean (one recurrent class), by
-        an adjoint solve.
-
-        They are sums of pi_i q_ij (g_j - g_i), g the bias: -Q g = r - E[r]. Over all transitions they sum to 0.
-        """
-        classes, _, _ = self._recurrent_classes()
-        if len(classes) != 1:
-            raise ValueError(f"the chain has {len(classes)} recurrent classes; a stationary sensitivity needs one")
-        members, pi = classes[0], self.stationary_vector()
-        r = self._values(reward)[members]
-        part, last = self.rates[members][:, members], int(np.argmax(pi[members]))
-        bias = np.zeros(len(self))
-        if len(members) > 1:
-            factors = eliminated(part, np.zeros(len(members)), last)
-            mean = float(pi[members] @ r)
-            bias[members] = factors.solve(np.maximum(r - mean, 0), 0.0) - factors.solve(np.maximum(mean - r, 0), 0.0)
-        return self._by_group(group, pi, bias, 1.0)
-
-    def _by_group(self, group: Callable, weight: np.ndarray, value: np.ndarray, scale: float) -> dict[Hashable, float]:
-        coo, states = self.rates.tocoo(), self.states
-        sums: dict[Hashable, float] = {}
-        terms = weight[coo.row] * coo.data * (value[coo.col] - value[coo.row]) / scale
-        for i, j, term in zip(coo.row.tolist(), coo.col.tolist(), terms.tolist()):
-            label = group(states[i], states[j])
-            if label is not None:
-                sums[label] = sums.get(label, 0.0) + term
-        return sums
 
     # --- helpers ---
 

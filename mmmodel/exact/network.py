@@ -25,16 +25,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from numbers import Integral, Rational
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmmodel.exact.certified import Number
-from mmmodel.exact.weights import from_ratios
 
 Servers = Sequence[int | float | None]
 _BIG = 1e200
@@ -106,84 +103,6 @@ def buzen(
         return Constants(np.exp(log_G), log_G, X)
 
 
-def solve(
-    demands: Sequence[Number], population: int, think: Number = 0.0, servers: Servers | None = None, exact: bool = False
-) -> Solution:
-    """Everything about the network at this population: throughput, utilisations, mean queue lengths, residence times,
-    queue-length laws. Arguments as for `mva`."""
-    split(demands, population, think, servers, exact)
-    counts = [1] * len(demands) if servers is None else list(servers)
-    return Solution(tuple(demands), tuple(counts), population, think, exact)
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A solved closed network; arrays have one entry per station, in the order of the demands."""
-
-    demands: tuple
-    servers: tuple
-    population: int
-    think: Any
-    exact: bool
-
-    @cached_property
-    def throughputs(self) -> np.ndarray:
-        """X(1..N), requests per second."""
-        return buzen(self.demands, self.population, self.think, self.servers, self.exact).X
-
-    @property
-    def throughput(self) -> Any:
-        """X(N), requests per second."""
-        return self.throughputs[-1]
-
-    @property
-    def utilisations(self) -> np.ndarray:
-        """Busy share of each server: X D_i / c_i (0 for infinitely many)."""
-        return np.array(
-            [0 * self.throughput if _infinite(c) else self.throughput * d / c for d, c in zip(self.demands, self.servers)]
-        )
-
-    @cached_property
-    def queue_lengths(self) -> np.ndarray:
-        """Mean number of requests at each station, in service included."""
-        return np.array([(np.arange(self.population + 1) * self.marginal(i)).sum() for i in range(len(self.demands))])
-
-    @property
-    def residence_times(self) -> np.ndarray:
-        """Mean time at each station per passage through the network, in seconds (Little)."""
-        return self.queue_lengths / self.throughput
-
-    @property
-    def response_time(self) -> Any:
-        """Mean time from one think to the next, in seconds: N/X - Z."""
-        return self.residence_times.sum()
-
-    def marginal(self, station: int) -> np.ndarray:
-        """P(n_i = k) for k = 0..N at this station; relative accuracy holds in the tails too, since nothing is
-        subtracted: p(k) ∝ f_i(k) G_{-i}(N-k)."""
-        demand, count = self.demands[station], self.servers[station]
-        others = [i for i in range(len(self.demands)) if i != station and self.demands[i] > 0]
-        if demand == 0:
-            return self._certainly(0)
-        if not others and self.think == 0:
-            return self._certainly(self.population)
-        rest = buzen(
-            [self.demands[i] for i in others],
-            self.population,
-            self.think,
-            [self.servers[i] for i in others],
-            self.exact,
-        ).X
-        k = np.arange(1, self.population + 1)
-        busy = k if _infinite(count) else np.minimum(k, count)
-        return from_ratios(demand * rest[::-1] / busy)
-
-    def _certainly(self, k: int) -> np.ndarray:
-        law = np.array([Fraction(0)] * (self.population + 1)) if self.exact else np.zeros(self.population + 1)
-        law[k] += 1
-        return law
-
-
 # Bounds. All of them are meant to stand beside the exact value in one loop: lower <= exact <= upper.
 
 
@@ -218,13 +137,6 @@ def balanced_job_bounds(
     low = n / (sum(slow) + delay + (n - 1) * max(slow) / (1 + delay / (n * sum(slow))))
     high = n / (sum(fast) + delay + (n - 1) * sum(fast) / len(fast) / (1 + delay / sum(fast)))
     return low[()], np.minimum(asymptotic, high)[()]
-
-
-def knee(demands: Sequence[Number], think: Number = 0.0, servers: Servers | None = None) -> float:
-    """K* = (ΣD + Z)/max(D_i/c_i): where the two asymptotic upper bounds cross; inf if no station can saturate.
-    Infinitely many servers count as think time."""
-    queueing, delay = _bounded(demands, 1, think, servers)
-    return (sum(d for d, _ in queueing) + delay) * _capacity(queueing)
 
 
 # Convolution, station by station.

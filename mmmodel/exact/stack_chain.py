@@ -120,20 +120,6 @@ class StackChain:
             return _ratio(x, sum((p for p, dead in zip(pi, self.dead) if not dead), Fraction(0)), x)
         return _ratio(x, self.chain.expected((~self.dead).astype(float)), x)
 
-    @_solving
-    def quasi_stationary_throughput(self) -> Certified | Fraction:
-        """Completions per second given that the point of no return has not been passed for a long time."""
-        unsafe = self.unsafe()
-        if not unsafe.any():
-            return self.throughput()
-        if not self.chain.initial[~unsafe].any():
-            return Certified(0.0, 0.0, 0.0, "it starts past the point of no return")
-        law = self.chain.quasi_stationary(unsafe)
-        gains = {tuple(map(int, row)): float(gain) for row, gain in zip(self.vectors, self.gains.sum(axis=1))}
-        value = sum(p * gains[state] for state, p in law.items())
-        slack = value * (law.relative_error + len(self) * 2.0**-52)
-        return self._said(Certified(value, value - slack, value + slack, law.method))
-
     def completions_before_deadlock(self) -> Certified | Fraction | float:
         """Mean number of requests that complete before the deadlock; math.inf if there is none."""
         return self._until(self.gains.sum(axis=1), self.dead)

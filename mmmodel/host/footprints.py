@@ -6,7 +6,7 @@ direct writes is in flight (`mmmodel/host/lab` does so). Then
 
     trace   = read_trace(text)             # events, requests
     prints  = footprints(trace)            # one line a class and right
-    stack   = stack_from_trace(trace)      # a Stack; stack_yaml() writes it as a file, report() says everything
+    text    = stack_yaml(trace)            # a stack's file; report() says everything
 
 A class is told by the functions on the allocation's stack, its right by the flags: __GFP_MEMALLOC gives memalloc (skb
 data are first tried without, net/core/skbuff.c, 6.1: 447), GFP_ATOMIC atomic, __GFP_NOMEMALLOC nomemalloc, all else
@@ -26,7 +26,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from mmmodel.model.stack import Stack
 from mmmodel.model.units import counted
 
 PAGE = 4096
@@ -219,17 +218,8 @@ def table(prints: Iterable[Footprint]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 
-def stack_from_trace(trace: Trace, name: str = "traced", kernel: str = "") -> Stack:
-    """A stack with one class whose steps take what a request of the recording took, in the order of the way of a write.
-
-    Chunks are the mean bytes per request, rounded up to 64; what goes before the reply is given back in its step, what
-    is kept (the ring's pages stand for those that left it) with the request. Raises TraceError if no class is known.
-    """
-    return Stack.model_validate(stack_data(trace, name, kernel))
-
-
 def stack_yaml(trace: Trace, name: str = "traced", kernel: str = "") -> str:
-    """The same as the text of a stack file."""
+    """`stack_data` as the text of a stack's file."""
     from ruamel.yaml import YAML
 
     yaml, out = YAML(), io.StringIO()
@@ -247,7 +237,11 @@ def report(path: str | Path, name: str = "traced", kernel: str = "") -> str:
 
 
 def stack_data(trace: Trace, name: str = "traced", kernel: str = "") -> dict[str, Any]:
-    """The stack as a mapping, as its file holds it."""
+    """A stack with one class whose steps take what a request of the recording took, in the order of the way of a write.
+
+    Chunks are the mean bytes per request, rounded up to 64; what goes before the reply is given back in its step, what
+    is kept (the ring's pages stand for those that left it) with the request. Raises TraceError if no class is known.
+    """
     steps: list[dict[str, Any]] = [{"name": "admit", "take": {"throttle": 1}, "context": "submitter", "source": "trace"}]
     known = [one for one in footprints(trace) if one.category in ORDER and one.size >= 1]
     if not known:

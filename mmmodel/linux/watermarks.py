@@ -13,17 +13,15 @@ each plus `lowmem_reserve[classzone]`, which only memalloc ignores. What memallo
 requests do, is the *exclusive reserve*. `min_free_kbytes` is Σ min and therefore not the reserve: five eighths of it
 are open to atomic requests.
 
-Source: mm/page_alloc.c (`__setup_per_zone_wmarks`, `setup_per_zone_lowmem_reserve`, `calculate_min_free_kbytes`,
-`__zone_watermark_ok`, `__zone_watermark_unusable_free`) and mm/khugepaged.c (`set_recommended_min_free_kbytes`) of the
-versions in RULES.
+Source: mm/page_alloc.c (`__setup_per_zone_wmarks`, `__zone_watermark_ok`, `__zone_watermark_unusable_free`) of the versions in
+RULES.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isqrt
 from typing import Literal
 
 from mmmodel.linux.text import HostError
@@ -34,7 +32,6 @@ RIGHTS: tuple[Right, ...] = ("ordinary", "high", "atomic", "oom", "memalloc")
 
 PAGE = 4096  # bytes
 SWAP_CLUSTER_MAX = 32
-MIGRATE_PCPTYPES = 3
 PAGEBLOCK = 512  # pages of a huge page and pageblock, x86-64 and 4 KiB arm64
 
 
@@ -43,7 +40,6 @@ class Rules:
     """Where kernel versions differ."""
 
     kernel: str
-    most_kbytes: int  # upper clamp of the computed min_free_kbytes; the lower one is 128 everywhere
     sized_by: Literal["present", "managed"]  # the page count that watermarks are proportional to
     scale_factor: bool  # vm.watermark_scale_factor exists
     promo: bool  # the fourth watermark (NUMA promotion) exists
@@ -54,10 +50,10 @@ class Rules:
 
 
 RULES = {
-    "2.6.21": Rules("2.6.21", 65536, "present", False, False, True, (), "none", ()),
-    "5.10": Rules("5.10", 262144, "managed", True, False, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
-    "6.1": Rules("6.1", 262144, "managed", True, True, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
-    "6.12": Rules("6.12", 262144, "managed", True, True, False, ("ordinary",), "percent", ("high", "atomic")),
+    "2.6.21": Rules("2.6.21", "present", False, False, True, (), "none", ()),
+    "5.10": Rules("5.10", "managed", True, False, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
+    "6.1": Rules("6.1", "managed", True, True, True, ("ordinary", "high"), "percent and a block", ("atomic",)),
+    "6.12": Rules("6.12", "managed", True, True, False, ("ordinary",), "percent", ("high", "atomic")),
 }
 NEWEST = "6.12"
 
@@ -87,35 +83,6 @@ def rules_for(release: str) -> Rules:
     return RULES[since[max((5, 10), max(known for known in since if known <= version))]]
 
 
-# --- min_free_kbytes ------------------------------------------------------------------------------------------------
-
-
-def free_buffer_pages(zones: Iterable[Zone], classzone: str = "Normal", *, boot: bool = False) -> int:
-    """`nr_free_buffer_pages()`: Σ (managed - high watermark) of the zones up to `classzone`, pages.
-
-    `boot=True` counts the high watermarks as 0, as they are when min_free_kbytes is first computed.
-    """
-    chosen = _up_to(tuple(zones), classzone)
-    return sum(max(0, zone.managed - (0 if boot else zone.high)) for zone in chosen)
-
-
-def default_min_free_kbytes(lowmem_kbytes: int, rules: Rules = RULES[NEWEST]) -> int:
-    """min_free_kbytes as the kernel computes it at boot: ⌊√(16·lowmem)⌋ between 128 and the upper clamp, kB."""
-    _non_negative(lowmem_kbytes=lowmem_kbytes)
-    return min(max(isqrt(16 * lowmem_kbytes), 128), rules.most_kbytes)
-
-
-def khugepaged_min_free_kbytes(zones: Sequence[Zone], *, pageblock: int = PAGEBLOCK, page: int = PAGE, boot: bool = False) -> int:
-    """What khugepaged raises min_free_kbytes to where transparent huge pages are on, kB.
-
-    Two pageblocks a populated zone, and two of every other type for each of the three migration types; at most a
-    twentieth of the free buffer pages (mm/khugepaged.c, `set_recommended_min_free_kbytes`).
-    """
-    populated = sum(1 for zone in _up_to(tuple(zones), "Normal") if zone.present)
-    pages = pageblock * populated * (2 + MIGRATE_PCPTYPES**2)
-    return min(pages, free_buffer_pages(zones, boot=boot) // 20) * (page // 1024)
-
-
 # --- watermarks -----------------------------------------------------------------------------------------------------
 
 
@@ -137,20 +104,6 @@ def zone_marks(
     if lowmem == 0:
         raise HostError("no zone has kernel memory: watermarks cannot be computed")
     return tuple(_marks(_size(zone, rules), pages_min, lowmem, _is_lowmem(zone, rules), scale_factor, rules) for zone in zones)
-
-
-def lowmem_reserve(sizes: Sequence[int], ratios: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """`lowmem_reserve[z][j]` of one node's zones from their managed pages and vm.lowmem_reserve_ratio.
-
-    A zone withholds from requests of class j > z the pages of zones z+1..j divided by its ratio; an empty zone, or one
-    with ratio 0, nothing (`setup_per_zone_lowmem_reserve`; the ratio of the last zone is not used).
-    """
-    if len(ratios) < len(sizes) - 1:
-        raise HostError(f"{len(ratios)} lowmem_reserve_ratio values for {len(sizes)} zones")
-    return tuple(
-        tuple(sum(sizes[z + 1 : j + 1]) // ratios[z] if j > z and ratios[z] > 0 and sizes[z] else 0 for j in range(len(sizes)))
-        for z in range(len(sizes))
-    )
 
 
 # --- rights ---------------------------------------------------------------------------------------------------------

@@ -74,16 +74,6 @@ def test_two_is_the_limit_of_the_waste():
     assert Fraction(power_of_two(2**20 + 1), 2**20 + 1) > Fraction(2) - Fraction(1, 2**19)
 
 
-def test_a_limit_is_never_fully_used_and_a_charge_is_not_propagated():
-    child = Node("child", limit=10)
-    root = Node("root", limit=5).add(child)
-    assert root.total() == (0, 15)
-    assert child.charge(9)
-    assert not child.charge(1)
-    assert (child.usage, root.usage) == (9, 0)
-    assert child.charge(-9)
-
-
 def test_the_leak_of_rx_emergency_get_is_caught_by_conservation():
     sizes = [1500] * 20  # 2048 each: 16 fit into 2 × 16384, 4 are refused
     assert conserves(ReceiveBudget(16384), sizes, rounds=5)

@@ -426,33 +426,6 @@ def test_rare_decay_rate_is_one_over_the_mean_time():
     assert nu * mean == pytest.approx(1, rel=1e-10)
 
 
-def test_sensitivity_against_differences_of_rationals():
-    def mean_time(up, down):
-        chain = birth_death(6, lambda i: up, lambda i: down)
-        return chain, chain.mean_time_to(lambda i: i == 6, exact=True)
-
-    step = Fraction(1, 10**6)
-    chain, base = mean_time(Fraction(2), Fraction(3))
-    found = chain.sensitivity(lambda i: i == 6, lambda i, j: "up" if j > i else "down")
-    for name, up, down in (("up", 2, 0), ("down", 0, 3)):
-        high, low = (mean_time(2 + s * up, 3 + s * down)[1] for s in (step, -step))
-        assert found[name] == pytest.approx(float((high - low) / (2 * step) / base), rel=1e-9)
-    assert sum(found.values()) == pytest.approx(-1, rel=1e-13)
-
-
-def test_stationary_sensitivity_against_differences_of_rationals():
-    def occupancy(up, down):
-        chain = birth_death(5, lambda i: up, lambda i: down * i)
-        return chain, chain.expected(lambda i: i, exact=True)
-
-    step = Fraction(1, 10**6)
-    chain, _ = occupancy(Fraction(2), Fraction(1))
-    found = chain.stationary_sensitivity(lambda i: i, lambda i, j: "up" if j > i else "down")
-    high, low = (occupancy(2 * (1 + s), Fraction(1))[1] for s in (step, -step))
-    assert found["up"] == pytest.approx(float((high - low) / (2 * step)), rel=1e-9)
-    assert found["up"] + found["down"] == pytest.approx(0, abs=1e-13)
-
-
 # --- making chains ----------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, buzen, knee, mva, solve
+from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, buzen, mva
+from mmmodel.exact.occupancy import reserve_law
 
 # Published values. Keys of an example: demands, population, servers, think, visits; then what the source prints, and
 # its number of decimals.
@@ -58,15 +59,32 @@ PUBLISHED = [
 ]
 
 
+def requests_at(station, demands, population, think, servers, exact=False):
+    """P(n = 0), P(n = 1), … at one station: the law of a reserve of which one byte is held there."""
+    held = [int(n == station) for n in range(len(demands))]
+    return reserve_law(demands, held, population, think, servers, granule=1, exact=exact).probabilities
+
+
+def queue_lengths(demands, population, think, servers, exact=False):
+    laws = (requests_at(n, demands, population, think, servers, exact) for n in range(len(demands)))
+    return [sum(k * p for k, p in enumerate(law)) for law in laws]
+
+
+def busy(demands, servers):
+    """Seconds of one server's time per request."""
+    return np.array([0 if c is None else float(d) / c for d, c in zip(demands, servers or [1] * len(demands))])
+
+
 @pytest.mark.parametrize("example", PUBLISHED, ids=lambda example: example["source"][:24])
 def test_published_networks(example):
-    got = solve(example["demands"], example["population"], example.get("think", 0), example.get("servers"))
+    network = example["demands"], example["population"], example.get("think", 0), example.get("servers")
+    x, at = mva(*network)[-1], np.array(queue_lengths(*network))
     visits = np.array(example.get("visits", [1] * len(example["demands"])))
     values = {
-        "utilisations": got.utilisations,
-        "queue_lengths": got.queue_lengths,
-        "response_times": got.residence_times / visits,
-        "station_throughputs": got.throughput * visits,
+        "utilisations": x * busy(network[0], network[3]),
+        "queue_lengths": at,
+        "response_times": at / x / visits,
+        "station_throughputs": x * visits,
     }
     # one unit, not half a unit: the books compute with rounded intermediate values (1.2175 is printed as 1.218)
     tolerance = 10.0 ** -example["digits"]
@@ -86,11 +104,15 @@ def test_bolch_example_8_1():
     assert [float(g) for g in got.G] == pytest.approx([1, 2.861, 4.218, 4.465], abs=6e-4)
     rounded = buzen([Fraction(5, 4), Fraction(667, 600), Fraction(1, 2)], 3, servers=servers, exact=True)
     assert [round(float(x), 3) for x in (got.X[2], rounded.X[2])] == [0.945, 0.944]
-    solved, visits = solve(demands, 3, servers=servers), np.array([1, 2 / 3, 0.2])
-    assert solved.throughput * visits == pytest.approx([0.945, 0.630, 0.189], abs=5e-4)
-    assert solved.utilisations == pytest.approx([0.590, 0.350, 0.473], abs=1e-3)
-    assert solved.queue_lengths == pytest.approx([1.290, 1.050, 0.660], abs=5e-4)
-    assert solved.residence_times / visits == pytest.approx([1.366, 1.667, 3.496], abs=5e-4)
+    x, at, visits = (
+        mva(demands, 3, servers=servers)[-1],
+        np.array(queue_lengths(demands, 3, 0, servers)),
+        np.array([1, 2 / 3, 0.2]),
+    )
+    assert x * visits == pytest.approx([0.945, 0.630, 0.189], abs=5e-4)
+    assert x * busy(demands, servers) == pytest.approx([0.590, 0.350, 0.473], abs=1e-3)
+    assert at == pytest.approx([1.290, 1.050, 0.660], abs=5e-4)
+    assert at / x / visits == pytest.approx([1.366, 1.667, 3.496], abs=5e-4)
 
 
 def test_published_bounds_enclose_the_exact_value():
@@ -121,18 +143,6 @@ def test_vector_of_the_design():
     assert throughputs[[0, 3]] == pytest.approx([0.769231, 0.997767], abs=5e-7)
     exact = mva((1, Fraction(1, 5), Fraction(1, 10)), 4, exact=True)
     assert list(exact) == [Fraction(10, 13), Fraction(130, 137), Fraction(274, 277), Fraction(13850, 13881)]
-    assert knee((1, 0.2, 0.1)) == pytest.approx(1.3)
-
-
-def test_knee_is_where_the_upper_bounds_cross():
-    demands, think, servers = [1.0, 0.6, 2.0], 4.0, [2, 1, None]
-    at = knee(demands, think, servers)
-    assert at == pytest.approx((1 + 0.6 + 2 + 4) / 0.6)
-    capacity = 1 / 0.6
-    for population in (0.9 * at, at, 1.1 * at):
-        _, high = asymptotic_bounds(demands, population, think, servers)
-        assert high == pytest.approx(capacity * min(1, population / at))
-    assert knee([1.0, 2.0], 3, [None, None]) == np.inf
 
 
 # One loop for every way to the number: MVA, convolution and the Markov chain in Fractions, between the bounds.
@@ -194,25 +204,21 @@ def test_three_ways_between_the_bounds(demands, servers, think):
 
 
 @pytest.mark.parametrize(("demands", "servers", "think"), GRID)
-def test_queue_lengths_and_marginals_against_the_chain(demands, servers, think):
-    population = 3
-    _, law, states = markov_throughput(demands, servers, think, population)
-    rational = solve(demands, population, think, servers, exact=True)
-    floating = solve(demands, population, think, servers)
-    place = -1
+def test_queue_lengths_against_the_chain(demands, servers, think):
+    population, place = 3, -1
+    throughput, law, states = markov_throughput(demands, servers, think, population)
     for i, demand in enumerate(demands):
+        exact = requests_at(i, demands, population, think, servers, exact=True)
         if demand == 0:
-            assert list(rational.marginal(i)) == [1, 0, 0, 0]
+            assert list(exact[1:]) == [0] * (len(exact) - 1)
             continue
         place += 1
         expected = [sum(p for p, s in zip(law, states) if s[place] == k) for k in range(population + 1)]
-        assert list(rational.marginal(i)) == expected
-        assert floating.marginal(i) == pytest.approx([float(p) for p in expected], rel=1e-13)
-    thinking = population - rational.queue_lengths.sum()
-    assert thinking == rational.throughput * think
-    assert rational.response_time == population / rational.throughput - think
-    busy = [0 if c is None else rational.throughput * Fraction(d) / c for d, c in zip(demands, servers)]
-    assert list(rational.utilisations) == busy
+        assert list(exact) == expected
+        floating = requests_at(i, demands, population, think, servers)
+        assert floating == pytest.approx([float(p) for p in expected], rel=1e-13)
+    thinking = population - sum(queue_lengths(demands, population, think, servers, exact=True))
+    assert thinking == mva(demands, population, think, servers, exact=True)[-1] * think
 
 
 def test_bounds_hold_and_close_on_large_random_networks():
@@ -266,8 +272,8 @@ def test_many_servers_against_fractions():
 def test_marginal_tails_keep_their_digits():
     """A tail of 1e-60, against Fractions: P(n = k) by subtraction of normalizing constants would be noise."""
     demands, servers = [1, Fraction(1, 10), 2], [1, 1, 4]
-    exact = solve(demands, 60, 0, servers, exact=True).marginal(1)
-    got = solve(demands, 60, 0, servers).marginal(1)
+    exact = requests_at(1, demands, 60, 0, servers, exact=True)
+    got = requests_at(1, demands, 60, 0, servers)
     assert got[-1] < 1e-50
     assert np.max(np.abs(got / exact.astype(float) - 1)) < 1e-13
 
@@ -294,7 +300,7 @@ def test_normalizing_constants():
     ],
 )
 def test_errors_name_the_field_and_the_value(arguments, message):
-    for function in (mva, buzen, solve):
+    for function in (mva, buzen):
         with pytest.raises(ValueError, match=message):
             function(**arguments)
     if "exact" not in arguments and arguments["population"] != 2.5:

@@ -8,7 +8,6 @@ from math import comb, prod
 import numpy as np
 import pytest
 
-from mmmodel.exact.network import solve
 from mmmodel.exact.occupancy import chernoff_tail, independent_law, reserve_law, saddlepoint_tail
 
 
@@ -48,15 +47,7 @@ def test_law_against_the_states(demands, servers, think, holdings):
     assert {g * exact.granule: p for g, p in enumerate(exact.probabilities) if p} == {u: p for u, p in expected.items() if p}
     got = reserve_law(demands, holdings, population, think, servers)
     assert got.probabilities == pytest.approx(exact.probabilities.astype(float), rel=1e-13, abs=0)
-    network = solve(demands, population, think, servers, exact=True)
-    assert exact.mean == sum(q * h for q, h in zip(network.queue_lengths, holdings))
-
-
-def test_a_holding_of_one_granule_is_the_queue_length():
-    demands, servers = [1.0, 0.4, 2.0, 5.0], [1, 3, 4, None]
-    for station in range(4):
-        law = reserve_law(demands, [int(i == station) for i in range(4)], 30, 1.5, servers)
-        assert law.probabilities == pytest.approx(solve(demands, 30, 1.5, servers).marginal(station), rel=1e-12, abs=0)
+    assert exact.mean == sum(u * p for u, p in expected.items())
 
 
 def test_tails_of_two_holdings_against_integers():

@@ -14,7 +14,6 @@ from mmmodel.host.footprints import (
     report,
     right_of,
     stack_data,
-    stack_from_trace,
     stack_yaml,
     table,
 )
@@ -67,7 +66,7 @@ def test_a_small_recording_is_summed_by_hand():
 
 
 def test_its_stack_holds_what_was_held_and_can_be_asked():
-    stack = stack_from_trace(read_trace(small()), "small", "6.1")
+    stack = mm.Stack.model_validate(stack_data(read_trace(small()), "small", "6.1"))
     assert [step.name for step in stack.requests["write"].steps] == [
         "admit", "bio (nomemalloc)", "segments (atomic)", "ring refill (atomic)", "reply",
     ]  # fmt: skip
@@ -126,7 +125,7 @@ def test_a_receive_buffer_on_top_of_a_transmission_is_a_receive_buffer():
 
 
 def test_the_traced_stack_of_the_catalogue_is_what_its_recording_gives():
-    assert mm.load_stack("nbd-virtio-traced") == stack_from_trace(read_trace(OLD), "nbd-virtio-traced", "6.1")
+    assert mm.load_stack("nbd-virtio-traced") == mm.Stack.model_validate(stack_data(read_trace(OLD), "nbd-virtio-traced", "6.1"))
 
 
 def test_a_device_that_is_not_there_is_named():

@@ -11,11 +11,8 @@ from mmmodel.linux.text import HostError
 from mmmodel.linux.watermarks import (
     RULES,
     Marks,
-    default_min_free_kbytes,
     exclusive_reserve,
     highatomic_limit,
-    khugepaged_min_free_kbytes,
-    lowmem_reserve,
     min_free_kbytes_for,
     right_floor,
     rules_for,
@@ -25,26 +22,6 @@ from mmmodel.linux.watermarks import (
 )
 from mmmodel.linux.zoneinfo import zone_index
 from tests.linux.conftest import zone
-
-# The comment above calculate_min_free_kbytes(), mm/page_alloc.c, Linux 6.12: memory in MB, min_free_kbytes.
-# The comment has 11584 at 8192 MB, one too few: ⌊√(16·8388608)⌋ is 11585. Every other row is exact.
-TABLE = [
-    (16, 512), (32, 724), (64, 1024), (128, 1448), (256, 2048), (512, 2896), (1024, 4096), (2048, 5792), (4096, 8192),
-    (8192, 11585), (16384, 16384),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("megabytes", "expected"), TABLE)
-def test_the_table_in_the_source(megabytes, expected):
-    assert default_min_free_kbytes(megabytes * 1024) == expected
-
-
-def test_clamps_of_the_versions():
-    terabyte = 2**30  # kB
-    assert default_min_free_kbytes(terabyte) == 131072
-    assert default_min_free_kbytes(terabyte, RULES["2.6.21"]) == 65536
-    assert default_min_free_kbytes(16 * terabyte) == 262144
-    assert default_min_free_kbytes(100) == 128
 
 
 def test_the_24_gib_host_to_the_page(big):
@@ -61,17 +38,6 @@ def test_the_24_gib_host_s_reserve(big):
     assert exclusive_reserve(big) == 6337
     assert exclusive_reserve(big, "DMA32") == 6337 - 4680
     assert total_floor(big, "memalloc") == 0
-
-
-def test_khugepaged_raises_min_free_kbytes(big):
-    """§2.2: 512 pages a block, three zones: 16896 pages = 67584 kB, seen on the host."""
-    assert khugepaged_min_free_kbytes(big) == 67584
-
-
-def test_khugepaged_takes_at_most_a_twentieth():
-    small = (zone("Normal", 0, 20000, (0, 0), high=1000), zone("Movable", 1, 0, (0, 0)))
-    assert khugepaged_min_free_kbytes(small) == (19000 // 20) * 4
-    assert khugepaged_min_free_kbytes(small, boot=True) == 1000 * 4
 
 
 # --- a 192 MiB guest of Debian 6.1.192, measured -------------------------------------------------------------------
@@ -102,11 +68,8 @@ def test_the_guest_s_other_floors():
 
 @pytest.mark.parametrize("dma32", [32213, 32234, 32255])
 def test_the_guest_s_boot(dma32):
-    """At boot: min_free_kbytes 1519, protection 125, watermarks 40/50/60 and 338/422/506 (printed + 512 of boost)."""
-    sizes = (3840, dma32)
+    """At boot, with min_free_kbytes 1519: watermarks 40/50/60 and 338/422/506 (printed + 512 of boost)."""
     zones = (zone("DMA", 0, 3840, (0,) * 4), zone("DMA32", 1, dma32, (0,) * 4))
-    assert default_min_free_kbytes(sum(sizes) * 4) == 1519
-    assert lowmem_reserve((*sizes, 0, 0), (256, 256, 32, 0))[0] == (0, 125, 125, 125)
     marks = zone_marks(zones, 1519, rules=RULES["6.1"])
     assert [(m.min, m.low, m.high) for m in marks] == [(40, 50, 60), (338, 422, 506)]
 
@@ -257,8 +220,6 @@ def test_bad_arguments(big):
         min_free_kbytes_for(-1, big)
     with pytest.raises(HostError, match="no zone has kernel memory"):
         zone_marks((zone("Normal", 0, 0, (0, 0)),), 100)
-    with pytest.raises(HostError, match="2 lowmem_reserve_ratio values for 4 zones"):
-        lowmem_reserve((1, 2, 3, 4), (256, 256))
 
 
 # --- this machine ---------------------------------------------------------------------------------------------------
@@ -281,19 +242,3 @@ def test_this_machine_to_the_page(live_zones):
     assert not stale
     for printed, mark in zip(host.zones, computed, strict=True):
         assert printed.promo in (None, mark.promo and mark.promo + printed.boost)
-
-
-def test_this_machine_s_lowmem_reserve(live_zones):
-    host = Host.read("/")
-    ratios = host.sysctls.get("vm.lowmem_reserve_ratio")
-    node = [zone for zone in live_zones if zone.node == 0]
-    if ratios is None or [zone.index for zone in node] != list(range(len(node[0].protection))):
-        pytest.skip("lowmem_reserve_ratio cannot be read, or this kernel does not print empty zones")
-    ratios = (ratios,) if isinstance(ratios, int) else ratios
-    computed = lowmem_reserve([zone.managed for zone in node], ratios)
-    populated = [zone.index for zone in node if zone.managed]  # columns of empty zones are 0 in some versions
-    printed = [tuple(zone.protection[j] for j in populated) for zone in node]
-    expected = [tuple(row[j] for j in populated) for row in computed]
-    if printed != expected and all(p <= e for a, b in zip(printed, expected) for p, e in zip(a, b)):
-        pytest.skip(f"computed at boot, when the zones were smaller: {printed} against {expected}")
-    assert printed == expected

@@ -129,11 +129,6 @@ class Quantity:
         slack = 1e-9 * abs(self.solved)
         return self.low - slack <= self.solved <= self.high + slack
 
-    @property
-    def covered(self) -> bool:
-        """Whether the exact value lies in the simulation's interval (one in twenty may not)."""
-        return self.simulated[1] <= self.solved <= self.simulated[2]
-
 
 def quantities(seed: int, replications: int = 400) -> list[Quantity]:
     """Throughputs and times of small stacks: bound, exact and simulated side by side. Raises TooDear, naming `replications`."""
