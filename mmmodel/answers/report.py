@@ -238,7 +238,7 @@ def path_figure(verdict: sizing.Verdict) -> plot.Shown:
     figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
     plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
     end = "the deadlock" if verdict.reason == "deadlock" else "what never ends"
-    return plot.Shown(figure, f"The way to {end}. " + " ".join(verdict.explain().splitlines()[2:]))
+    return plot.Shown(figure, f"The way to {end}. " + " ".join(verdict.told()))
 
 
 def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
@@ -594,7 +594,7 @@ def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
         "starts": verdict.starts,
         "cycle": list(verdict.cycle),
         "waiting": [{**vars(group), "pools": list(group.pools)} for group in verdict.waiting],
-        "path": None if verdict.path is None else sizing.summary(verdict.path),
+        "path": None if verdict.path is None else [str(line) for line in sizing.summary(verdict.path)],
         "larger": verdict.larger.value,
         "larger_unsafe": [_plain(bound) for bound in larger] if isinstance(larger, tuple) else larger and larger.value,
     }

@@ -24,6 +24,7 @@ from mmmodel.model.transitions import LEAVES, Move, Relation
 from mmmodel.model.units import counted
 
 T = TypeVar("T")
+HOW = "how it comes about:"
 Reason = Literal["", "deadlock", "consumed", "never fits"]  # why a stack is not safe
 
 # ---- the three reserves ---------------------------------------------------------------------------------------------
@@ -216,9 +217,13 @@ class Verdict:
         found = self.larger_unsafe
         return Larger.NONE if found is None else Larger.INTERVAL if isinstance(found, tuple) else found
 
+    def told(self, way: bool = True) -> list[str]:
+        """The lines of `explain` that follow the verdict and its method."""
+        return list(_reasons(self, way))
+
     def explain(self, way: bool = True) -> str:
         """What was decided and how; for a deadlock who holds what, who waits for what, and (`way`) how it comes about."""
-        return "\n".join(_explanation(self, way))
+        return "\n".join([*_heading(self), *self.told(way)])
 
     def __str__(self) -> str:
         return self.explain()
@@ -326,7 +331,7 @@ def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
 # ---- explaining -----------------------------------------------------------------------------------------------------
 
 
-def _explanation(verdict: Verdict, way: bool) -> Iterator[str]:
+def _heading(verdict: Verdict) -> Iterator[str]:
     system = verdict.system
     sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
     counts = zip(system.classes, system.present, system.in_flight)
@@ -335,6 +340,10 @@ def _explanation(verdict: Verdict, way: bool) -> Iterator[str]:
     head = "SAFE" if verdict.safe else "UNSAFE" if verdict.certain else "NOT SHOWN SAFE"
     yield f"{head}: {system.stack.name} with {sizes} (in flight at most {depths})"
     yield f"decided by: {verdict.method}"
+
+
+def _reasons(verdict: Verdict, way: bool) -> Iterator[str]:
+    system = verdict.system
     if verdict.safe:
         yield from _larger(verdict)
         return
@@ -358,7 +367,7 @@ def _explanation(verdict: Verdict, way: bool) -> Iterator[str]:
     if not verdict.path:
         yield "no request of the class can ever take its first step"
     elif way:
-        yield "how it comes about:"
+        yield HOW
         yield from (f"  {line}" for line in summary(verdict.path))
 
 
@@ -381,7 +390,18 @@ def _of_class(name: str) -> str:
     return "" if name == "request" else f"{name} "
 
 
-def summary(path: list[PathStep]) -> list[str]:
+@dataclass(frozen=True)
+class Done:
+    """A line of a path: who does what; `what` is empty where the line says how many are left out."""
+
+    who: str
+    what: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.what}" if self.what else self.who
+
+
+def summary(path: list[PathStep]) -> list[Done]:
     """The path in few lines: steps of the same requests together, loops as `pages ×128`, requests that do the same as one line."""
     lines: list[_Line] = []
     for _, group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
@@ -391,7 +411,7 @@ def summary(path: list[PathStep]) -> list[str]:
         lines.append(line)
     told = list(_merged(lines))
     if len(told) > 40:
-        return [*told[:20], f"… {len(told) - 40} more lines …", *told[-20:]]
+        return [*told[:20], Done(f"… {len(told) - 40} more lines …"), *told[-20:]]
     return told
 
 
@@ -433,23 +453,24 @@ class _Line:
 PERIOD = 6  # lines of a pattern that comes again and again
 
 
-def _merged(lines: list[_Line]) -> Iterator[str]:
+def _merged(lines: list[_Line]) -> Iterator[Done]:
     at = 0
     while at < len(lines):
         times, period = max((_repeats(lines, at, period), -period) for period in range(1, PERIOD + 1))
         period = -period
         first, last = lines[at : at + period], lines[at + (times - 1) * period : at + times * period]
         if times == 1:
-            yield f"{lines[at].who}: {lines[at].done}"
+            yield Done(lines[at].who, lines[at].done)
             at += 1
             continue
         if period == 1 and first[0].first != last[0].first:
             low, high = sorted((first[0], last[0]), key=lambda line: line.first)
             order = "one after another" if high is last[0] else "the last one first"
-            yield f"{replace(low, last=high.last).who}, {order}: {first[0].done}"
+            yield Done(f"{replace(low, last=high.last).who}, {order}", first[0].done)
         else:
-            yield from (f"{line.who}: {line.done}" for line in first)
-            yield f"… the same {counted(times - 1, 'time')} more, up to {' and '.join(dict.fromkeys(line.who for line in last))} …"
+            yield from (Done(line.who, line.done) for line in first)
+            upto = " and ".join(dict.fromkeys(line.who for line in last))
+            yield Done(f"… the same {counted(times - 1, 'time')} more, up to {upto} …")
         at += times * period
 
 

@@ -695,8 +695,7 @@ def _summary(ask: _Asked, results: list[dict[str, Any]], wanted: set[str]) -> di
     if "occupancy" in wanted:
         found["occupancies"] = {
             pool: _occupancy(ask, results, seconds, p, note, 0.0 if died else ends.share)
-            for p, pool in enumerate(system.pools)
-            if not pool.startswith("depth of ")
+            for p, pool in enumerate(ask.program.asked_pools)
         }
     return found
 

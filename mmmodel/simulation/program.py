@@ -98,9 +98,14 @@ def with_sources(system: System, sources: Sequence[Open | None]) -> System:
             give = "give the class a depth of its own" if THROTTLE in system.pools else "give depth="
             raise QuestionError(f"depth: nothing bounds the requests of class {cls.name}; {give}, or an open source")
     for at, (cls, source) in enumerate(zip(system.classes, sources)):
-        if source is not None and cls.population is not None:
-            system = _depth_pool(system, at, cls.population)
+        if (most := _limit(cls, source)) is not None:
+            system = _depth_pool(system, at, most)
     return system
+
+
+def _limit(cls: SystemClass, source: Open | None) -> int | None:
+    """The most requests of an open class, which a pool of its own counts; None where there is no such limit."""
+    return None if source is None else cls.population
 
 
 def _timed(step: SystemStep) -> bool:
@@ -164,6 +169,12 @@ class Program:
 
     def __post_init__(self) -> None:
         self.system.require_plain("a simulation")
+
+    @property
+    def asked_pools(self) -> tuple[str, ...]:
+        """The pools of the question: those that count the requests of open classes come behind them."""
+        added = sum(_limit(*one) is not None for one in zip(self.system.classes, self.sources))
+        return self.system.pools[: len(self.system.pools) - added]
 
     @cached_property
     def places(self) -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:

@@ -149,19 +149,21 @@ def frequency_figure(
     return plot.Shown(figure, f"{what}, the share of runs that hung with its 95 percent interval. {listed}.")
 
 
+def _swap_bios(run: Run) -> int | None:
+    """The bound on the bios of a swap device that dm was loaded with."""
+    value: int | None = run.settings.get("parameters", {}).get("dm_mod/swap_bios")
+    return value
+
+
 def throttle_text(runs: Sequence[Run], at_device: Frequency, above: dict[int, Frequency], without: Frequency) -> str:
     """A throttle at the device against one above the draw: what hung, what was refused, and the pace; `above` by swap_bios."""
     tight = pooled(f for bound, f in above.items() if bound < 2048)
-    bounded = [run for run in runs if run.experiment == "throttle-above" and not run.label.endswith("=2048")]
+    bounded = [run for run in runs if run.experiment == "throttle-above" and _swap_bios(run) != 2048]
     refusals = sum((run.refused or {}).get("refill", 0) for run in bounded)
     late = sum(run.verdict == "slow" for run in bounded)
     pace = {
         bound: max(
-            (
-                run.pages_written / run.seconds
-                for run in runs
-                if run.label.endswith(f"swap_bios={bound}") and run.seconds and run.pages_written
-            ),
+            (run.pages_written / run.seconds for run in runs if _swap_bios(run) == bound and run.seconds and run.pages_written),
             default=0.0,
         )
         for bound in above

@@ -22,7 +22,7 @@ from mmmodel.app.primer.curves import mean_of
 from mmmodel.app.primer.parameters import Known, Number, Whole, some
 from mmmodel.bounds import receive as receive_bounds
 from mmmodel.host.lab.measured import Frequency, by_setting, frequency, recorded_runs, thresholds
-from mmmodel.model.catalogue import load_stack
+from mmmodel.model.catalogue import load_scheme, load_stack
 from mmmodel.model.stack import RESERVE, Stack
 from mmmodel.model.units import format_bytes, format_seconds
 from mmmodel.simulation.estimates import Estimate, student
@@ -361,14 +361,13 @@ def _cushion(kbytes: int, scheme: str, runs: Mapping[str, Frequency]) -> Cushion
 def cures() -> list[tuple[str, str, Frequency | None]]:
     """Schemes that change one thing in the driver: their name, title and frequency of hangs where one was measured."""
     return [
-        (name, load_stack(f"{VIRTIO}+{name}").title.split("; ")[-1], _hangs(f"prototype,module: {label}") if label else None)
-        for name, label in CURES.items()
+        (name, load_scheme(name).title, _hangs(f"prototype,module: {label}") if label else None) for name, label in CURES.items()
     ]
 
 
 def lists() -> list[tuple[str, str, Frequency | None]]:
     """One setting without per-cpu lists, with those that were seen, and with short ones: scheme, title, frequency of hangs."""
-    return [(name, load_stack(f"{VIRTIO}+{name}").title.split("; ")[-1], _hangs(label)) for name, label in LISTS.items()]
+    return [(name, load_scheme(name).title, _hangs(label)) for name, label in LISTS.items()]
 
 
 def _hangs(label: str) -> Frequency | None:

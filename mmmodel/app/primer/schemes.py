@@ -391,10 +391,10 @@ def safe_depth_on(row: OtherReserve, stack: Stack) -> float:
 
 
 def _way(verdict: sizing.Verdict) -> str:
-    lines = sizing.summary(verdict.path or [])
+    lines = [str(line) for line in sizing.summary(verdict.path or [])]
     if len(lines) > 4:
         lines = [*lines[:2], f"… {len(lines) - 3} more …", lines[-1]]
-    return "; ".join(line.strip() for line in lines)
+    return "; ".join(lines)
 
 
 def _bytes(size: float) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
+from mmmodel.answers.sizing import HOW, Done, Verdict, summary
 from mmmodel.host.survey.answer import MEANING, SAFE_IF, UNSAFE, WORST_FIRST, Answer, Judgement, Path
 from mmmodel.host.survey.judging import size_text
 from mmmodel.model.units import format_bytes
@@ -60,7 +63,7 @@ def _judgement_text(judgement: Judgement, doubt: int) -> Iterator[str]:
             f"; {_signed(judgement.margin)} if high-order atomic blocks hold all that they may" if doubt else ""
         )
     if judgement.state == UNSAFE:
-        yield from (f"  {line}" for line in _short(judgement.verdict.explain().splitlines()))
+        yield from (f"  {line}" for line in _short(judgement.verdict))
     yield from (f"  {'only if' if judgement.state == SAFE_IF else 'rests on'}: {text}" for text in judgement.conditions)
     yield from (f"  number: {fact}" for fact in judgement.facts)
     yield from (f"  note: {note}" for note in judgement.notes)
@@ -72,21 +75,17 @@ def _signed(margin: float) -> str:
     return format_bytes(abs(margin)) + (" short" if margin < 0 else "")
 
 
-def _short(told: list[str]) -> Iterator[str]:
+def _short(verdict: Verdict) -> Iterator[str]:
     """An explanation with requests that do the same one after another on one line, and a long way cut in the middle."""
-    runs: list[tuple[str, list[str]]] = []
-    for line in told:
-        who, colon, what = line.partition(": ")
-        same = bool(colon) and line.startswith("  ") and bool(runs) and runs[-1][0] == what
-        if same:
-            runs[-1][1].append(who)
-        else:
-            runs.append(
-                (what if colon and line.startswith("  ") else "", [line if not line.startswith("  ") or not colon else who])
-            )
-    for what, whos in runs if len(runs) <= 28 else [*runs[:16], ("", [f"  … {len(runs) - 26} more lines …"]), *runs[-10:]]:
-        who = whos[0] if len(whos) == 1 else f"{whos[0]} … {whos[-1].strip()} ({len(whos)} lines)"
-        yield f"{who}: {what}" if what else who
+    found = [Done(line) for line in verdict.explain(way=False).splitlines()]
+    if verdict.path:
+        found += [Done(HOW), *(replace(line, who=f"  {line.who}") for line in summary(verdict.path))]
+    runs = [[found[at] for at in group] for _, group in groupby(range(len(found)), key=lambda at: found[at].what or at)]
+    if len(runs) > 28:
+        runs = [*runs[:16], [Done(f"  … {len(runs) - 26} more lines …")], *runs[-10:]]
+    for run in runs:
+        many = f" … {run[-1].who.strip()} ({len(run)} lines)" if len(run) > 1 else ""
+        yield str(replace(run[0], who=run[0].who + many))
 
 
 def _sizes_text(judgement: Judgement) -> Iterator[str]:

@@ -79,7 +79,9 @@ def test_a_recorder_without_such_runs_is_refused_by_name():
 def throttled(bound, verdict, pages, refused=0):
     label = f"throttle-above,swap_bios={bound}"
     counts = {"refused": {"refill": refused}, "pages_written": pages, "seconds": 10.0}
-    return Run("throttle-above", label, 1, verdict, {}, 100, "6.1", "p", "q", "d", **counts)
+    return Run(
+        "throttle-above", label, 1, verdict, {"parameters": {"dm_mod/swap_bios": bound}}, 100, "6.1", "p", "q", "d", **counts
+    )
 
 
 @pytest.mark.parametrize(
