@@ -1,18 +1,28 @@
-"""Settings of a machine's memory: the `vm.min_free_kbytes` whose exclusive reserve on the host's zones is enough, and receive rings that
-leave the reserve alone, for they draw on it without being under any throttle."""
+"""Settings of a machine's memory.
+
+safe_min_free   the least vm.min_free_kbytes from which on every larger one is safe, and why there may be none
+spare           what more may be parked, or taken by others with the ATOMIC right, before a verdict of safe turns
+MinFree         the value whose exclusive reserve on the host's zones is enough
+shrink_rings    receive rings that leave the reserve alone, for they draw on it without being under any throttle
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from mmmodel.answers.advice import Advice, depth_of, not_exclusive, on_reserve
-from mmmodel.answers.question import Question
-from mmmodel.linux.host import Host
+from mmmodel.answers.question import Question, Size, Sure
+from mmmodel.exact.verdict import nothing_sticks
+from mmmodel.linux.host import MIN_FREE, Host, load_host
 from mmmodel.linux.network import receive_rings
 from mmmodel.linux.text import HostError
 from mmmodel.linux.watermarks import exclusive_reserve
+from mmmodel.model.askable import Askable
+from mmmodel.model.machine import LISTS, Memory, memory_of
+from mmmodel.model.stack import QuestionError
+from mmmodel.model.transitions import Relation
 from mmmodel.model.units import format_bytes
 
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
@@ -89,6 +99,129 @@ def _reached(least: MinFree, goal: str, need: float) -> Advice:
         "" if settled else least.undo,
         least.caveat("lower the depth"),
     )
+
+
+# ---- what the rights leave ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LeastMinFree:
+    """vm.min_free_kbytes from which on every larger one is safe: kB, math.inf where there is none; `why` says what decides it."""
+
+    size: Size
+    why: str
+
+
+def safe_min_free(stack: Askable, host: Host | str, depth: int | None = None) -> int | float:
+    """The least vm.min_free_kbytes of `host` from which on every larger one is safe for this stack, kB; math.inf if there is none.
+
+    What per-cpu lists may hold follows the setting as the kernel has it (`linux.percpu`), so that with lists as they are more may be no
+    better. Pages that could not be read are left out, as in `verdict(host=)`. Raises QuestionError, HostError.
+    """
+    return least_min_free(Question.of(stack, depth), host if isinstance(host, Host) else load_host(host)).size.value
+
+
+def least_min_free(question: Question, host: Host) -> LeastMinFree:
+    """The same, with how sure it is and why. Settings up to the whole of memory are looked at, page by page.
+
+    From the top down: a range [a, b] of settings is safe where nothing sticks with the floors of both ends at once: as much to hold as b
+    gives, and every take refused as early as with a. What is left is halved, and a single setting is decided.
+    """
+    page = host.page_size
+    step, last = page // math.gcd(page, 1024), sum(zone.managed for zone in host.zones) * page // 1024
+    last -= last % step
+
+    def memory(kbytes: int) -> Memory:
+        return memory_of(host.with_sysctls({MIN_FREE: kbytes}))
+
+    decided = 0
+
+    def largest_unsafe(low: int, high: int) -> int | None:
+        nonlocal decided
+        if _all_safe(question, memory(low), memory(high)):
+            return None
+        if high - low < step:
+            decided += 1
+            return None if replace(question, memory=memory(low)).decision.safe else low
+        middle = (low + high) // 2 // step * step
+        found = largest_unsafe(middle + step, high) if middle + step <= high else None
+        return found if found is not None else largest_unsafe(low, middle)
+
+    top = replace(question, memory=memory(last)).decision
+    if not top.safe:
+        return LeastMinFree(Size(math.inf, Sure.EXACT if top.certain else Sure.SUFFICIENT), _why_none(question, host, last))
+    unsafe = largest_unsafe(0, last)
+    if unsafe is None:
+        return LeastMinFree(Size(0), "no vm.min_free_kbytes is unsafe")
+    below = replace(question, memory=memory(unsafe)).decision
+    return LeastMinFree(
+        Size(unsafe + step, Sure.EXACT if below.certain else Sure.SUFFICIENT),
+        f"at {unsafe:,} kB a deadlock can be reached" if below.certain else f"at {unsafe:,} kB no deadlock was excluded",
+    )
+
+
+def _all_safe(question: Question, less: Memory, more: Memory) -> bool:
+    """Whether no memory between the two lets anything stick: held is at most what `more` has, refused at the earliest what `less` refuses.
+
+    A right may take while what is used stays within capacity - floor; that room grows from `less` to `more`, whatever the right.
+    """
+    room = {right: less.capacity - floor for right, floor in less.floors.items()}
+    if any(more.capacity - more.floors[right] < least for right, least in room.items()):
+        return False
+    both = replace(more, floors={right: more.capacity - max(0, least) for right, least in room.items()})
+    fullest = replace(question, memory=more).relation
+    return nothing_sticks(Relation(replace(question, memory=both).system).peopled(fullest.population))
+
+
+def _why_none(question: Question, host: Host, last: int) -> str:
+    """Why no vm.min_free_kbytes is safe: without lists there is one, or there is none all the same."""
+    memory = memory_of(host.with_sysctls({MIN_FREE: last}))
+    if memory.parked.get(LISTS) and replace(question, memory=replace(memory, parked={})).decision.safe:
+        return (
+            f"{LISTS} may keep {memory.parked[LISTS]:,} pages at {last:,} kB: their limit grows with vm.min_free_kbytes, and faster than "
+            "what lies between the floors; vm.percpu_pagelist_high_fraction cuts them short"
+        )
+    return "some step waits for memory that no floor keeps for it, whatever vm.min_free_kbytes is"
+
+
+def spare_pages(question: Question) -> int | float:
+    """Pages that may be parked beyond those that the question's memory counts before its verdict turns; math.inf if any number may.
+
+    0 where that is not known of any. It is a proof for these, not against more.
+    """
+    return _most_more(question, lambda memory, more: replace(memory, parked={**memory.parked, "more": more}))
+
+
+def spare_atomic(question: Question) -> int | float:
+    """Bytes that others may take with the ATOMIC right, and keep, beyond what the memory counts: proved as `spare_pages` is."""
+    return _memory(question).page * _most_more(
+        question, lambda memory, more: replace(memory, atomic=memory.atomic + more * memory.page)
+    )
+
+
+def _memory(question: Question) -> Memory:
+    if question.memory is None:
+        raise QuestionError("host: the question is about no machine; give host=")
+    return question.memory
+
+
+def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int | float:
+    """By bisection: whatever fits beside fewer pages fits beside more of them, for nobody need hold them."""
+    memory = _memory(question)
+
+    def safe(pages: int) -> bool:
+        return nothing_sticks(replace(question, memory=more(memory, pages)).relation)
+
+    low, high = 0, memory.capacity // memory.page + 1  # there are no more to be taken
+    if safe(high):
+        return math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if safe(middle) else (low, middle)
+    return low
+
+
+# ---- receive rings --------------------------------------------------------------------------------------------------
 
 
 def ring_bytes(host: Host) -> int:

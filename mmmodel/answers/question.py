@@ -1,4 +1,4 @@
-"""One question: a stack, a depth, a reserve and the pool that is sized, filled in once and shared by all that is asked about it.
+"""One question: a stack, a depth, a reserve (or a machine) and the pool that is sized, filled in once and shared by all that is asked.
 
     Question   what was asked; its sizes, its depths and its verdict
     Case       one depth of it: the positions of its requests, with the capacity of the sized pool left open
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import fullest, islands, reach
@@ -23,6 +24,9 @@ from mmmodel.exact.stuck import Chains, Stuck, StuckStates, Throttle, contended
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, QuestionError, Stack, System
 from mmmodel.model.transitions import Move, Relation
+
+if TYPE_CHECKING:
+    from mmmodel.model.machine import Machine, Memory
 
 DEEPEST = 2**40  # a depth that is safe here is safe at every depth
 STATES = 300_000  # of all searches for one size: what needs more is said to be sufficient
@@ -356,17 +360,32 @@ class Case:
 
 @dataclass(frozen=True)
 class Question:
-    """Stack, depth, reserve and sized pool. `depth` None is the stack's own, `reserve` None the pool's own capacity."""
+    """Stack, depth, reserve and sized pool. `depth` None is the stack's own, `reserve` None the pool's own capacity.
+
+    With a `memory` the verdict and the safe depth are a machine's; the three reserves are in the abstract all the same.
+    """
 
     stack: Stack
     depth: int | None = None
     reserve: int | str | None = None
     pool: str = RESERVE
+    memory: Memory | None = None
 
     @classmethod
-    def of(cls, stack: Askable, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Question:
-        """The question about whatever can be asked about."""
-        return cls(as_stack(stack), depth, reserve, pool)
+    def of(
+        cls,
+        stack: Askable,
+        depth: int | None = None,
+        reserve: int | str | None = None,
+        pool: str = RESERVE,
+        host: Machine | None = None,
+    ) -> Question:
+        """The question about whatever can be asked about. Raises HostError."""
+        if host is None:
+            return cls(as_stack(stack), depth, reserve, pool)
+        from mmmodel.model.machine import memory_of  # a machine's readers: most questions are about none
+
+        return cls(as_stack(stack), depth, reserve, pool, memory_of(host))
 
     def only(self, *names: str) -> Question:
         """The same question about some of the classes alone."""
@@ -375,12 +394,12 @@ class Question:
     @cached_property
     def system(self) -> System:
         """All numbers filled in. Raises QuestionError for one that is missing or out of place."""
-        return self.stack.system(depth=self.depth, reserve=self.reserve, pool=self.pool)
+        return self.stack.system(depth=self.depth, reserve=self.reserve, pool=self.pool, memory=self.memory)
 
     @cached_property
     def relation(self) -> Relation:
         """The relation of `system`."""
-        if self.pool not in self.system.pools:
+        if self.memory is not None or self.pool not in self.system.pools:
             return Relation(self.system)
         population = tuple(cls.population for cls in self.system.classes)
         return self.case.whole.with_numbers(self.system.capacity, population)
@@ -397,7 +416,7 @@ class Question:
 
         At the capacity of the sized pool or, where that is open, at every one from one request's footprint on.
         """
-        sized = self.pool in self.stack.pools
+        sized = self.pool in self.stack.pools and self.memory is None
         if sized and self.reserve is None and self.stack.pools[self.pool].capacity is None:
             relation = self.case.whole
             closed = without_dead_exits(relation, granted=(self.case.at, self.case.least))[1]
@@ -464,7 +483,12 @@ class Question:
 
     @cached_property
     def safe_depth(self) -> Size:
-        """The largest depth such that at every depth up to it that lets a request in, this reserve and every larger one is safe."""
+        """The largest depth such that at every depth up to it that lets a request in, this reserve and every larger one is safe.
+
+        On a machine: such that its memory is safe, at every depth up to it.
+        """
+        if self.memory is not None:
+            return self._safe_depth_on_machine
         have, case, pool, least = self.have, self._some_depth.case, self._throttle.pool, self._least_depth
         if case.least > have:
             return Size(0)
@@ -477,6 +501,33 @@ class Question:
         if beyond is None or beyond.sure is not Sure.EXACT or beyond.value <= have:
             return self._before_unsafe(low + 1, have)
         return Size(low if low >= least else 0)
+
+    @cached_property
+    def decision(self) -> exact_verdict.Decision:
+        """The verdict by the engines."""
+        return exact_verdict.decide(self.relation)
+
+    @cached_property
+    def _safe_depth_on_machine(self) -> Size:
+        """A throttle that all take first and hold to the end makes an unsafe depth unsafe at every larger one: those below wait outside."""
+        pool, least = self._throttle.pool, self._least_depth
+        bounded = pool is None or self._some_depth.case.shares(pool) is not None
+        last: dict[int, exact_verdict.Decision] = {}
+
+        def unsafe(depth: int) -> bool:
+            last[depth] = replace(self, depth=depth).decision
+            return not last[depth].safe
+
+        if not bounded:  # then each depth is a matter of its own
+            depth = _first_run(unsafe, 0, least)
+            return Size(depth if depth >= least else 0, Sure.SUFFICIENT)
+        low, high = least - 1, least
+        while not unsafe(high):
+            if high >= DEEPEST:
+                return Size(math.inf)
+            low, high = high, 2 * high
+        depth = _bisect(unsafe, low, high)
+        return Size(depth if depth >= least else 0, Sure.EXACT if last[depth + 1].certain else Sure.SUFFICIENT)
 
     def _before_unsafe(self, first: int, have: int) -> Size:
         """One less than the least depth, from `first` on, at which `have` or a larger reserve is unsafe; inf if there is none."""
@@ -550,6 +601,14 @@ def _last(need: Callable[[int], float], have: int, first: int) -> int:
         else:
             high, above = middle, found
         straight = not straight or 2 * (high - low) <= left
+    return low
+
+
+def _bisect(unsafe: Callable[[int], bool], low: int, high: int) -> int:
+    """The last depth that is not unsafe, between one that is not (`low`) and one that is."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if unsafe(middle) else (middle, high)
     return low
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mmmodel.answers.question import Case, Larger, Question, Size
 from mmmodel.exact import islands, reach
@@ -22,6 +22,9 @@ from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, System
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from mmmodel.model.units import counted
+
+if TYPE_CHECKING:
+    from mmmodel.model.machine import Machine
 
 T = TypeVar("T")
 HOW = "how it comes about:"
@@ -89,15 +92,15 @@ def chunks(stack: Askable, pool: str = RESERVE) -> list[int]:
 # ---- the two depths -------------------------------------------------------------------------------------------------
 
 
-def safe_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
-    """The largest depth K such that at every depth up to K this reserve, and every larger one, is safe.
+def safe_depth(stack: Askable, reserve: int | str | None = None, pool: str = RESERVE, host: Machine | None = None) -> int | float:
+    """The largest depth K such that at every depth up to K this reserve, and every larger one, is safe; or this machine's memory.
 
     That is the largest K with safe_reserve(K') <= reserve for all K' <= K that let a request of every class in: where a larger
     depth can cure a deadlock (a throttle that is taken piece by piece, or passed by a fallback) the depths behind an unsafe one
     do not count. 0 if one request does not fit, or the least such depth is unsafe; math.inf if every depth is safe. Where that cannot be decided a larger depth
-    may be safe too: `sizes` says so. Raises QuestionError.
+    may be safe too: `sizes` says so. Raises QuestionError, HostError.
     """
-    return Question.of(stack, None, reserve, pool).safe_depth.value
+    return Question.of(stack, None, reserve, pool, host).safe_depth.value
 
 
 def wait_free_depth(stack: Askable, reserve: int | str, pool: str = RESERVE) -> int | float:
@@ -206,7 +209,7 @@ class Verdict:
         """
         if self.pool not in self.system.pools:
             return None
-        if not self.safe:
+        if not self.safe or self.question.memory is not None:
             return Larger.NOT_LOOKED_FOR
         found = self.question.case.larger(self.system.capacity[self.system.pool(self.pool)] or 0)
         return None if found is Larger.NONE else found
@@ -229,13 +232,22 @@ class Verdict:
         return self.explain()
 
 
-def verdict(stack: Askable, depth: int | None = None, reserve: int | str | None = None, pool: str = RESERVE) -> Verdict:
-    """Whether some request can come to where it never finishes, at this depth and reserve, with the path there. Raises QuestionError.
+def verdict(
+    stack: Askable,
+    depth: int | None = None,
+    reserve: int | str | None = None,
+    pool: str = RESERVE,
+    host: Machine | None = None,
+) -> Verdict:
+    """Whether some request can come to where it never finishes, at this depth and reserve, with the path there.
+
+    With `host` (a Host, the name of one, a path, or a `Memory`) in place of a reserve: on that machine's memory, which is entered by
+    right; what a verdict of safe rests on there stands in `conditions`. Raises QuestionError, HostError.
 
     Exact: closed form, z3, exhaustive search, in this order; a path is always replayed through the transition relation.
     `certain` is False where a stuck state fits but no path to it was found (several pools given back early, fallbacks).
     """
-    return verdict_of(Question.of(stack, depth, reserve, pool))
+    return verdict_of(Question.of(stack, depth, reserve, pool, host))
 
 
 def verdict_of(asked: Question) -> Verdict:
@@ -245,7 +257,7 @@ def verdict_of(asked: Question) -> Verdict:
     simple = _by_closed_form(asked)
     if simple is not None:
         return Verdict(True, simple, True, None, [], free, system, asked, rung="proved")
-    decision = exact_verdict.decide(relation)
+    decision = asked.decision
     if decision.safe:
         return Verdict(True, decision.method, True, None, [], free, system, asked, rung=decision.rung)
     if decision.moves is None:
@@ -259,7 +271,7 @@ def verdict_of(asked: Question) -> Verdict:
 def _by_closed_form(asked: Question) -> str | None:
     """How a closed form shows that a question is safe: of the pool that is sized, or of the only one that can be short."""
     system, relation = asked.system, asked.relation
-    if relation.endless:
+    if relation.endless or asked.memory is not None:
         return None
     scarce = [at for at in range(len(system.pools)) if contended(relation, at)]
     sized = [system.pool(asked.pool)] if asked.pool in system.pools else []
@@ -373,7 +385,7 @@ def _reasons(verdict: Verdict, way: bool) -> Iterator[str]:
 
 def _larger(verdict: Verdict) -> Iterator[str]:
     larger, pool = verdict.larger_unsafe, verdict.pool
-    if pool not in verdict.system.pools:
+    if pool not in verdict.system.pools or verdict.question.memory is not None:
         return
     if larger is None:
         yield f"Every larger {pool} is safe too."

@@ -72,15 +72,17 @@ class StuckStates:
     a line is closed by a request that is blocked for a reason of its own or by a line closed before, hence a rank for each line. Since
     requests join all lines of a step at one moment, every deadlock has such ranks, also with early release and floors.
 
-    With `deep` the depth is an unknown K as well; then the relation's populations are those that do not depend on it.
+    With `deep` the depth is an unknown K as well; then the relation's populations are those that do not depend on it. With `brought`
+    False all that fit are meant, whether or not the requests can be brought there: then a floor says only when a take is refused.
     """
 
-    def __init__(self, relation: Relation, sized: int | None = None, deep: Throttle | None = None):
+    def __init__(self, relation: Relation, sized: int | None = None, deep: Throttle | None = None, brought: bool = True):
         self.relation, self.sized, self.deep = relation, sized, deep
         unknown = {sized} if deep is None else {sized, deep.pool}
         # a pool that all requests together cannot exhaust refuses nobody, and is left out
         self.pools = [pool for pool in range(len(relation.capacity)) if pool in unknown or contended(relation, pool)]
         self.loose = [pool for pool in self.pools if not relation.monotone(pool)]
+        self.brought = brought
         self.chains = Chains.of(relation)
         self.groups = list(_groups(relation, self.chains, self.loose))
 
@@ -333,7 +335,7 @@ class StuckStates:
                     closing[pool].append(z3.And(number >= 1, *before))
         for ways in closing.values():
             solver.add(z3.Or(*ways))
-        for pool in self.loose:
+        for pool in self.loose if self.brought else ():
             self._interleave(solver, pool, capacity[pool])
 
     def _interleave(self, solver: z3.Solver, pool: int, capacity: z3.ArithRef | int) -> None:

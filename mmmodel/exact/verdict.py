@@ -70,6 +70,18 @@ def decide(system: System | Relation, limit: int = SEARCH_LIMIT, sized: int | No
     return _search_for(relation, states, limit, sized)
 
 
+def nothing_sticks(relation: Relation) -> bool:
+    """Whether no state that fits is stuck, reachable or not: then the relation is safe. False says nothing.
+
+    It stands for every relation with the same positions in which no pool has more and no take is refused earlier (`take + floor` above
+    the capacity by no less), since nothing else of capacities and floors is looked at.
+    """
+    if relation.endless:
+        return False
+    fewer, _ = without_dead_exits(relation)
+    return StuckStates(fewer, brought=False).find() is None
+
+
 def alone_for_ever(relation: Relation) -> Decision | None:
     """Some request that never finishes although nobody else is about: served for ever, or at a step that takes more than there is."""
     for cls in range(len(relation.first)) if relation.endless else ():

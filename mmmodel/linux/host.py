@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mmmodel.installed import DATA
-from mmmodel.linux import watermarks
+from mmmodel.linux import percpu, watermarks
 from mmmodel.linux.block import BlockDevice, read_bdi, read_block
 from mmmodel.linux.btf import Btf, read_btf
 from mmmodel.linux.dm import DmTarget, read_dm
@@ -48,6 +48,8 @@ STRUCTS = {  # structure: the module that has it, None: the kernel proper
     "loop_cmd": "loop",
     "virtblk_req": "virtio_blk",
 }
+MIN_FREE, SCALE, FRACTION = "vm.min_free_kbytes", "vm.watermark_scale_factor", "vm.percpu_pagelist_high_fraction"
+SETTABLE = {MIN_FREE: (0, 2**31 - 1), SCALE: (1, 3000), FRACTION: (0, 2**31 - 1)}  # with the values that the kernel takes
 PAGE_SIZE = "page-size"  # a recorded tree holds it under this name
 COUNTED_TWICE = {"AnonPages": "nr_anon_pages", "Mapped": "nr_mapped", "PageTables": "nr_page_table_pages"}
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536, 262144)
@@ -168,8 +170,46 @@ class Host:
 
     def zones_with(self, min_free_kbytes: int) -> tuple[Zone, ...]:
         """The zones as they would be with another vm.min_free_kbytes, and no boost."""
-        marks = watermarks.zone_marks(self.zones, min_free_kbytes, rules=self.rules, page=self.page_size)
-        return tuple(replace(zone, min=mark.min, boost=0) for zone, mark in zip(self.zones, marks, strict=True))
+        return self.with_sysctls({MIN_FREE: min_free_kbytes}).zones
+
+    def with_sysctls(self, settings: Mapping[str, int]) -> Host:
+        """This host as it would be with other values of SETTABLE sysctls, by the kernel's arithmetic. Raises HostError."""
+        for name, value in settings.items():
+            if name not in SETTABLE:
+                raise HostError(f"sysctl {name!r} is not one that the watermarks depend on; write one of {', '.join(SETTABLE)}")
+            low, high = SETTABLE[name]
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise HostError(f"sysctl {name}: {value!r} is not a whole number from {low:,} to {high:,}")
+        if 0 < settings.get(FRACTION, 0) < percpu.TUNED:
+            raise HostError(
+                f"sysctl {FRACTION}: {settings[FRACTION]} is refused by the kernel; write 0 or {percpu.TUNED} and more"
+            )
+        sysctls = {**self.sysctls, **settings}
+        zones = self.zones
+        if settings.keys() - {FRACTION}:
+            if not isinstance(least := sysctls.get(MIN_FREE), int):
+                raise HostError(f"sysctl {MIN_FREE}: not known of this host; give it too")
+            scale = sysctls.get(SCALE)
+            marks = watermarks.zone_marks(
+                zones, least, scale_factor=scale if isinstance(scale, int) else 10, rules=self.rules, page=self.page_size
+            )
+            zones = tuple(
+                replace(zone, min=mark.min, low=mark.low, high=mark.high, promo=mark.promo, boost=0)
+                for zone, mark in zip(zones, marks, strict=True)
+            )
+        return replace(self, zones=tuple(replace(zone, pcp_limit=()) for zone in zones), sysctls=sysctls)
+
+    def percpu_limit(self) -> int | None:
+        """The most pages that per-cpu lists may keep from everybody else: as printed, or more where the kernel tunes them; None: not known."""
+        lows = [zone.low - (zone.boost or 0) for zone in self.zones]
+        fraction = self.sysctls.get(FRACTION)
+        known = fraction if isinstance(fraction, int) else 0
+        computed = percpu.percpu_limit(self.zones, lows, known, self.kernel, self.page_size)
+        printed = [zone.pcp_limit for zone in self.zones if zone.managed]
+        if not all(printed):
+            return computed
+        total = sum(map(sum, printed))
+        return total if computed is None or not percpu.tuned(self.kernel) else max(total, computed)
 
     def floor(self, right: watermarks.Right) -> int:
         """Bytes that must stay free for an order-0 kernel request of this right to be granted."""

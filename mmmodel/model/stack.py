@@ -72,12 +72,12 @@ import html
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -95,6 +95,9 @@ from pydantic import (
 
 from mmmodel.model.output import html_table
 from mmmodel.model.units import ByteCount, counted, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds, plural
+
+if TYPE_CHECKING:
+    from mmmodel.model.machine import Memory
 
 THROTTLE, RESERVE = "throttle", "reserve"
 FREELY = "taken freely"  # what the ordinary right was granted on a machine, at no cost
@@ -426,49 +429,18 @@ class Stack(Strict):
             return _system(self, depth, reserve, pool, unlimited)
         if reserve is not None or pool != RESERVE or unlimited:
             raise QuestionError("memory: a question about a machine has no reserve of its own; leave reserve= out")
-        return _on_machine(_system(self, depth, memory.capacity, RESERVE, False, memory), memory)
+        if RESERVE not in self.pools or self.pools[RESERVE].unit != "byte":
+            what = (
+                f"counts {RESERVE} in {plural(self.pools[RESERVE].unit)}" if RESERVE in self.pools else f"has no pool {RESERVE!r}"
+            )
+            raise QuestionError(f"host: stack {self.name} {what}, so that it takes no memory of a machine; leave host= out")
+        return memory.beside(_system(self, depth, memory.capacity, RESERVE, False, memory))
 
     def __str__(self) -> str:
         return "\n".join(_text_table(self))
 
     def _repr_html_(self) -> str:
         return _html_table(self)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """A machine's free memory, entered by right, in bytes: the pool `reserve` where a question is about a machine.
-
-    capacity   the ordinary floor: what lies above it others may hold at any time, and need not give back
-    floors     what a take with the right high, atomic or memalloc must leave free
-    parked     pages that no watermark counts (per-cpu lists, HighAtomic blocks), by name: drawn with the memalloc right, they come back
-               only when some request finishes
-    atomic     bytes that others may take with the ATOMIC right, and keep
-
-    A take with the ordinary right (or NOMEMALLOC, or none named) is granted from what others leave, and then costs the pool nothing, or
-    refused, as an adversary likes.
-    """
-
-    capacity: int
-    floors: Mapping[str, int]
-    parked: Mapping[str, int] = field(default_factory=dict)
-    atomic: int = 0
-    page: int = 4096
-
-    def __post_init__(self) -> None:
-        wrong = {
-            name: value
-            for name, value in {"capacity": self.capacity, "atomic": self.atomic, **self.parked, **self.floors}.items()
-            if value < 0
-        }
-        if wrong or self.page < 1:
-            raise QuestionError(f"memory: {wrong or {'page': self.page}} is negative or no page; write bytes and pages")
-        missing = {"high", "atomic", "memalloc"} - set(self.floors)
-        if missing:
-            raise QuestionError(f"memory: no floor for the right {', '.join(sorted(missing))}")
-
-
-SURE_RIGHTS = ("high", "atomic", "memalloc")
 
 
 @dataclass(frozen=True)
@@ -737,26 +709,6 @@ def admitted(steps: Sequence[SystemStep], unit: SystemStep) -> tuple[SystemStep,
 # ---- from a stack to a system ---------------------------------------------------------------------------------------
 
 
-def _on_machine(system: System, memory: Memory) -> System:
-    """The classes of what others hold, beside those of the stack."""
-    at, nothing = system.pools.index(RESERVE), (0,) * len(system.pools)
-    one = tuple(memory.page if n == at else 0 for n in range(len(system.pools)))
-
-    def passive(name: str, pages: int, right: str) -> SystemClass:
-        floor = tuple(memory.floors[right] if n == at else 0 for n in range(len(system.pools)))
-        return SystemClass(
-            name,
-            pages,
-            (SystemStep(name, one, nothing, floor), SystemStep("until somebody finishes", nothing, nothing, nothing, whim=True)),
-            passive=True,
-        )
-
-    more = [passive(name, pages, "memalloc") for name, pages in memory.parked.items() if pages]
-    if memory.atomic:
-        more.append(passive("others, ATOMIC", -(-memory.atomic // memory.page), "atomic"))
-    return replace(system, classes=(*system.classes, *more))
-
-
 def _system(
     stack: Stack, depth: int | str | None, reserve: int | str | None, sized: str, unlimited: bool, memory: Memory | None = None
 ) -> System:
@@ -807,7 +759,7 @@ def _system_way(take: Amounts, floor: Amounts, right: Right | None, pools: tuple
     """One way in vectors; on a machine the right says what the floor is, or that the take is a whim of those who hold the rest."""
     if memory is None or not take.get(RESERVE):
         return SystemWay(_vector(take, pools), _vector(floor, pools))
-    if right in SURE_RIGHTS:
+    if right is not None and right in memory.floors:
         return SystemWay(_vector(take, pools), _vector({**floor, RESERVE: memory.floors[right]}, pools))
     freely = {name: amount for name, amount in take.items() if name != RESERVE} | {FREELY: take[RESERVE]}
     return SystemWay(_vector(freely, pools), _vector({**floor, RESERVE: 0}, pools), whim=True)

@@ -125,6 +125,12 @@ class Relation:
         other.capacity, other.population = other.system.capacity, other.system.in_flight
         return other
 
+    def peopled(self, population: tuple[int | None, ...]) -> Relation:
+        """The same with at most these many requests of each class in flight, whatever the pools let in."""
+        other = copy(self)
+        other.population = population
+        return other
+
     def free(self, state: State) -> tuple[int | float, ...]:
         """What is left of each pool (infinity where it has no capacity)."""
         used = [0] * len(self.capacity)
@@ -191,7 +197,7 @@ class Relation:
         if move.count > present:
             raise ValueError(f"{move}: only {present} requests stand there")
         if move.action == "take" and (position.others or position.whim):
-            return self._one_by_one(state, move)
+            return self._step(state, move)[1] if self._all_by_one_way(state, move, free) else self._one_by_one(state, move)
         if move.action == "take":
             together = 1 if move.to == LEAVES else move.count
             gains = self.positions[move.to].holds if move.to != LEAVES else position.holds
@@ -446,6 +452,26 @@ class Relation:
                 free = tuple(f - (a - h) for f, a, h in zip(free, after, position.holds))
             at = position.then
         return True
+
+    def _all_by_one_way(self, state: State, move: Move, free: tuple[float, ...]) -> bool:
+        """Whether a group can take one after another, all by one way; False where only trying them one by one tells.
+
+        Where each leaves no more free than the one before, ways that are closed to the first stay closed, and what fits the last fits
+        all; where each leaves no less, it is the other way round.
+        """
+        if self.lines[move.position] or (move.to != LEAVES and self.lines[move.to]):
+            return False
+        here = self.positions[move.position].holds
+        gains = tuple(g - h for g, h in zip(self.positions[move.to].holds if move.to != LEAVES else (0,) * len(here), here))
+        last = tuple(f - (move.count - 1) * g for f, g in zip(free, gains))
+        if all(gain >= 0 for gain in gains):
+            fullest, tightest = free, last
+        elif all(gain <= 0 for gain in gains):
+            fullest, tightest = last, free
+        else:
+            return False
+        ways = self.granted(move.position, state, fullest)
+        return any(way.then == move.to and self.fits(way, tightest) for way in ways)
 
     def _one_by_one(self, state: State, move: Move) -> State:
         one = Move(move.action, move.position, move.to)

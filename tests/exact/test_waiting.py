@@ -7,7 +7,8 @@ import pytest
 
 from mmmodel.exact import reach
 from mmmodel.exact.verdict import decide
-from mmmodel.model.stack import Memory, QuestionError, Stack, StackError
+from mmmodel.model.machine import Memory
+from mmmodel.model.stack import QuestionError, Stack, StackError
 from mmmodel.model.transitions import Relation
 from tests.brute import Brute
 from tests.instances import instance, richer
