@@ -20,7 +20,7 @@ from mmmodel.linux.network import receive_rings
 from mmmodel.linux.text import HostError
 from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.askable import Askable
-from mmmodel.model.machine import LISTS, Memory, memory_of
+from mmmodel.model.machine import HIGHATOMIC, LISTS, Memory, memory_of
 from mmmodel.model.stack import QuestionError
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import format_bytes
@@ -182,6 +182,21 @@ def _why_none(question: Question, host: Host, last: int) -> str:
             "what lies between the floors; vm.percpu_pagelist_high_fraction cuts them short"
         )
     return "some step waits for memory that no floor keeps for it, whatever vm.min_free_kbytes is"
+
+
+def conditions(question: Question) -> list[str]:
+    """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be."""
+    memory = _memory(question)
+    pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC)]
+    made = [f"{name} is as taken: {why}" for name, why in memory.unknown.items() if name not in pages]
+    if not pages or not any(memory.limits.get(name, math.inf) for name in pages):
+        return made
+    spare, most = spare_pages(question), sum(memory.limits.get(name, math.inf) for name in pages)
+    if spare >= most:
+        return made
+    more = " more" * any(name in memory.parked for name in pages)
+    reasons = "; ".join(f"{name}: {memory.unknown[name]}" for name in pages)
+    return [f"{' and '.join(pages)} keep at most {int(spare):,}{more} pages ({reasons})", *made]
 
 
 def spare_pages(question: Question) -> int | float:

@@ -19,7 +19,7 @@ from mmmodel.exact import islands, reach
 from mmmodel.exact import verdict as exact_verdict
 from mmmodel.exact.stuck import contended
 from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, System
+from mmmodel.model.stack import FREELY, RESERVE, THROTTLE, QuestionError, System
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from mmmodel.model.units import counted
 
@@ -192,8 +192,17 @@ class Verdict:
 
     @property
     def cycle(self) -> tuple[str, ...]:
-        """The pools on which the requests of the deadlock block one another (or that have less than one of them takes)."""
-        return tuple(dict.fromkeys(pool for group in self.waiting for pool in group.pools))
+        """The pools on which the requests of the deadlock block one another (or that have less than one of them takes).
+
+        Memory with the ordinary right, on a machine, is one of them: others hold what there is of it until one of these finishes.
+        """
+        groups = [group for group in self.waiting if group.cls not in self.others]
+        return tuple(dict.fromkeys(pool for group in groups for pool in group.pools or group.wants))
+
+    @cached_property
+    def others(self) -> frozenset[str]:
+        """The classes that stand for what others hold of a machine's memory."""
+        return frozenset(cls.name for cls in self.system.classes if cls.passive)
 
     @cached_property
     def starts(self) -> bool:
@@ -213,6 +222,22 @@ class Verdict:
             return Larger.NOT_LOOKED_FOR
         found = self.question.case.larger(self.system.capacity[self.system.pool(self.pool)] or 0)
         return None if found is Larger.NONE else found
+
+    @cached_property
+    def conditions(self) -> list[str]:
+        """What a verdict of safe on a machine rests on, because it could not be read there or is known for now only."""
+        if not self.safe or self.question.memory is None:
+            return []
+        from mmmodel.answers.machine import conditions  # a machine's readers: most verdicts are on none
+
+        return conditions(self.question)
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word or three."""
+        if self.safe:
+            return "SAFE IF" if self.conditions else "SAFE"
+        return "UNSAFE" if self.certain else "NOT SHOWN SAFE"
 
     @property
     def larger(self) -> Larger:
@@ -344,27 +369,34 @@ def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _heading(verdict: Verdict) -> Iterator[str]:
-    system = verdict.system
-    sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in enumerate(system.pools))
-    counts = zip(system.classes, system.present, system.in_flight)
+    system, memory = verdict.system, verdict.question.memory
+    told = [(n, name) for n, name in enumerate(system.pools) if memory is None or name not in (RESERVE, FREELY)]
+    sizes = ", ".join(f"{name} {_amount(system, name, system.capacity[n])}" for n, name in told)
+    counts = [row for row in zip(system.classes, system.present, system.in_flight) if not row[0].passive]
     mosts = [(cls.name, by_pools if about is None else about) for cls, about, by_pools in counts]
     depths = ", ".join(f"{'any number of' if most is None else f'{most} ×'} {name}" for name, most in mosts)
-    head = "SAFE" if verdict.safe else "UNSAFE" if verdict.certain else "NOT SHOWN SAFE"
-    yield f"{head}: {system.stack.name} with {sizes} (in flight at most {depths})"
+    where = "" if memory is None else f" on {memory.name or 'a machine'}"
+    yield f"{verdict.word}: {system.stack.name}{where}{' with ' * bool(sizes)}{sizes} (in flight at most {depths})"
+    if memory is not None:
+        yield f"memory: {memory}"
     yield f"decided by: {verdict.method}"
 
 
 def _reasons(verdict: Verdict, way: bool) -> Iterator[str]:
     system = verdict.system
     if verdict.safe:
+        yield from (f"if {condition}" for condition in verdict.conditions)
         yield from _larger(verdict)
         return
     if verdict.path is None:
         return
     for group in verdict.waiting:
         holds = _listing(system, group.holds)
+        if group.cls in verdict.others:
+            yield f"{counted(group.count, 'page')} of {group.cls} come back only when one of these requests finishes"
+            continue
         wants = _listing(system, group.wants)
-        free = _listing(system, {pool: verdict.free[pool] for pool in group.pools})
+        free = _listing(system, {pool: verdict.free[pool] for pool in group.pools}) if group.pools else "what others leave"
         each = "each of " if group.count > 1 else ""
         yield (
             f"{each}{group.count} {_of_class(group.cls)}request{'s' if group.count > 1 else ''} "

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from mmmodel.linux import watermarks
 from mmmodel.linux.host import Host, load_host
 from mmmodel.model.stack import RESERVE, QuestionError, System, SystemClass, SystemStep
+from mmmodel.model.units import format_bytes
 
 LISTS, HIGHATOMIC = "per-cpu lists", "HighAtomic blocks"
 SURE_RIGHTS = ("high", "atomic", "memalloc")
@@ -31,6 +32,7 @@ class Memory:
     atomic     bytes that others may take with the ATOMIC right, and keep
     page       bytes of a page
     unknown    what could not be read, or is known for now only, with what is known of it: whatever is called safe rests on it
+    limits     of what is unknown, the most pages that it may come to, where that is known
     name       the machine's
 
     A take with the ordinary right (or NOMEMALLOC, or none named) is granted from what others leave, and then costs the pool nothing, or
@@ -43,6 +45,7 @@ class Memory:
     atomic: int = 0
     page: int = 4096
     unknown: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -56,6 +59,14 @@ class Memory:
         missing = set(SURE_RIGHTS) - set(self.floors)
         if missing:
             raise QuestionError(f"memory: no floor for the right {', '.join(sorted(missing))}")
+
+    def __str__(self) -> str:
+        parked = "".join(f", {pages:,} pages may lie in {name}" for name, pages in self.parked.items())
+        others = f", others take {format_bytes(self.atomic)} with the ATOMIC right" if self.atomic else ""
+        return (
+            f"{format_bytes(self.capacity)} below the ordinary floor, the upper {format_bytes(self.capacity - self.floors['atomic'])} open to "
+            f"ATOMIC{parked}{others}"
+        )
 
     def beside(self, system: System) -> System:
         """The system with the classes of what others hold beside those of the stack."""
@@ -120,6 +131,6 @@ def memory_of(host: Machine, classzone: str = "Normal") -> Memory:
     if machine.kernel is None:
         unknown["kernel release"] = f"the rules of Linux {machine.rules.kernel} were taken"
     unknown |= {item.name: item.reason for item in machine.missing if item.name in ("page size", "boost")}
-    return Memory(
-        ordinary, {"high": high, "atomic": atomic, "memalloc": memalloc}, parked, 0, machine.page_size, unknown, machine.name
-    )
+    floors = {"high": high, "atomic": atomic, "memalloc": memalloc}
+    limits = {HIGHATOMIC: limit - now} if limit > now else {}
+    return Memory(ordinary, floors, parked, 0, machine.page_size, unknown, limits, machine.name)

@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from mmmodel.model.machine import Memory
 
 THROTTLE, RESERVE = "throttle", "reserve"
-FREELY = "taken freely"  # what the ordinary right was granted on a machine, at no cost
+FREELY = "ordinary memory"  # what the ordinary right was granted on a machine, at no cost
 LARGEST = 2**53  # amounts stay exact in every engine, floating point included
 LONGEST = 100_000  # steps of one class after its loops are unrolled
 
