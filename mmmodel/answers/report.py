@@ -6,14 +6,13 @@ import html
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mmmodel.answers import sizing
 from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
 from mmmodel.answers.question import Question, Size, Sure
-from mmmodel.exact import islands
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.output import html_table
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, did_you_mean
@@ -21,12 +20,11 @@ from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count,
 
 if TYPE_CHECKING:
     # slow to import, and many reports are text about no machine
-    from mmmodel.answers import compare, plot
+    from mmmodel.answers import compare
     from mmmodel.linux.host import Host
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
 PLENTY = 2**40  # units of the reserve
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,10 @@ class Report:
         at = "at the stack's own depths" if depth is None else f"at depth {depth:,}"
         if self.verdict is None:
             sizes = self.sizes[0]
-            safe = _size(self, sizes.safe_reserve, sizes.safe_reserve_is)
+            safe = size_text(self, sizes.safe_reserve, sizes.safe_reserve_is)
             return f"{self.stack.name} {at}: safe from {safe} of {self.pool} on"
         word = "SAFE" if self.verdict.safe else "UNSAFE" if self.verdict.certain else "NOT SHOWN SAFE"
-        with_what = "" if self.pool is None else f" with {_size(self, self.reserve or 0)} of {self.pool}"
+        with_what = "" if self.pool is None else f" with {size_text(self, self.reserve or 0)} of {self.pool}"
         return f"{word}: {self.stack.name} {at}{with_what}"
 
     @property
@@ -120,127 +118,6 @@ class Report:
         }
 
 
-def drawn(figure: Callable[[Answer], plot.Shown], answer: Answer) -> plot.Shown | plot.NoFigure:
-    """The figure of a report or verdict, or the reason why this question has none: a stack without a curve still has its verdict."""
-    from mmmodel.answers import plot
-
-    try:
-        return figure(answer)
-    except ValueError as reason:
-        return plot.NoFigure(str(reason))
-
-
-def reserve_figure(report: Report) -> plot.Shown:
-    """The three reserves against depth, with the asked point. Raises QuestionError where no reserve is enough."""
-    from mmmodel.answers import plot
-
-    pool = _sized(report)
-    unit, depth = report.stack.pools[pool].unit, _in_flight(report) or 1
-    several = len(report.stack.pools) > 2  # then z3 decides each point, which may take a second or two
-    depths = _depths(max(depth, 4), 4 if several and depth > 256 else 16)
-    cases = [Question(report.stack, k, None, pool).case for k in depths]
-    safe, free = [case.safe.value for case in cases], [case.free.value for case in cases]
-    one = report.sizes[0].footprint
-    if endless := [k for k, *both in zip(depths, safe, free) if math.inf in both]:
-        raise QuestionError(
-            f"stack {report.stack.name}: at depth {endless[0]:,} no reserve is enough, so that the curve up to {depths[-1]:,} has no end"
-        )
-    have = report.reserve
-    point = (depth, have) if have is not None and have <= 4 * max(free) else None
-    figure, ax = plot.axes()
-    plot.three_reserves(ax, depths, safe, free, one, point, unit, _depth_name(report.stack), report.point_name)
-    where = ""
-    if report.reserve is not None:
-        which = "The point of the file's own reserve" if report.own else "The asked point"
-        where = f" {which} is K = {depth:,}, R = {_size(report, report.reserve)}"
-        where += "." if point else ", far above the figure."
-    alt = (
-        f"Reserve against depth for {report.stack.name}. From depth {depths[0]} to {depths[-1]:,} the safe reserve goes from "
-        f"{_size(report, safe[0])} to {_size(report, safe[-1])}, the wait-free one from {_size(report, free[0])} to "
-        f"{_size(report, free[-1])}.{where}"
-    )
-    return plot.Shown(figure, alt)
-
-
-def map_figure(report: Report) -> plot.Shown:
-    """Where a deadlock can be reached, reserve against depth: the islands above the main block are the anomaly.
-
-    Where the map of the asked depth has too many pieces to be drawn, the depths are an eighth, or an eighth of that. Raises
-    QuestionError where nothing is unsafe, ValueError where the map is not exact.
-    """
-    from mmmodel.answers import plot
-
-    pool = _sized(report)
-    depth = top = _in_flight(report) or 4
-    while (maps := _maps(report.stack, pool, _depths(max(top, 8), 10))) is None:
-        top //= 8
-    depths = list(maps)
-    if not any(maps.values()):
-        raise QuestionError("no reserve that one request fits into can deadlock at these depths")
-    safe = {k: sizing.safe_reserve(report.stack, k, pool) for k in depths}
-    have = report.reserve
-    point = (depth, have) if have is not None and have <= 1.5 * max(safe.values()) and depth <= depths[-1] else None
-    unit = report.stack.pools[pool].unit
-    near = depth if maps.get(depth) else max(k for k in depths if maps[k])
-    close = plot.too_thin(maps, point[1] if point else 0) and math.isfinite(safe[near])
-    figure, (ax, *beside) = plot.panels(9.6, 4.2, columns=2, widths=(4, 1)) if close else plot.panels()
-    plot.unsafe_map(ax, maps, point, safe, unit, _depth_name(report.stack), report.point_name)
-    alt = f"For each of {len(depths)} depths up to {depths[-1]:,} the reserves at which {report.stack.name} can deadlock. "
-    alt += _pieces(report, depths[-1], maps[depths[-1]], safe[depths[-1]])
-    for small in beside:
-        plot.close_up(small, near, maps[near], safe[near], unit)
-        alt += f" Beside it, on an axis of its own, what lies just below the safe reserve at depth {near:,}: "
-        alt += _last_ones(report, maps[near][-plot.FEW :])
-    if depth > depths[-1]:
-        ax.set_title(f"up to depth {depths[-1]:,}: at {depth:,} there are too many pieces to draw", fontsize=9, loc="left")
-        alt += f" The asked depth, {depth:,}, has too many to be drawn."
-    return plot.Shown(figure, alt)
-
-
-def _pieces(report: Report, depth: int, islands: list[tuple[int, float]], safe: float) -> str:
-    """How many islands a depth has, and where the last one ends."""
-    if not islands:
-        return f"At depth {depth:,} there is none."
-    many = "it is one interval" if len(islands) == 1 else f"they are {len(islands)} separate intervals, the last"
-    end = "without an end" if math.isinf(islands[-1][1]) else f"ending at {_size(report, islands[-1][1])}"
-    below = ", just below the safe reserve" if islands[-1][1] + 1 == safe < math.inf else ""
-    return f"At depth {depth:,} {many} {end}{below}."
-
-
-def _last_ones(report: Report, islands: list[tuple[int, float]]) -> str:
-    """The islands of a close-up in words: the last three of them."""
-    said = ", ".join(f"{_size(report, low)} to {_size(report, high)}" for low, high in islands[-3:])
-    return f"the last of them, {said}." if len(islands) > 1 else f"{said}."
-
-
-def _maps(stack: Stack, pool: str, depths: list[int]) -> dict[int, list[tuple[int, float]]] | None:
-    """The unsafe reserves at each depth; None if those of the largest are more than `PIECES`."""
-    found = {}
-    for k in reversed(depths):  # the largest first: where it is too much, no other is tried
-        try:
-            found[k] = sizing.unsafe_reserves(stack, k, pool, most=PIECES)
-        except islands.TooManyPieces:
-            if len(depths) <= 4 or depths[-1] <= 10:
-                raise
-            return None
-    return {k: found[k] for k in depths}
-
-
-def path_figure(verdict: sizing.Verdict) -> plot.Shown:
-    """Who holds and who waits on the way to the deadlock, or to what never ends otherwise. Raises QuestionError where there is no path."""
-    from mmmodel.answers import plot
-
-    pictures, wants, pool = sizing.frames(verdict)
-    if not pictures:
-        raise QuestionError("there is no path to draw")
-    at = verdict.system.pool(pool)
-    capacity = verdict.system.capacity[at] or 0
-    figure, ax = plot.axes(8.0, 1.3 + 0.5 * (len(pictures) + len(wants)))
-    plot.who_holds(ax, pictures, capacity, wants, verdict.system.units[at], pool)
-    end = "the deadlock" if verdict.reason == "deadlock" else "what never ends"
-    return plot.Shown(figure, f"The way to {end}. " + " ".join(verdict.told()))
-
-
 def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
     """The deadlock of this reserve, or that of the largest unsafe one, if a way into it is known; and a sentence that says which."""
     if report.verdict is not None and not report.verdict.safe:
@@ -264,12 +141,12 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
             )
         return (
             found,
-            f"No reserve is enough. This is the way into the deadlock at one request's footprint, {_size(report, sizes.footprint)}:",
+            f"No reserve is enough. This is the way into the deadlock at one request's footprint, {size_text(report, sizes.footprint)}:",
         )
     if sizes.safe_reserve <= sizes.footprint:
         return None, "No reserve of one request's footprint or more can deadlock."
     below = int(sizes.safe_reserve) - 1
-    found, amount = sizing.verdict(report.stack, report.depth, below, report.pool), _size(report, below)
+    found, amount = sizing.verdict(report.stack, report.depth, below, report.pool), size_text(report, below)
     if found.safe:
         return None, (
             f"{amount}, one below the safe reserve, is safe too: the safe reserve of this stack is enough, and may be more than needed. "
@@ -337,24 +214,6 @@ def cross_check(report: Report) -> compare.Table:
         if not report.verdict.safe:
             table.add("unsafe reserves lie below R_safe", True, report.reserve < sizes.safe_reserve, "solved", "R < R_safe")
     return table
-
-
-def _in_flight(report: Report) -> int | None:
-    """The depth that was answered for; where every class has one of its own, their sum: all that can be in flight together."""
-    own = [cls.depth for cls in report.stack.requests.values() if cls.depth is not None]
-    return report.asked_depth or (sum(own) if len(own) == len(report.stack.requests) else None)
-
-
-def _depths(depth: int, count: int) -> list[int]:
-    """About `count` whole depths up to a quarter beyond `depth`, the asked one among them."""
-    top = max(2, depth + depth // 4)
-    step = max(1, top // count)
-    return sorted({1, depth, *range(step, top + 1, step)})
-
-
-def _depth_name(stack: Stack) -> str:
-    unit = stack.pools[THROTTLE].unit if THROTTLE in stack.pools else "request"
-    return f"depth K ({plural(unit)} in flight)"
 
 
 def size(
@@ -514,7 +373,7 @@ def _text(report: Report) -> Iterator[str]:
     if pool is None:
         yield f"  nothing is sized: no pool is called {RESERVE}, and none was named (--pool: {', '.join(stack.pools)})"
     else:
-        have = "not asked" if report.reserve is None else _size(report, report.reserve)
+        have = "not asked" if report.reserve is None else size_text(report, report.reserve)
         yield f"  {pool.ljust(7)}  {have}" + (f"  ({report.where})" if report.where else "")
     yield ""
     if report.verdict is not None:
@@ -544,9 +403,9 @@ def _size_rows(report: Report) -> Iterator[tuple[str, ...]]:
     for sizes in report.sizes:
         yield (
             sizes.name,
-            _size(report, sizes.footprint),
-            _size(report, sizes.safe_reserve, sizes.safe_reserve_is),
-            _size(report, sizes.wait_free_reserve, sizes.wait_free_reserve_is),
+            size_text(report, sizes.footprint),
+            size_text(report, sizes.safe_reserve, sizes.safe_reserve_is),
+            size_text(report, sizes.wait_free_reserve, sizes.wait_free_reserve_is),
             _count(sizes.safe_depth, sizes.safe_depth_is),
             _count(sizes.wait_free_depth, sizes.wait_free_depth_is),
         )
@@ -565,14 +424,8 @@ def _marks(report: Report) -> Iterator[str]:
         yield "or more: up to this depth it is so; whether it is at a larger one was not decided"
 
 
-def _sized(report: Report) -> str:
-    """The pool that is sized. Raises QuestionError where none is."""
-    if report.pool is None:
-        raise QuestionError(f"stack {report.stack.name}: no pool is sized, so there is nothing to draw")
-    return report.pool
-
-
-def _size(report: Report, amount: float, sure: Sure = Sure.EXACT) -> str:
+def size_text(report: Report, amount: float, sure: Sure = Sure.EXACT) -> str:
+    """An amount of the sized pool in words."""
     if math.isinf(amount):
         return "none known" if sure is Sure.SUFFICIENT else f"no {report.pool}"
     text = counted(amount, report.stack.pools[report.pool or RESERVE].unit)

@@ -537,34 +537,6 @@ def _repeats(lines: list[_Line], at: int, period: int) -> int:
     return times if times > 2 or period == 1 else 1
 
 
-def frames(verdict: Verdict, most: int = 8) -> tuple[list[tuple[str, list[tuple[str, int]]]], list[tuple[str, int]], str]:
-    """The path to the deadlock for a picture: (frames, wants, pool) as `mmmodel.answers.plot.who_holds` takes them.
-
-    A frame is what every group of requests holds of the first pool of the cycle after a step; at most `most` frames, the
-    last one the deadlock. Empty where there is no path.
-    """
-    if not verdict.path:
-        return [], [], verdict.pool
-    pool = verdict.cycle[0] if verdict.cycle else verdict.pool
-    holding: dict[tuple[str, int], tuple[str, int]] = {}
-    pictures: list[tuple[str, list[tuple[str, int]]]] = []
-    for step in verdict.path:
-        for number in range(step.requests[0], step.requests[1] + 1):
-            holding[step.cls, number] = (f"{step.cls} after {step.step}", step.holds[pool])
-        together: dict[str, int] = {}
-        for group, amount in holding.values():
-            together[group] = together.get(group, 0) + amount
-        who = f"{step.count} × " if step.count > 1 else ""
-        pictures.append((f"{who}{step.cls}: {step.step}", [(group, amount) for group, amount in together.items() if amount]))
-    if len(pictures) > most:
-        chosen = sorted({round(n * (len(pictures) - 1) / (most - 1)) for n in range(most)})
-        pictures = [pictures[n] for n in chosen]
-    wants = [
-        (f"{group.count} × {group.cls} at {group.step}", group.wants[pool]) for group in verdict.waiting if pool in group.wants
-    ]
-    return pictures, wants, pool
-
-
 def _amount(system: System, pool: str, amount: float | None) -> str:
     if amount is None or math.isinf(amount):
         return "without limit"
@@ -625,7 +597,6 @@ __all__ = [
     "chunks",
     "first_gap",
     "footprint",
-    "frames",
     "reachable_deadlock",
     "safe_depth",
     "safe_reserve",

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mmmodel.answers import sizing
-from mmmodel.answers.sizing import Verdict, frames, steps, summary, verdict
+from mmmodel.answers.figures import frames
+from mmmodel.answers.sizing import Verdict, steps, summary, verdict
 from mmmodel.model.stack import Request, Stack
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from tests import instances

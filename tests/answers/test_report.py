@@ -4,26 +4,26 @@ import math
 
 import pytest
 
-from mmmodel.answers import plot, question, report, sizing
+from mmmodel.answers import figures, plot, question, report, sizing
 from mmmodel.exact import islands
 from mmmodel.model.stack import Request
 
 
 def test_a_stack_without_a_curve_says_why():
     answer = report.size("zram", "1 MiB", classes=("page-huge",))
-    shown = report.drawn(report.reserve_figure, answer)
+    shown = figures.drawn(figures.reserve_figure, answer)
     assert isinstance(shown, plot.NoFigure)
     assert "stack zram: at depth 1 no reserve is enough, so that the curve up to " in repr(shown)
     assert "no reserve is enough" in shown._repr_html_()
-    assert "consumes" in repr(report.drawn(report.map_figure, answer))
-    assert isinstance(report.drawn(report.reserve_figure, report.size("nbd-tcp", 700_000)), plot.Shown)
+    assert "consumes" in repr(figures.drawn(figures.map_figure, answer))
+    assert isinstance(figures.drawn(figures.reserve_figure, report.size("nbd-tcp", 700_000)), plot.Shown)
 
 
 def test_only_a_depth_at_which_no_reserve_is_enough_is_said_to_be_one():
     """Four requests that take 251 units of the throttle one by one are safe on 1004 units, and three on 753 are not."""
     answer = report.size("ddsnap-2007-v1", 10_000, 1004, classes=("write-251",))
     assert math.isfinite(answer.sizes[0].safe_reserve)
-    said = repr(report.drawn(report.reserve_figure, answer))
+    said = repr(figures.drawn(figures.reserve_figure, answer))
     named = int(said.split("at depth ")[1].split(" no reserve")[0].replace(",", ""))
     assert named != 1004
     assert math.isinf(sizing.safe_reserve(answer.stack, named))
@@ -42,21 +42,21 @@ def test_where_nobody_can_begin_no_way_is_promised():
 
 
 def test_nothing_unsafe_is_no_map():
-    assert "can deadlock at these depths" in repr(report.drawn(report.map_figure, report.size("loop", "1 MiB")))
+    assert "can deadlock at these depths" in repr(figures.drawn(figures.map_figure, report.size("loop", "1 MiB")))
 
 
 def test_depths_of_their_own_are_drawn_up_to_all_that_can_be_in_flight():
     answer = report.size("nas", "1 MiB")
-    alt = report.reserve_figure(answer).alt
+    alt = figures.reserve_figure(answer).alt
     assert "The asked point is K = 208" in alt  # 32 + 128 + 32 + 16
     assert answer.sizes[0].safe_reserve == sizing.safe_reserve("nas", 208) == 783360
 
 
 def test_a_map_with_too_many_pieces_is_drawn_at_smaller_depths(monkeypatch):
     """Where z3 finds the islands one by one: 896 apart, 192 wide, one fewer than the depth."""
-    monkeypatch.setattr(report, "PIECES", 20)
+    monkeypatch.setattr(figures, "PIECES", 20)
     answer = report.size("dm-crypt-swap", "16 MiB", 64, classes=("write-4k",))
-    alt = report.map_figure(answer).alt
+    alt = figures.map_figure(answer).alt
     assert "The asked depth, 64, has too many to be drawn" in alt
     assert "up to 10 the reserves" in alt
     assert "At depth 10 they are 9 separate intervals" in alt

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from mmmodel.answers import compare, plot, report, sizing
+from mmmodel.answers import compare, figures, plot, report, sizing
 from mmmodel.answers.question import Question, Sure
 from mmmodel.app.primer.curves import named, one_class
 from mmmodel.app.primer.parameters import Whole, check
@@ -82,11 +82,11 @@ class Regions:
 
     def figure(self) -> plot.Shown | plot.NoFigure:
         """The three lines against depth."""
-        return report.drawn(report.reserve_figure, report.size(self.path, depth=self.depth))
+        return figures.drawn(figures.reserve_figure, report.size(self.path, depth=self.depth))
 
     def example_figure(self) -> plot.Shown | plot.NoFigure:
         """The islands of 4, 4, 3 against depth."""
-        return report.drawn(report.map_figure, report.size(EXAMPLE, depth=self.small_depth))
+        return figures.drawn(figures.map_figure, report.size(EXAMPLE, depth=self.small_depth))
 
     def whose_lines(self) -> str:
         """Whether the lines of the figure are those that the notebook derives, and whether R_safe is the least that there is."""

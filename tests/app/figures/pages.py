@@ -1,7 +1,7 @@
 """Cases of the figures of reports and surveys: drawn from the answers, of which the numbers here are worked out by hand or read off."""
 
 from mmmodel import load_stack
-from mmmodel.answers import diagram, report, sizing
+from mmmodel.answers import diagram, figures, report, sizing
 from mmmodel.host.survey import floor_figure, margin_figure, survey
 from mmmodel.model.stack import Request, Stack
 from tests.app.figures.drawn import bars, draws, lines, names, same, texts, ticks
@@ -10,9 +10,9 @@ K = "depth K (requests in flight)"
 FOUR = Request(chunks=[4, 4, 3])  # F = 11, R_safe = 8 K + 3, R_free = 11 K
 
 
-@draws(report.reserve_figure)
+@draws(figures.reserve_figure)
 def reserves_of_four_four_three():
-    shown = report.reserve_figure(report.size(FOUR, 30, 4))
+    shown = figures.reserve_figure(report.size(FOUR, 30, 4))
     (ax,) = shown.figure.axes
 
     def check():
@@ -49,11 +49,11 @@ def reserves_of_four_four_three():
     return shown.figure, check
 
 
-@draws(report.reserve_figure)
+@draws(figures.reserve_figure)
 def the_reserve_of_a_file_was_not_asked_for():
     data = FOUR.stack.model_dump(mode="json")
     data["pools"]["reserve"]["capacity"] = 9
-    shown = report.reserve_figure(report.size(Stack.model_validate(data), depth=1))
+    shown = figures.reserve_figure(report.size(Stack.model_validate(data), depth=1))
     (ax,) = shown.figure.axes
 
     def check():
@@ -79,9 +79,9 @@ def the_reserve_of_a_file_was_not_asked_for():
     return shown.figure, check
 
 
-@draws(report.map_figure)
+@draws(figures.map_figure)
 def a_map_whose_islands_can_be_seen():
-    shown = report.map_figure(report.size(FOUR, 200, 4))
+    shown = figures.map_figure(report.size(FOUR, 200, 4))
     (ax,) = shown.figure.axes
     depths = range(1, 11)
     expected = [(k - 0.43, low, 0.86, high - low + 1) for k in depths for low, high in sizing.unsafe_reserves(FOUR, k)]
@@ -98,11 +98,11 @@ def a_map_whose_islands_can_be_seen():
 THICK = "a deadlock can be reached (what is thin is drawn thicker)"
 
 
-@draws(report.map_figure)
+@draws(figures.map_figure)
 def a_map_with_a_close_up():
     """A write-4k of nbd-tcp at depth 128: gaps of 92 and 284 B between its three islands, on an axis of 900 KiB."""
     path = load_stack("nbd-tcp").only("write-4k")
-    shown = report.map_figure(report.size(path, "600 KiB", 128))
+    shown = figures.map_figure(report.size(path, "600 KiB", 128))
     ax, near = shown.figure.axes
     size, depths, width = 1024, [1, *range(16, 161, 16)], 15 * 0.86
     islands = {k: sizing.unsafe_reserves(path, k) for k in depths}
@@ -125,10 +125,10 @@ def a_map_with_a_close_up():
     return shown.figure, check
 
 
-@draws(report.path_figure)
+@draws(figures.path_figure)
 def the_way_to_a_deadlock():
     """Three requests at 24 B: each takes 4 and 4, and waits for 3 of the 0 that are left."""
-    shown = report.path_figure(sizing.verdict(FOUR, 4, 24))
+    shown = figures.path_figure(sizing.verdict(FOUR, 4, 24))
     (ax,) = shown.figure.axes
 
     def check():

@@ -46,7 +46,7 @@ def test_there_are_functions_of_every_kind():
     for name in (
         "answers.plot.three_reserves",
         "host.lab.figures.waits",
-        "answers.report.map_figure",
+        "answers.figures.map_figure",
         "app.primer.usage.Usage.figure",
         "host.survey.page.floor_figure",
     ):
@@ -60,7 +60,7 @@ def test_every_function_that_draws_has_a_case():
     assert not covered - set(FUNCTIONS), "these are no functions that draw any more"
 
 
-PASSED_ON = {"answers.report.drawn"}  # gives what another function drew
+PASSED_ON = {"answers.figures.drawn"}  # gives what another function drew
 
 IDS = [" ".join(named(function) for function in functions) for functions, _ in CASES]
 

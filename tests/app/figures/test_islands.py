@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from mmmodel.answers import plot, report, sizing
+from mmmodel.answers import figures, plot, report, sizing
 from mmmodel.app.primer import lifetimes
 from mmmodel.model.stack import Request
 from tests.app.figures.primer import certain
@@ -46,7 +46,7 @@ def at(figure, ax, x, y):
 )
 def test_every_island_of_a_map_is_painted(stack, depth, classes):
     answer = report.size(stack, depth=depth, classes=classes)
-    shown = report.map_figure(answer)
+    shown = figures.map_figure(answer)
     ax, *close = shown.figure.axes
     size = {"MiB": 2**20, "KiB": 2**10, "B": 1}[ax.get_ylabel().split("(")[1].rstrip(")")]
     pixels, height = painted(shown.figure)
