@@ -35,6 +35,9 @@ others must leave: that is a ladder of watermarks, and a lower floor is a strong
 needs one. The request takes the first that fits; while none fits it waits for *any* of them. So do a mempool (memory, or else an element)
 and a workqueue (a new worker, or else the rescuer).
 
+**Mempool.** `mempool: {bio: 1}` beside a take of memory with the ordinary right is such a second way on a machine, where that memory may
+be refused (see below). In the abstract the reserve stands for both, and a pool that is nothing else is not there.
+
 **Who goes first.** When something is given back, waiting requests that fit are granted one at a time until none fits; which of them is
 next is the grant policy of a question (`mmmodel.model.grants`). Whatever fits may overtake. A pool with `queue: fifo` is different: the
 requests that wait for it stand in one line and only its head may take. A request that wants several such pools stands in every line,
@@ -318,10 +321,20 @@ class Step(Strict):
     repeat: Positive = 1
     refused: Refused = "wait"
     right: Right | None = None
+    mempool: Amounts = Field(default_factory=dict)
     context: Context | None = None
     source: Text = ""
     assumption: Text = ""
-    later = ("otherwise",)
+    later = ("otherwise", "mempool")
+
+    @property
+    def ways(self) -> list[tuple[Amounts, Amounts]]:
+        """What it takes one way or another, and what it gives back then: where it gives back what it took, that of the mempool."""
+        ways = [(take, self.give) for take in (self.take, *(way.take for way in self.otherwise))]
+        if self.mempool:
+            left = {pool: amount - (pool == RESERVE) * self.take.get(RESERVE, 0) for pool, amount in self.give.items()}
+            ways.append((self.mempool, {**left, **self.mempool} if left.get(RESERVE, -1) >= 0 else self.give))
+        return ways
 
     @model_validator(mode="before")
     @classmethod
@@ -512,11 +525,15 @@ class Service:
 
 @dataclass(frozen=True)
 class SystemWay:
-    """What one way of being satisfied takes, and the floors it leaves; a `whim` is granted or refused as an adversary likes."""
+    """What one way of being satisfied takes, and the floors it leaves; a `whim` is granted or refused as an adversary likes.
+
+    `give` is what the step gives back after it, where that is not the step's own.
+    """
 
     take: tuple[int, ...]
     floor: tuple[int, ...]
     whim: bool = False
+    give: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -712,7 +729,8 @@ def admitted(steps: Sequence[SystemStep], unit: SystemStep) -> tuple[SystemStep,
 def _system(
     stack: Stack, depth: int | str | None, reserve: int | str | None, sized: str, unlimited: bool, memory: Memory | None = None
 ) -> System:
-    pools = dict(stack.pools)
+    behind = set() if memory is not None else mempools(stack)
+    pools = {name: pool for name, pool in stack.pools.items() if name not in behind}
     # without a throttle in the stack the depth bounds all requests in flight together
     together = depth is not None and THROTTLE not in pools
     if depth is not None:
@@ -755,6 +773,15 @@ def _system(
     return System(names, tuple(pools[n].unit for n in names), capacities, tuple(classes), stack, fifo, shadow)
 
 
+def mempools(stack: Stack) -> set[str]:
+    """The pools that only stand behind memory with the ordinary right: in the abstract the reserve stands for them."""
+    every = [step for cls_ in stack.requests.values() for _, step in _walk("", cls_.steps)]
+    taken = {
+        pool for step in every for amounts in (step.take, step.give, *(way.take for way in step.otherwise)) for pool in amounts
+    }
+    return {pool for step in every for pool in step.mempool} - taken
+
+
 def _system_way(take: Amounts, floor: Amounts, right: Right | None, pools: tuple[str, ...], memory: Memory | None) -> SystemWay:
     """One way in vectors; on a machine the right says what the floor is, or that the take is a whim of those who hold the rest."""
     if memory is None or not take.get(RESERVE):
@@ -785,6 +812,9 @@ def _system_steps(
         _system_way(way.take, way.floor, way.right or step.right, pools, memory)
         for way in (Take(take=step.take, floor=step.floor), *step.otherwise)
     )
+    if memory is not None and step.mempool:
+        none = (0,) * len(pools)
+        others.append(SystemWay(_vector(step.mempool, pools), none, give=_vector(step.ways[-1][1], pools)))
     made = SystemStep(
         step.name,
         first.take,
@@ -967,6 +997,15 @@ def _step_problems(stack: Stack, where: str, step: Step) -> Iterator[tuple[str, 
         yield f"{where}.repeat", "a step with a fallback cannot be repeated; write the loop's steps one by one"
     if step.otherwise and step.repeat > 1:
         yield f"{where}.repeat", "a step with several ways cannot be repeated; write the loop's steps one by one"
+    if step.mempool:
+        yield from _way_problems(stack, f"{where}.mempool", f"{where}.mempool", step.mempool, {})
+        if not step.take.get(RESERVE) or step.right not in (None, "ordinary", "nomemalloc"):
+            yield (
+                f"{where}.mempool",
+                f"stands behind memory with the ordinary right: the step must take {RESERVE}, with right ordinary or nomemalloc",
+            )
+        if RESERVE in step.mempool:
+            yield f"{where}.mempool.{RESERVE}", "a mempool is no part of it; name a pool of its elements"
     if isinstance(step.refused, Fallback) and not any(step.take.values()):
         yield f"{where}.refused", "a step that takes nothing cannot be refused"
 
@@ -1018,13 +1057,13 @@ def _hold(ways: Holdings, place: str, steps: list[Step], found: dict[tuple[str, 
     for n, step in enumerate(steps):
         where = f"{place}[{n}]"
         after: Holdings = {}
-        for way, take in itertools.product(ways, (step.take, *(other.take for other in step.otherwise))):
+        for way, (take, give) in itertools.product(ways, step.ways):
             held = dict(way)
-            for pool in {*take, *step.give}:
-                gain = take.get(pool, 0) - step.give.get(pool, 0)
+            for pool in {*take, *give}:
+                gain = take.get(pool, 0) - give.get(pool, 0)
                 least = min(held.get(pool, 0), held.get(pool, 0) + gain * (step.repeat - 1)) + take.get(pool, 0)
-                if step.give.get(pool, 0) > least:
-                    found[(f"{where}.give.{pool}", pool)] = f"gives back {step.give[pool]}, but only {least} is held there"
+                if give.get(pool, 0) > least:
+                    found[(f"{where}.give.{pool}", pool)] = f"gives back {give[pool]}, but only {least} is held there"
                 held[pool] = max(0, held.get(pool, 0) + gain * step.repeat)
             after[tuple(sorted((pool, amount) for pool, amount in held.items() if amount))] = None
         if isinstance(step.refused, Fallback):
@@ -1077,7 +1116,10 @@ def _step_rows(stack: Stack, name: str, step: Step) -> Iterator[tuple[str, ...]]
     served = "" if step.serve is None else "never ends" if step.serve == "never" else _served(step.serve)
     times = f" ×{step.repeat}" if step.repeat > 1 else ""
     why = step.source or (f"assumed: {step.assumption}" if step.assumption else "")
-    yield name, step.name + times, _amounts(stack, step.take, step.floor), served, _amounts(stack, step.give), why
+    takes = [_amounts(stack, step.take, step.floor), *(_amounts(stack, way.take, way.floor) for way in step.otherwise)]
+    if step.mempool:
+        takes.append(f"{_amounts(stack, step.mempool)} (mempool)")
+    yield name, step.name + times, " or ".join(takes), served, _amounts(stack, step.give), why
     if isinstance(step.refused, Fallback):
         for other in step.refused.steps:
             for _, inner, *rest in _step_rows(stack, name, other):

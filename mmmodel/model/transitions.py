@@ -528,21 +528,26 @@ class _Walk:
 
     def _lay(self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep) -> int:
         positions = self.relation.positions
-        then = self._arrives(place, holds, step, step.take)
+        then = self._arrives(place, holds, step, step.take, step.give)
         if not any(step.take) and not step.whim and not step.others:
             return then
-        others = tuple(Way(way.take, way.floor, self._arrives(place, holds, step, way.take), way.whim) for way in step.others)
+        others = tuple(
+            Way(way.take, way.floor, self._arrives(place, holds, step, way.take, way.give or step.give), way.whim)
+            for way in step.others
+        )
         refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
         position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
         way_round = bool(step.fallback) or step.restart is not None
         positions.append(replace(position, way_round=way_round, whim=step.whim, others=others))
         return len(positions) - 1
 
-    def _arrives(self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep, take: tuple[int, ...]) -> int:
+    def _arrives(
+        self, place: tuple[int, ...], holds: tuple[int, ...], step: SystemStep, take: tuple[int, ...], give: tuple[int, ...]
+    ) -> int:
         """Where a request is after it has taken: at the step's service, or behind it."""
         positions, none = self.relation.positions, (0,) * len(holds)
         during = tuple(h + t for h, t in zip(holds, take))
-        then = self._known(self._next(place), self._kept(holds, take, step.give))
+        then = self._known(self._next(place), self._kept(holds, take, give))
         if step.never or (step.service and not self._mergeable(then, during)):
             positions.append(
                 Position(self.cls, step.name, False, during, none, none, then, LEAVES, step.never, None, step.service)

@@ -210,3 +210,49 @@ def test_what_was_granted_freely_is_given_back_first():
     system = stack.system(memory=Memory(8, {"high": 0, "atomic": 0, "memalloc": 0}))
     (last,) = (position for position in Relation(system).positions if position.take[system.pool("lock")])
     assert last.holds[system.pool("reserve")] == 4
+
+
+def pooled(behind, elements=2, depth=4, **more):
+    """Requests that take memory with the ordinary right, with a mempool behind it or none, then some with a better right."""
+    first = {"take": {"reserve": 192}, "right": "nomemalloc", **({"mempool": {"bio": 1}} if behind else {}), **more}
+    steps = [{"take": {"throttle": 1}}, first, {"take": {"reserve": 4096}, "right": "memalloc", "serve": "1 ms"}]
+    pools = {"throttle": depth, "reserve": {"unit": "byte"}} | ({"bio": {"capacity": elements}} if behind else {})
+    return Stack.model_validate({"pools": pools, "requests": {"w": steps}})
+
+
+MUCH = Memory(64 * PAGE, {"high": 0, "atomic": 0, "memalloc": 0})
+
+
+def test_a_mempool_stands_behind_the_ordinary_right_on_a_machine_alone():
+    with_it, without = pooled(True), pooled(False)
+    assert with_it.system(reserve=9999).pools == without.system(reserve=9999).pools == ("throttle", "reserve")
+    for reserve in (4288, 16_000, 17_000, 20_000):
+        assert decide(with_it.system(reserve=reserve)).safe == decide(without.system(reserve=reserve)).safe
+    assert not decide(without.system(memory=MUCH)).safe, "all may wait for memory that others hold"
+    assert decide(with_it.system(memory=MUCH)).safe
+    assert reach.search(with_it.system(memory=MUCH)).moves is None
+
+
+def test_an_element_is_given_back_where_the_memory_would_be():
+    steps = [
+        {"take": {"reserve": 192}, "right": "ordinary", "mempool": {"bio": 1}, "serve": "1 ms", "give": {"reserve": 192}},
+        {"take": {"lock": 1}, "serve": "1 ms"},
+    ]
+    data = {"pools": {"reserve": {"unit": "byte"}, "bio": 1, "lock": 1}, "requests": {"w": {"depth": 3, "steps": steps}}}
+    system = Stack.model_validate(data).system(memory=MUCH)
+    behind = [position for position in Relation(system).positions if position.take[system.pool("lock")]]
+    assert {position.holds for position in behind} == {(0,) * len(system.pools)}
+    assert decide(system).safe
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"right": "atomic"}, "with right ordinary or nomemalloc"),
+        ({"mempool": {"reserve": 1}}, "no part of it"),
+        ({"mempool": {"bio": 3}}, "larger than"),
+    ],
+)
+def test_a_mempool_that_is_none(more, named):
+    with pytest.raises((StackError, ValueError), match=named):
+        pooled(True, **more)
