@@ -1,7 +1,7 @@
 """Settings of a machine's memory.
 
 safe_min_free   the least vm.min_free_kbytes from which on every larger one is safe, and why there may be none
-spare           what more may be parked, or taken by others with the ATOMIC right, before a verdict of safe turns
+spare           what more may be parked, or taken by others with the ATOMIC right) before a verdict of safe turns
 MinFree         the value whose exclusive reserve on the host's zones is enough
 shrink_rings    receive rings that leave the reserve alone, for they draw on it without being under any throttle
 """
@@ -10,38 +10,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from mmmodel.answers.advice import Advice, depth_of, not_exclusive, on_reserve
+from mmmodel.answers.advice import Advice, depth_of, knob_of
+from mmmodel.answers.compare import Table
 from mmmodel.answers.question import Question, Size, Sure
 from mmmodel.exact.verdict import nothing_sticks
-from mmmodel.linux.host import MIN_FREE, Host, load_host
+from mmmodel.linux.host import FRACTION, MIN_FREE, Host, load_host
 from mmmodel.linux.network import receive_rings
 from mmmodel.linux.text import HostError
 from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.askable import Askable
-from mmmodel.model.machine import HIGHATOMIC, LISTS, Memory, memory_of
-from mmmodel.model.stack import QuestionError
+from mmmodel.model.machine import HIGHATOMIC, LISTS, LOWMEM, Memory, memory_of
+from mmmodel.model.stack import THROTTLE, QuestionError, Stack
 from mmmodel.model.transitions import Relation
-from mmmodel.model.units import format_bytes
+from mmmodel.model.units import counted, format_bytes
 
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
+SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction that keeps per-cpu lists to a thousandth of memory
 FILE = "/etc/sysctl.d/90-writeout-reserve.conf"
 
 
-def advise(question: Question, host: Host) -> Iterator[Advice]:
-    """What makes the reserve of `host` enough at the question's depth; nothing where it is not about an exclusive reserve."""
-    depth = depth_of(question)
-    if depth is None or not on_reserve(question) or not_exclusive(question.stack):
+def advise(question: Question, host: Host, found: OnMachine) -> Iterator[Advice]:
+    """What to set so that the question's verdict on `host` becomes safe: vm.min_free_kbytes, short per-cpu lists, the depth."""
+    if found.least is not None:
+        yield from _min_free(question, host, found)
+    depth, most = depth_of(question), found.depth.value
+    if depth is not None and THROTTLE in question.stack.pools and 0 < most < depth:
+        knob, unit = knob_of(question.stack), question.stack.pools[THROTTLE].unit
+        yield Advice(
+            f"Safe on this machine as it is: at most {counted(int(most), unit)} in flight",
+            knob.file,
+            tuple(line.format(depth=int(most), device="nbd0") for line in knob.lines),
+            f"at {int(most):,} its memory is enough, and not at {int(most) + 1:,}",
+            0,
+            knob.undo,
+            knob.caveat,
+        )
+
+
+def _min_free(question: Question, host: Host, found: OnMachine) -> Iterator[Advice]:
+    least = found.least
+    settings: dict[str, int] = {}
+    if least is not None and math.isinf(least.size.value) and host.percpu_limit():
+        host = host.with_sysctls({FRACTION: SHORT_LISTS})
+        least, settings = least_min_free(replace(question, memory=None), host), {FRACTION: SHORT_LISTS}
+    if least is None or math.isinf(least.size.value):
         return
-    case = question.case
-    for goal, need in (("Safe", case.safe.value), ("Never waiting for the reserve", case.free.value)):
-        least = None if math.isinf(need) else MinFree.for_reserve(host, int(need))
-        if least is not None:
-            yield _reached(least, f"{goal} at {depth:,}", need)
-    need = case.safe.value
-    if question.reserve is not None and not math.isinf(need):
-        yield from shrink_rings(need, question.have, host)
+    kbytes = int(least.size.value)
+    room = kbytes - found.min_free if found.min_free is not None else None
+    if not settings and room is not None and room <= 0:
+        yield Advice(
+            f"Safe with vm.min_free_kbytes = {found.min_free:,}, which it has: nothing to set (from {kbytes:,} on)",
+            "", (), least.why, -room * 1024, "",
+        )  # fmt: skip
+        return
+    kbytes = max(kbytes, found.min_free or 0)
+    settings = {MIN_FREE: kbytes, **settings}
+    undo = "; ".join(
+        f"sysctl {name}={host.sysctls.get(name, '(its value before)') if name != FRACTION else 0}" for name in settings
+    )
+    lines = tuple(f"{name} = {value}" for name, value in settings.items())
+    more = " and short per-cpu lists" if FRACTION in settings else ""
+    yield Advice(
+        f"Safe with vm.min_free_kbytes of at least {kbytes:,}{more}",
+        FILE, lines, least.why, 0, f"delete the file; {undo}", MinFree(host, kbytes).caveat("lower the depth"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,22 +120,6 @@ class MinFree:
         return f"of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC{much}"
 
 
-def _reached(least: MinFree, goal: str, need: float) -> Advice:
-    settled = least.now is not None and least.kbytes <= least.now
-    have = least.reserve(least.now if settled else None)
-    return Advice(
-        f"{goal} with vm.min_free_kbytes = {least.now:,}, which it has: nothing to set (from {least.kbytes:,} on)"
-        if settled
-        else f"{goal}: vm.min_free_kbytes of at least {least.kbytes:,}",
-        "" if settled else FILE,
-        () if settled else least.lines,
-        f"its exclusive reserve on this host's zones is {format_bytes(have)}, and {format_bytes(need)} are needed",
-        have - need,
-        "" if settled else least.undo,
-        least.caveat("lower the depth"),
-    )
-
-
 # ---- what the rights leave ------------------------------------------------------------------------------------------
 
 
@@ -110,6 +129,90 @@ class LeastMinFree:
 
     size: Size
     why: str
+
+
+@dataclass(frozen=True)
+class OnMachine:
+    """What can be set on a machine, for a question about its memory.
+
+    min_free   vm.min_free_kbytes as it is, kB; None where it cannot be read
+    least      from which vm.min_free_kbytes on all is safe; None where the host's zones do not tell
+    depth      the largest depth that is safe with the memory as it is
+    atomic     bytes that others may take with the ATOMIC right, and keep, before the verdict turns; math.inf: any number
+    unknown    what of the host's memory is left out
+    """
+
+    host: Host
+    min_free: int | None
+    least: LeastMinFree | None
+    depth: Size
+    atomic: float
+    unknown: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types; unlimited is the text "inf"."""
+
+        def plain(value: float) -> float | str:
+            return "inf" if math.isinf(value) else value
+
+        least = self.least
+        return {
+            "host": self.host.name,
+            "min_free_kbytes": self.min_free,
+            "safe_min_free_kbytes": None if least is None else plain(least.size.value),
+            "safe_min_free_kbytes_is": None if least is None else least.size.sure,
+            "why": "" if least is None else least.why,
+            "safe_depth": plain(self.depth.value),
+            "safe_depth_is": self.depth.sure,
+            "others_atomic": plain(self.atomic),
+        }
+
+    def check(self, table: Table, stack: Stack, depth: int | None) -> None:
+        """Rows of evidence: the verdict at the least vm.min_free_kbytes, one step below it, and at what the machine has."""
+        if self.least is None:
+            return
+        value, step = self.least.size.value, max(1, self.host.page_size // 1024)
+        asked = [(self.min_free, True, "as it is")] if self.min_free is not None and self.min_free >= value else []
+        if math.isfinite(value) and value:
+            asked += [(int(value), True, "the least")]
+            asked += [(int(value) - step, False, "a page below the least")] if self.least.size.sure is Sure.EXACT else []
+        for kbytes, safe, name in asked:
+            found = Question.of(stack, depth, host=self.host.with_sysctls({MIN_FREE: kbytes})).decision
+            table.add(f"vm.min_free_kbytes {kbytes:,}, {name}: safe", safe, found.safe, found.rung, found.method)
+
+    def lines(self) -> Iterator[str]:
+        """In words."""
+        now = "unknown" if self.min_free is None else f"{self.min_free:,}"
+        if self.least is None:
+            yield f"vm.min_free_kbytes is {now}; from which value on all is safe cannot be computed for this host"
+        elif math.isinf(self.least.size.value):
+            yield f"vm.min_free_kbytes is {now}; no value is safe: {self.least.why}"
+        else:
+            about = "" if self.least.size.sure is Sure.EXACT else " (or less: whether less is enough was not decided)"
+            yield f"vm.min_free_kbytes is {now}; every one from {int(self.least.size.value):,} on is safe{about}: {self.least.why}"
+        if self.unknown:
+            yield f"left out of these, since it was not read or may change: {_listed(self.unknown)}"
+        depth = "any depth" if math.isinf(self.depth.value) else f"a depth of {int(self.depth.value):,}"
+        yield f"with the memory as it is {depth} is safe" if self.depth.value else "with the memory as it is no depth is safe"
+        if math.isfinite(self.atomic):
+            yield f"others may take {format_bytes(self.atomic)} more with the ATOMIC right, and keep it, before that is no longer proved"
+
+
+def on_machine(question: Question, host: Host) -> OnMachine:
+    """The settings of `host` for a question on its memory. Raises QuestionError."""
+    now = host.sysctls.get(MIN_FREE)
+    try:
+        least = least_min_free(replace(question, memory=None), host)
+    except HostError:
+        least = None
+    return OnMachine(
+        host,
+        now if isinstance(now, int) else None,
+        least,
+        question.safe_depth,
+        spare_atomic(question),
+        list(_memory(question).unknown),
+    )
 
 
 def safe_min_free(stack: Askable, host: Host | str, depth: int | None = None) -> int | float:
@@ -187,7 +290,7 @@ def _why_none(question: Question, host: Host, last: int) -> str:
 def conditions(question: Question) -> list[str]:
     """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be."""
     memory = _memory(question)
-    pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC)]
+    pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC, LOWMEM)]
     made = [f"{name} is as taken: {why}" for name, why in memory.unknown.items() if name not in pages]
     if not pages or not any(memory.limits.get(name, math.inf) for name in pages):
         return made
@@ -196,7 +299,11 @@ def conditions(question: Question) -> list[str]:
         return made
     more = " more" * any(name in memory.parked for name in pages)
     reasons = "; ".join(f"{name}: {memory.unknown[name]}" for name in pages)
-    return [f"{' and '.join(pages)} keep at most {int(spare):,}{more} pages ({reasons})", *made]
+    return [f"{_listed(pages)} keep at most {int(spare):,}{more} pages ({reasons})", *made]
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def spare_pages(question: Question) -> int | float:

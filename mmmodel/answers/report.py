@@ -11,16 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mmmodel.answers import sizing
-from mmmodel.answers.advice import Advice, advise_on, closed_to, not_exclusive
+from mmmodel.answers.advice import Advice, advise_on, not_exclusive
 from mmmodel.answers.question import Question, Size, Sure
 from mmmodel.model.askable import Askable, as_stack
 from mmmodel.model.output import html_table
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, did_you_mean
-from mmmodel.model.units import counted, format_bytes, parse_bytes, parse_count, plural
+from mmmodel.model.units import counted, parse_bytes, parse_count, plural
 
 if TYPE_CHECKING:
     # slow to import, and many reports are text about no machine
     from mmmodel.answers import compare
+    from mmmodel.answers.machine import OnMachine
     from mmmodel.linux.host import Host
 
 PIECES = 200  # of a map of unsafe reserves: more are no picture, and where z3 finds them one by one they take seconds
@@ -50,7 +51,8 @@ class Sizes:
 class Report:
     """The answer to one question. `verdict` is None where no reserve is known; `depth` None is the stack's own.
 
-    `pool` is the pool that is sized, `reserve` its capacity; None where there is nothing to size: then `sizes` is empty.
+    `pool` is the pool that is sized, `reserve` its capacity; None where there is nothing to size: then `sizes` is empty. Of a machine
+    `reserve` is what only the memalloc right may take, None where the stack's steps have other rights.
     """
 
     stack: Stack
@@ -64,6 +66,7 @@ class Report:
     own: bool = False  # the reserve is the one in the stack's file: nobody asked for it
     host: str = ""  # the machine that was given
     pool: str | None = RESERVE
+    machine: OnMachine | None = None  # where the verdict is on a machine's memory; the sizes are in the abstract all the same
 
     @property
     def point_name(self) -> str:
@@ -85,9 +88,20 @@ class Report:
             sizes = self.sizes[0]
             safe = size_text(self, sizes.safe_reserve, sizes.safe_reserve_is)
             return f"{self.stack.name} {at}: safe from {safe} of {self.pool} on"
-        word = "SAFE" if self.verdict.safe else "UNSAFE" if self.verdict.certain else "NOT SHOWN SAFE"
+        if self.machine is not None:
+            return f"{self.verdict.word}: {self.stack.name} {at} on {self.machine.host.name}{self._settings}"
         with_what = "" if self.pool is None else f" with {size_text(self, self.reserve or 0)} of {self.pool}"
-        return f"{word}: {self.stack.name} {at}{with_what}"
+        return f"{self.verdict.word}: {self.stack.name} {at}{with_what}"
+
+    @property
+    def _settings(self) -> str:
+        """The knobs of a machine: what it has, and what it must have."""
+        found = self.machine
+        if found is None or found.least is None:
+            return ""
+        value, now = found.least.size.value, "unknown" if found.min_free is None else f"{found.min_free:,}"
+        need = "no value of it is safe" if math.isinf(value) else f"safe from {int(value):,} on"
+        return f" with vm.min_free_kbytes {now} ({need})"
 
     @property
     def size_table_html(self) -> str:
@@ -115,6 +129,11 @@ class Report:
             "verdict": None if verdict is None else _verdict_dict(verdict),
             "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in self.advice],
             "warnings": self.warnings,
+            **(
+                {}
+                if self.machine is None or verdict is None
+                else {"machine": {**self.machine.as_dict(), "conditions": verdict.conditions}}
+            ),
         }
 
 
@@ -122,10 +141,13 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
     """The deadlock of this reserve, or that of the largest unsafe one, if a way into it is known; and a sentence that says which."""
     if report.verdict is not None and not report.verdict.safe:
         which = "The reserve in the stack's file" if report.own else "The asked reserve"
+        if report.machine is not None:
+            which = f"The memory of {report.machine.host.name}"
         if report.verdict.path is None:
             return None, f"{which} is not shown safe: a stuck state fits, and no way into it is known."
         end = "its deadlock" if report.verdict.reason == "deadlock" else "what never ends"
-        what = "The stack" if report.pool is None else which if report.own else f"The asked {report.pool}"
+        named = report.own or report.machine is not None
+        what = "The stack" if report.pool is None else which if named else f"The asked {report.pool}"
         if not report.verdict.path:
             return None, f"{what} is unsafe as it stands: no request can take its first step, so that no way leads there."
         return report.verdict, f"{what} is unsafe. This is the way into {end}:"
@@ -160,7 +182,10 @@ def example_deadlock(report: Report) -> tuple[sizing.Verdict | None, str]:
 def why_no_advice(report: Report) -> str:
     """Why there is nothing to set, where `report.advice` is empty."""
     reasons = []
-    if report.reserve is None:
+    if report.machine is not None:
+        least = report.machine.least
+        reasons.append("vm.min_free_kbytes cannot be computed for this host" if least is None else least.why)
+    elif report.reserve is None:
         reasons.append("no reserve was asked for, so that no depth follows from it")
     elif THROTTLE not in report.stack.pools:
         reasons.append("the stack has no throttle to set")
@@ -170,12 +195,6 @@ def why_no_advice(report: Report) -> str:
         reasons.append("at this reserve every depth is safe")
     if not report.host:
         reasons.append("no host was given whose vm.min_free_kbytes could be set")
-    elif report.asked_depth is None:
-        reasons.append("the stack has depths of its own, for which vm.min_free_kbytes is not worked out")
-    elif math.isinf(report.sizes[0].safe_reserve):
-        reasons.append("no reserve is enough, so that no vm.min_free_kbytes is")
-    else:
-        reasons.append(f"no vm.min_free_kbytes of host {report.host} gives the path so much")
     return f"Nothing to set: {'; '.join(reasons)}."
 
 
@@ -208,7 +227,9 @@ def cross_check(report: Report) -> compare.Table:
             continue
         last = int(top[-1][1]) + 1 if top else part.footprint
         table.add(f"{part.name}: end of the map", threshold, last, "solved", "RES-19: where the unsafe reserves end")
-    if report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
+    if report.machine is not None and report.verdict is not None:
+        report.machine.check(table, stack, depth)
+    elif report.verdict is not None and not math.isinf(sizes.safe_reserve) and report.reserve is not None:
         if report.reserve >= sizes.safe_reserve:
             table.add("verdict at the asked reserve", True, report.verdict.safe, "solved", "R >= R_safe")
         if not report.verdict.safe:
@@ -225,11 +246,12 @@ def size(
     device: str = "nbd0",
     pool: str | None = None,
 ) -> Report:
-    """Size a stack: `reserve` in the pool's unit, or "host" for the exclusive reserve of `host`; `depth` in the throttle's unit.
+    """Size a stack: `reserve` in the pool's unit, `depth` in the throttle's.
 
-    `host`: one that is loaded, the name of one, or a path; left out, "host" means this machine. `classes`: only these request
-    classes, or this one. `pool`: the pool that is sized, `reserve` if the stack has it; a stack without one gets its verdict.
-    Raises QuestionError for a question that does not fit, StackError and HostError for files that cannot be used.
+    `host`: a machine on whose memory the verdict is, in place of a reserve: one that is loaded, the name of one, or a path. A reserve of
+    "host" says the same, and means this machine where no host is given. `classes`: only these request classes, or this one. `pool`: the
+    pool that is sized, `reserve` if the stack has it; a stack without one gets its verdict. Raises QuestionError for a question that does
+    not fit, StackError and HostError for files that cannot be used.
     """
     model = as_stack(stack)
     if classes:
@@ -239,23 +261,46 @@ def size(
     sized = _pool(model, pool, reserve)
     machine = _machine(host, reserve)
     asked = _depth(depth)
-    have, where = _reserve(model, sized, reserve, machine)
-    if sized is None:
-        question = Question(model, asked)
-        decided = sizing.verdict_of(question)
-        return Report(model, asked, None, "", [], decided, [], _warnings(question, decided, machine, reserve), pool=None)
-    question = Question(model, asked, have, sized)
-    verdict = None if have is None else sizing.verdict_of(question)
-    parts = [question] if len(model.requests) == 1 else [question, *(question.only(name) for name in model.requests)]
-    sizes = [_sizes(part, question) for part in parts]
-    advice = advise_on(question, device)
+    if machine is not None and reserve in (None, "host") and (sized == RESERVE or reserve is not None):
+        return _on_machine(model, asked, machine, sized)
+    have, where = _reserve(model, sized, reserve)
+    question = Question(model, asked, have, sized or RESERVE)
+    verdict = None if have is None and sized is not None else sizing.verdict_of(question)
+    warnings = _warnings(question, verdict)
     if machine is not None:
-        from mmmodel.answers.machine import advise  # a machine's readers and the kernel's arithmetic
-
-        advice += advise(question, machine)
-    warnings, name = _warnings(question, verdict, machine, reserve), machine.name if machine else ""
+        warnings.append(f"host {machine.name} is not looked at: what was asked about is no machine's memory")
+    if sized is None:
+        return Report(model, asked, None, "", [], verdict, [], warnings, pool=None)
     own = reserve is None and have is not None
-    return Report(model, asked, have, where, sizes, verdict, advice, warnings, own, name, sized)
+    return Report(model, asked, have, where, _all_sizes(question), verdict, advise_on(question, device), warnings, own, "", sized)
+
+
+def _on_machine(model: Stack, depth: int | None, host: Host, pool: str | None) -> Report:
+    """The report of a question about a machine's memory."""
+    if pool != RESERVE:
+        raise QuestionError(f"reserve: host is the memory of a machine; pool {pool} is not its memory")
+    from mmmodel.answers.machine import advise, on_machine  # a machine's readers and the kernel's arithmetic
+    from mmmodel.model.machine import memory_of
+
+    question = Question(model, depth, None, RESERVE, memory_of(host))
+    verdict, found = sizing.verdict_of(question), on_machine(question, host)
+    own = None if not_exclusive(model) else host.exclusive_reserve()
+    where = (
+        "" if own is None else f"host {host.name}: only memalloc may take it, 3/8 of min in every zone, without lowmem protection"
+    )
+    warnings = _warnings(question, verdict)
+    warnings += [f"host {host.name}: {item.name}: {item.reason}" for item in host.missing if item.name == "page size"]
+    sizes = _all_sizes(Question(model, depth, own))
+    return Report(
+        model, depth, own, where, sizes, verdict, list(advise(question, host, found)), warnings, False, host.name, RESERVE, found
+    )
+
+
+def _all_sizes(question: Question) -> list[Sizes]:
+    """Of the whole stack and, where it has several, of each class."""
+    names = question.stack.requests
+    parts = [question] if len(names) == 1 else [question, *(question.only(name) for name in names)]
+    return [_sizes(part, question) for part in parts]
 
 
 def _pool(model: Stack, pool: str | None, reserve: object) -> str | None:
@@ -296,7 +341,7 @@ def _depth(depth: int | str | None) -> int | None:
     return count
 
 
-def _reserve(model: Stack, pool: str | None, reserve: int | str | None, machine: Host | None) -> tuple[int | None, str]:
+def _reserve(model: Stack, pool: str | None, reserve: int | str | None) -> tuple[int | None, str]:
     """The capacity of the sized pool, and where it comes from."""
     if pool is None:
         return None, ""
@@ -304,12 +349,6 @@ def _reserve(model: Stack, pool: str | None, reserve: int | str | None, machine:
     if reserve is None:
         own = model.pools[pool].capacity
         return own, "the stack's file" if own is not None else ""
-    if reserve == "host":
-        why = not_exclusive(model) if pool == RESERVE else f"pool {pool} is not its memory"
-        if why:
-            raise QuestionError(f"reserve: host is the memory of a machine that only the memalloc right may take, but {why}")
-        assert machine is not None
-        return machine.exclusive_reserve(), f"host {machine.name}: 3/8 of min in every zone, without lowmem protection"
     try:
         if unit == "byte":
             return int(parse_bytes(reserve, "reserve", round_down=True)), "asked"
@@ -340,7 +379,7 @@ def _has_depth(stack: Stack) -> bool:
     return THROTTLE in stack.pools or any(cls.depth is None for cls in stack.requests.values())
 
 
-def _warnings(question: Question, verdict: sizing.Verdict | None, machine: Host | None, reserve: object) -> list[str]:
+def _warnings(question: Question, verdict: sizing.Verdict | None) -> list[str]:
     found, model = [], question.stack
     assumed = sorted({step.assumption for cls in model.requests.values() for step in cls.steps if step.assumption})
     if assumed:
@@ -348,19 +387,6 @@ def _warnings(question: Question, verdict: sizing.Verdict | None, machine: Host 
     if verdict is not None and not verdict.certain:
         found.append("a stuck state fits, but no path to it is known: this is a warning, not a proof of deadlock")
     found += [f"{cls}: step {step} is never refused here, so that its {what} is never used" for cls, step, what in question.idle]
-    if reserve == "host" and (others := closed_to(model)):
-        found.append(
-            f"the reserve of a host is closed to the right of {', '.join(others)}: it is counted as if it were open, and what these "
-            "steps take must come from elsewhere where memory is short (a mempool, say)"
-        )
-    if machine is not None:
-        found += [f"host {machine.name}: {item.name}: {item.reason}" for item in machine.missing if item.name == "page size"]
-        locked = machine.highatomic_limit()
-        if locked:
-            found.append(
-                f"host {machine.name}: free HighAtomic blocks, which memalloc requests cannot take, are not known here (root reads "
-                f"them in /proc/pagetypeinfo); they may hold up to {format_bytes(locked)} of what counts as free"
-            )
     return found
 
 
@@ -379,6 +405,10 @@ def _text(report: Report) -> Iterator[str]:
     if report.verdict is not None:
         yield from report.verdict.explain().splitlines()
         yield ""
+    if report.machine is not None:
+        yield from report.machine.lines()
+        yield ""
+        yield "In the abstract, on a reserve that nobody else may take:"
     if report.sizes:
         yield from _size_table(report)
         yield from _marks(report)

@@ -46,10 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
     sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
     sub.add_argument(
-        "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776), or host: the reserve of this machine or of --host'
+        "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); host: the memory of this machine, or of --host'
     )
     sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
-    sub.add_argument("--host", metavar="HOST", help="a name in data/hosts, a recorded tree or a copy of /proc/zoneinfo")
+    sub.add_argument(
+        "--host",
+        metavar="HOST",
+        help="a machine in place of a reserve: a name in data/hosts, a recorded tree or a copy of /proc/zoneinfo",
+    )
     sub.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="CLASS", help="only this request class; may be repeated"
     )
@@ -59,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="the pool that is sized; --reserve is its capacity then (default: reserve, if there is one)",
     )
     sub.add_argument("--device", default="nbd0", metavar="DEV", help="the block device named in the advice (default: nbd0)")
-    sub.add_argument("--check", action="store_true", help="exit with 1 unless the verdict is safe")
+    sub.add_argument("--check", action="store_true", help="exit with 1 unless the verdict is safe, without a condition")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "stacks", _stacks, "list the catalogue, or print one stack with its sources")
@@ -175,7 +179,7 @@ def _size(arguments: argparse.Namespace) -> int:
     if arguments.check and report.verdict is None:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
-    return UNSAFE if arguments.check and report.verdict is not None and not report.verdict.safe else OK
+    return UNSAFE if arguments.check and report.verdict is not None and report.verdict.word != "SAFE" else OK
 
 
 def _stacks(arguments: argparse.Namespace) -> int:

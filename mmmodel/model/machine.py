@@ -17,7 +17,7 @@ from mmmodel.linux.host import Host, load_host
 from mmmodel.model.stack import RESERVE, QuestionError, System, SystemClass, SystemStep
 from mmmodel.model.units import format_bytes
 
-LISTS, HIGHATOMIC = "per-cpu lists", "HighAtomic blocks"
+LISTS, HIGHATOMIC, LOWMEM = "per-cpu lists", "HighAtomic blocks", "requests confined to the lower zones"
 SURE_RIGHTS = ("high", "atomic", "memalloc")
 
 
@@ -98,7 +98,8 @@ def memory_of(host: Machine, classzone: str = "Normal") -> Memory:
     """The memory of a host: one that is loaded, the name of one, or a path; a Memory is itself. Raises HostError, QuestionError.
 
     The floors are those of order-0 requests on the zones up to `classzone`, without boost, which goes away by itself; free CMA pages and
-    lowmem_reserve are part of them (`watermarks.total_floor`). Per-cpu lists count up to their limit (`Host.percpu_limit`). Free pages of
+    lowmem_reserve are part of them (`watermarks.total_floor`); that requests for lower zones (GFP_DMA32) leave the latter is among the
+    unknown. Per-cpu lists count up to their limit (`Host.percpu_limit`). Free pages of
     HighAtomic blocks, which MEMALLOC requests cannot take (and ATOMIC ones of order 0 only since 6.12, 281dd25c1a01), count as far as
     they are known now; what more there may come to be is among the unknown.
     """
@@ -133,4 +134,8 @@ def memory_of(host: Machine, classzone: str = "Normal") -> Memory:
     unknown |= {item.name: item.reason for item in machine.missing if item.name in ("page size", "boost")}
     floors = {"high": high, "atomic": atomic, "memalloc": memalloc}
     limits = {HIGHATOMIC: limit - now} if limit > now else {}
+    withheld = watermarks.lowmem_protection(machine.zones, classzone)
+    if withheld:
+        unknown[LOWMEM] = f"{withheld:,} pages are lowmem_reserve, to which those have a right"
+        limits[LOWMEM] = withheld
     return Memory(ordinary, floors, parked, 0, machine.page_size, unknown, limits, machine.name)

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 
 import mmmodel as mm
-from mmmodel.answers import machine, sizing
+from mmmodel.answers import machine, report, sizing
 from mmmodel.answers.question import Question, Sure
 from mmmodel.exact.verdict import decide
 from mmmodel.linux.host import FRACTION, MIN_FREE, load_host
-from mmmodel.model.machine import HIGHATOMIC, LISTS, Memory, memory_of
+from mmmodel.model.machine import HIGHATOMIC, LISTS, LOWMEM, Memory, memory_of
 from mmmodel.model.stack import QuestionError, Stack
 
 
@@ -27,7 +27,11 @@ def test_what_a_host_says_of_its_memory(guest):
     assert "0 pages are free there now" in memory.unknown[HIGHATOMIC]
     large = memory_of("x86-24g")
     assert (large.capacity, large.floors["atomic"]) == (151_818_240, 108_576_768)
-    assert set(large.unknown) == {LISTS, HIGHATOMIC}
+    assert set(large.unknown) == {LISTS, HIGHATOMIC, LOWMEM}
+    assert (
+        large.limits[LOWMEM] * 4096
+        == large.capacity - sum(zone.min for zone in load_host("x86-24g").zones if zone.managed) * 4096
+    )
     assert memory_of(large) is large
 
 
@@ -148,3 +152,32 @@ def test_questions_that_no_machine_answers(stack, asked, named):
         mm.verdict(Stack.model_validate(stack), 1, host=memory, **asked)
     with pytest.raises(QuestionError, match="is not a host"):
         mm.verdict("nbd-tcp", host=3)
+
+
+def test_the_report_of_a_machine(guest):
+    answer = mm.size("nbd-swap-virtio", host=guest)
+    assert answer.headline.startswith("UNSAFE")
+    assert "vm.min_free_kbytes 1,521 (no value of it is safe)" in answer.headline
+    (advice,) = answer.advice
+    assert advice.lines == ("vm.min_free_kbytes = 2708", "vm.percpu_pagelist_high_fraction = 1000")
+    assert str(mm.size("nbd-swap-virtio", "host", host=guest)) == str(answer)
+    cured = mm.size("nbd-swap-virtio", host=guest.with_sysctls({MIN_FREE: 2708, FRACTION: 1000}))
+    assert cured.headline.startswith("SAFE IF")
+    assert "2,708 (safe from 2,708 on)" in cured.headline
+    assert report.cross_check(cured).ok
+    assert "nothing to set" in str(cured.advice[0])
+    large = mm.size("nbd-tcp", host="x86-24g")
+    assert large.verdict.conditions
+    assert "per-cpu lists" in str(large)
+
+
+def test_a_depth_for_a_machine(guest):
+    """128 requests in flight draw more than the guest has below its floor, with short lists; a smaller depth is named, and is the largest."""
+    answer = mm.size("nbd-tcp", host=guest.with_sysctls({FRACTION: 1000}))
+    assert not answer.verdict.safe
+    most = answer.machine.depth.value
+    assert 0 < most < 128
+    assert any(str(most) in line for advice in answer.advice for line in advice.lines)
+    host = answer.machine.host
+    assert mm.verdict("nbd-tcp", most, host=host).safe
+    assert not mm.verdict("nbd-tcp", most + 1, host=host).safe
