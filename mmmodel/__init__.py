@@ -5,6 +5,8 @@
 - `verdict`, `reachable_deadlock`: whether a deadlock can be reached, and on which path
 - `safe_reserve`, `safe_depth`, `unsafe_reserves`: from where on every reserve is safe, to which depth, and which reserves are not
 - `wait_free_reserve`, `wait_free_depth`, `footprint`: where nobody ever waits for memory, and what one request takes
+- `safe_min_free`, `memory_of`, `Memory`: the same questions on a machine (`host=`), whose memory is entered by right
+- `joint`: several paths on one memory
 - `throughput`, `throughput_bounds`, `knee`, `best_depth`, `frontier`: what a depth and a reserve buy
 - `time_to_deadlock`, `time_to_unsafe`: how long an unsafe stack lives
 - `simulate`, `trace`: the same by simulation, with intervals, and the history of one run
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # the same names for who reads types without running anything
     from mmmodel import simulation as simulation
     from mmmodel.answers import compare as compare
     from mmmodel.answers import plot as plot
+    from mmmodel.answers.machine import safe_min_free as safe_min_free
     from mmmodel.answers.performance import best_depth as best_depth
     from mmmodel.answers.performance import frontier as frontier
     from mmmodel.answers.performance import knee as knee
@@ -63,6 +66,9 @@ if TYPE_CHECKING:  # the same names for who reads types without running anything
     from mmmodel.linux.text import HostError as HostError
     from mmmodel.model.catalogue import load_stack as load_stack
     from mmmodel.model.catalogue import stack_names as stack_names
+    from mmmodel.model.joint import joint as joint
+    from mmmodel.model.machine import Memory as Memory
+    from mmmodel.model.machine import memory_of as memory_of
     from mmmodel.model.stack import QuestionError as QuestionError
     from mmmodel.model.stack import Request as Request
     from mmmodel.model.stack import Stack as Stack
@@ -78,6 +84,7 @@ _PUBLIC = {
     "mmmodel.host.hang": ("HangReport", "explain_hang"),
     "mmmodel.linux.host": ("Host", "load_host"),
     "mmmodel.linux.text": ("HostError",),
+    "mmmodel.answers.machine": ("safe_min_free",),
     "mmmodel.answers.performance": (
         "best_depth",
         "frontier",
@@ -102,6 +109,8 @@ _PUBLIC = {
     "mmmodel.simulation.estimates": ("Simulation", "simulate"),
     "mmmodel.simulation.trace": ("Trace", "trace"),
     "mmmodel.host.survey": ("Survey",),
+    "mmmodel.model.joint": ("joint",),
+    "mmmodel.model.machine": ("Memory", "memory_of"),
     "mmmodel.model.stack": ("QuestionError", "Request", "Stack", "StackError"),
     "mmmodel.answers.study": ("Study", "load_study"),
     "mmmodel.answers.sweep": ("run_study",),

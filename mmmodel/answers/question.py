@@ -10,7 +10,7 @@ The steps of a stack are laid out once. Another depth, or another capacity, is t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -504,13 +504,35 @@ class Question:
 
     @cached_property
     def decision(self) -> exact_verdict.Decision:
-        """The verdict by the engines; on a machine by a deadlock that needs nothing of others, where there is one."""
-        if self.memory is not None and (self.memory.parked or self.memory.atomic):
-            alone = replace(self, memory=replace(self.memory, parked={}, atomic=0)).decision
-            # the classes of others come last, so that the moves are the same, and who has taken nothing is in nobody's way
-            if alone.moves and self.relation.deadlocked(self.relation.replay(alone.moves)):
-                return alone
+        """The verdict by the engines; on a machine by the deadlock of a part, where there is one."""
+        if self.memory is not None and not exact_verdict.nothing_sticks(self.relation):
+            for part in self._parts:
+                found = self._of_part(part)
+                if found is not None:
+                    return found
         return exact_verdict.decide(self.relation)
+
+    @property
+    def _parts(self) -> Iterator[Question]:
+        """Less of the question: each class without the other ones, and all without what others hold of the memory."""
+        names, alone = list(self.stack.requests), self
+        if self.memory is not None and (self.memory.parked or self.memory.atomic):
+            alone = replace(self, memory=replace(self.memory, parked={}, atomic=0))
+        if len(names) > 1:
+            yield from (part.only(name) for part in (alone, self)[: 1 + (alone is not self)] for name in names)
+        if alone is not self:
+            yield alone
+
+    def _of_part(self, part: Question) -> exact_verdict.Decision | None:
+        """The deadlock of a part, if one is found without a search: it is one of the whole, where nobody else need come in."""
+        found = exact_verdict.decide(part.relation, limit=0)
+        if not found.moves:
+            return None
+        # the positions of a class stand in the same order in both
+        whole, here = self.relation.positions_by_class(), part.relation.positions_by_class()
+        same = {at: to for name, inside in here.items() for at, to in zip(inside, whole[name], strict=True)}
+        moves = [replace(move, position=same[move.position], to=same.get(move.to, move.to)) for move in found.moves]
+        return replace(found, moves=moves) if self.relation.deadlocked(self.relation.replay(moves)) else None
 
     @cached_property
     def _safe_depth_on_machine(self) -> Size:

@@ -32,10 +32,9 @@ class StateSpaceTooLarge(ValueError):
 
     def __init__(self, states: int, estimate: float, words: int):
         self.states, self.estimate = states, estimate
-        size = estimate * (words * 8 + 25)
+        most = f"up to {estimate:.2g} ({estimate * (words * 8 + 25) / 2**30:.3g} GiB)"
         super().__init__(
-            f"exhaustive search: {counted(states, 'state')} were searched and there may be up to {estimate:.2g} "
-            f"({size / 2**30:.3g} GiB); ask for a smaller depth, raise limit=, or use verdict(), which needs no search"
+            f"exhaustive search: {counted(states, 'state')} were searched and there may be {most if math.isfinite(estimate) else 'more than 1e308'}; ask for a smaller depth, raise limit=, or use verdict(), which needs no search"
         )
 
 
@@ -160,9 +159,17 @@ def estimate(relation: Relation) -> float:
     for cls, population in enumerate(relation.population):
         at = [m for m, position in zip(most, relation.positions) if position.cls == cls and m]
         by_position = math.prod(m + 1.0 for m in at)
-        by_population = by_position if population is None else float(math.comb(population + len(at), len(at)))
+        by_population = by_position if population is None else _ways(population, len(at))
         total *= min(by_position, by_population)
     return total
+
+
+def _ways(requests: int, places: int) -> float:
+    """How many ways there are to spread up to so many requests over so many places; infinity where a float cannot say."""
+    try:
+        return float(math.comb(requests + places, places))
+    except OverflowError:
+        return math.inf
 
 
 def _plain(relation: Relation, limit: int, idle: frozenset[int], sources: frozenset[int], sized: int | None) -> _Found:

@@ -166,16 +166,18 @@ class Pool(Strict):
     """A finite resource. `unit` is what its amounts count; `capacity` may be left to the question for throttle and reserve.
 
     `queue`: who waits for it may be overtaken by whoever fits, or all stand in one line of which only the head may take (fifo:
-    an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N).
+    an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N). `shared`: there
+    is one of it on a machine, for all paths (fs_bio_set); others belong to each path.
     """
 
     unit: str = ""
     capacity: Annotated[int, PlainValidator(_amount)] | None = None
     queue: Literal["overtaking", "fifo"] = "overtaking"
+    shared: bool = False
     title: str = ""
     source: Text = ""
     assumption: Text = ""
-    later = ("queue",)
+    later = ("queue", "shared")
 
 
 class Serve(Strict):

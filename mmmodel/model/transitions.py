@@ -125,6 +125,13 @@ class Relation:
         other.capacity, other.population = other.system.capacity, other.system.in_flight
         return other
 
+    def positions_by_class(self) -> dict[str, list[int]]:
+        """The positions of each class, in their order."""
+        found: dict[str, list[int]] = {cls.name: [] for cls in self.system.classes}
+        for at, position in enumerate(self.positions):
+            found[self.system.classes[position.cls].name].append(at)
+        return found
+
     def peopled(self, population: tuple[int | None, ...]) -> Relation:
         """The same with at most these many requests of each class in flight, whatever the pools let in."""
         other = copy(self)
