@@ -464,7 +464,14 @@ def weak_layer(asked: Asked) -> Iterator[Finding]:
         }
         for at in steps:
             size = at.step.take.get(RESERVE, 0)
-            if own and size and at.step.right in ("ordinary", "nomemalloc") and at.stays and not at.step.otherwise:
+            if (
+                own
+                and size
+                and at.step.right in ("ordinary", "nomemalloc")
+                and at.stays
+                and not at.step.otherwise
+                and not at.step.mempool
+            ):
                 message = f"has ordinary memory alone, in a path whose other layers have {', '.join(sorted(own))}"
                 message += f"; give it a pool of one request's need, {asked.amount(RESERVE, size)}"
                 yield Finding("weak-layer", "warning", at.place, message, needed=size)
@@ -484,6 +491,33 @@ def consumes(asked: Asked) -> Iterator[Suspicion]:
                 yield Suspicion("consumes", at.place, message, (name,), (RESERVE,) if reserve else (), never=True)
 
 
+def overtaken_writer(asked: Asked) -> Iterator[Finding]:
+    """A taker of all of a pool of which others take less, as a writer does of an rwsem: where whoever fits may overtake, it never blocks them."""
+    steps = [(cls, at) for cls, requests in asked.stack.requests.items() for at in _steps(cls, requests)]
+    for pool, told in asked.stack.pools.items():
+        if told.queue == "fifo" or pool in (RESERVE, THROTTLE) or not told.capacity or told.capacity == 1:
+            continue
+        taken = [(at, amount) for _, at in steps if (amount := at.step.take.get(pool, 0))]
+        writers = [at for at, amount in taken if amount == told.capacity]
+        if writers and any(amount < (told.capacity or 0) for _, amount in taken):
+            message = f"takes all of {pool}, of which others take less: whoever fits may overtake it here. Where the kernel lets nobody pass "
+            message += "(an rwsem, a queue freeze, a suspend, a journal's commit), write queue: fifo for the pool; deadlocks may depend on it"
+            yield Finding("overtaken-writer", "warning", writers[0].place, message)
+
+
+def no_right(asked: Asked) -> Iterator[Finding]:
+    """A take of memory that names no right, in a stack whose other steps do: on a machine it counts as ordinary."""
+    takes = [at for name, cls in asked.stack.requests.items() for at in _steps(name, cls) if at.step.take.get(RESERVE)]
+    if any(at.step.right for at in takes):
+        for place in dict.fromkeys(at.place for at in takes if not at.step.right):
+            yield Finding(
+                "no-right",
+                "warning",
+                place,
+                f"takes {RESERVE} and names no right: on a machine it counts as ordinary, and may wait for ever",
+            )
+
+
 RULES: dict[str, Rule] = {
     "deadlock": deadlock,
     "throttle-unit": throttle_unit,
@@ -497,6 +531,8 @@ RULES: dict[str, Rule] = {
     "chunk-order": chunk_order,
     "weak-layer": weak_layer,
     "consumes": consumes,
+    "overtaken-writer": overtaken_writer,
+    "no-right": no_right,
 }
 
 # ---- ways through a class -------------------------------------------------------------------------------------------

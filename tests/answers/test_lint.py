@@ -187,6 +187,31 @@ CASES = [
         "keeps 10 B of reserve that nobody is bound to give back",
         stack({}, w=[take(10, serve=1)]),
     ),
+    (
+        "overtaken-writer",
+        stack({"lock": 4}, r={"depth": 2, "steps": [LOCK]}, w={"depth": 1, "steps": [{"name": "write", "take": {"lock": 4}}]}),
+        "requests.w.steps[0]",
+        "takes all of lock, of which others take less: whoever fits may overtake it here",
+        stack(
+            {"lock": {"capacity": 4, "queue": "fifo"}},
+            r={"depth": 2, "steps": [LOCK]},
+            w={"depth": 1, "steps": [{"name": "write", "take": {"lock": 4}}]},
+        ),
+    ),
+    (
+        "no-right",
+        stack({"throttle": 8}, w=[ADMIT, take(10, right="memalloc"), take(20)]),
+        "requests.w.steps[2]",
+        "names no right: on a machine it counts as ordinary",
+        stack({"throttle": 8}, w=[ADMIT, take(10, right="memalloc"), take(20, right="atomic")]),
+    ),
+    (
+        "weak-layer",
+        stack({"ios": {"unit": "element", "capacity": 2}}, w=[{"take": {"ios": 1}}, take(10, right="ordinary")]),
+        "requests.w.steps[1]",
+        "has ordinary memory alone",
+        stack({"ios": {"unit": "element", "capacity": 2}}, w=[take(10, right="ordinary", mempool={"ios": 1})]),
+    ),
 ]
 
 
