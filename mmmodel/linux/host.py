@@ -180,9 +180,9 @@ class Host:
             low, high = SETTABLE[name]
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise HostError(f"sysctl {name}: {value!r} is not a whole number from {low:,} to {high:,}")
-        if 0 < settings.get(FRACTION, 0) < percpu.TUNED:
+        if 0 < settings.get(FRACTION, 0) < percpu.LEAST_FRACTION:
             raise HostError(
-                f"sysctl {FRACTION}: {settings[FRACTION]} is refused by the kernel; write 0 or {percpu.TUNED} and more"
+                f"sysctl {FRACTION}: {settings[FRACTION]} is refused by the kernel; write 0 or {percpu.LEAST_FRACTION} and more"
             )
         sysctls = {**self.sysctls, **settings}
         zones = self.zones
@@ -200,16 +200,15 @@ class Host:
         return replace(self, zones=tuple(replace(zone, pcp_limit=()) for zone in zones), sysctls=sysctls)
 
     def percpu_limit(self) -> int | None:
-        """The most pages that per-cpu lists may keep from everybody else: as printed, or more where the kernel tunes them; None: not known."""
+        """The most pages that per-cpu lists may keep from everybody else for long: as printed, but by the kernel's arithmetic where it
+        tunes them (6.7); None: not known."""
         lows = [zone.low - (zone.boost or 0) for zone in self.zones]
         fraction = self.sysctls.get(FRACTION)
         known = fraction if isinstance(fraction, int) else 0
         computed = percpu.percpu_limit(self.zones, lows, known, self.kernel, self.page_size)
         printed = [zone.pcp_limit for zone in self.zones if zone.managed]
-        if not all(printed):
-            return computed
-        total = sum(map(sum, printed))
-        return total if computed is None or not percpu.tuned(self.kernel) else max(total, computed)
+        of_the_moment = computed is not None and percpu.tuned(self.kernel)
+        return sum(map(sum, printed)) if all(printed) and not of_the_moment else computed
 
     def floor(self, right: watermarks.Right) -> int:
         """Bytes that must stay free for an order-0 kernel request of this right to be granted."""

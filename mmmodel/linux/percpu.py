@@ -1,14 +1,15 @@
 """Per-cpu lists: pages that are free to one CPU alone. No watermark counts them, so that they can keep free memory from everybody else.
 
-The limit of a CPU's list in a zone (`zone_highsize`, `zone_batchsize`, `zone_set_pageset_high_and_batch` in mm/page_alloc.c):
+What lasts of a CPU's list in a zone (`zone_highsize`, `zone_batchsize`, `zone_set_pageset_high_and_batch` in mm/page_alloc.c):
 
     before 5.14   six batches
     from 5.14 on  what the zone may keep, shared out over the CPUs of its node, and at least four batches. That is the low watermark,
                   or managed pages / vm.percpu_pagelist_high_fraction where that is set
-    from 6.7 on   without that setting the kernel tunes the limit between the low watermark and an eighth of the managed pages
+    from 6.7 on   the same in the long run: without that setting the kernel raises the limit, up to an eighth of the managed pages, while
+                  a list is busy; the vmstat worker then lowers it again and drains what is above it (`decay_pcp_high`)
 
-While reclaim is active the lists are cut to four batches when something is freed to them; the limits here are those that can be met
-before.
+While reclaim is active the lists are cut to four batches when something is freed to them; the limits here are those that are met without
+that. A deadlock lasts, so that what lasts is what counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 
 from mmmodel.linux.zoneinfo import Zone
 
-TUNED = 8  # MIN_PERCPU_PAGELIST_HIGH_FRACTION: the most that tuning lets a zone keep is managed pages / this
+LEAST_FRACTION = 8  # MIN_PERCPU_PAGELIST_HIGH_FRACTION: vm.percpu_pagelist_high_fraction is 0 or at least this
 BY_LOW, BY_TUNING = (5, 14), (6, 7)
 
 
@@ -35,10 +36,10 @@ def zone_limit(
 
     `low`: its low watermark, pages. `kernel`: the release; None is taken as the newest.
     """
-    moved, since = batch(zone.managed, page), _version(kernel)
-    if since < BY_LOW:
+    moved = batch(zone.managed, page)
+    if _version(kernel) < BY_LOW:
         return cpus * 6 * moved
-    most = zone.managed // fraction if fraction else max(low, zone.managed // TUNED) if since >= BY_TUNING else low
+    most = zone.managed // fraction if fraction else low
     return cpus * max(most // local, 4 * moved)
 
 
@@ -59,7 +60,7 @@ def percpu_limit(
 
 
 def tuned(kernel: str | None) -> bool:
-    """Whether that kernel tunes the limits, so that those in /proc/zoneinfo are only the present ones."""
+    """Whether that kernel tunes the limits, so that those in /proc/zoneinfo are of the moment."""
     return _version(kernel) >= BY_TUNING
 
 
