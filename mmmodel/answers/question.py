@@ -271,10 +271,13 @@ class Case:
         return replace(decision, lower=lower, higher=higher)
 
     def _alike(self, capacity: int, found: exact_verdict.Decision | reach.Search) -> tuple[int, int]:
-        """By how much the capacity may be lower or higher with the same answer: amounts are multiples of their grain, and what is over
-        never serves anybody."""
-        grain = math.gcd(*(amount[self.at] for p in self.relation.positions for amount in (p.holds, p.take, p.floor))) or 1
-        return max(found.lower, capacity % grain), max(found.higher, grain - 1 - capacity % grain)
+        """By how much the capacity may be lower or higher with the same answer: what is over the grain never serves anybody."""
+        return max(found.lower, capacity % self.grain), max(found.higher, self.grain - 1 - capacity % self.grain)
+
+    @cached_property
+    def grain(self) -> int:
+        """Of what all amounts of the sized pool are multiples."""
+        return math.gcd(*(amount[self.at] for p in self.relation.positions for amount in (p.holds, p.take, p.floor))) or 1
 
     # ---- the capacity from which on nobody waits -------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,19 +130,29 @@ class Occupancy(Estimate):
         """What a mean may be off because it is not known where in its bin an amount lies."""
         return float((self.most - self.least).max(initial=0)) / 2
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether any time was seen."""
+        return bool(self.shares.any())
+
+    @cached_property
+    def _law(self) -> np.ndarray:
+        """The share of the time up to each bin."""
+        return np.cumsum(self.shares.mean(axis=0))
+
     def quantile(self, q: float) -> int:
         """The least amount that the use does not exceed for a part q of the time (of a bin of several amounts: its greatest).
 
         Raises ValueError where no time was seen.
         """
-        if not self.shares.any():
+        if not self.timed:
             raise ValueError(f"{self.name}: {self.note}")
-        law = np.cumsum(self.shares.mean(axis=0))
+        law = self._law
         return int(self.most[min(np.searchsorted(law, q * law[-1] * (1 - 1e-12)), len(law) - 1)])
 
     @property
     def quantiles(self) -> dict[float, int]:
-        return {q: self.quantile(q) for q in QUANTILES} if self.shares.any() else {}
+        return {q: self.quantile(q) for q in QUANTILES} if self.timed else {}
 
     def quantile_interval(self, q: float) -> tuple[int, int]:
         """(low, high) with 95 % confidence: the amounts whose P(use <= amount) may be q, by Student's interval at each of them.
@@ -157,7 +168,7 @@ class Occupancy(Estimate):
     def tail(self, amount: float) -> Estimate:
         """P(use > amount), time average. Where `amount` lies inside a bin, the interval holds both of the bin's ends."""
         name = f"P({self.pool} > {amount:g})"
-        if not self.shares.any():
+        if not self.timed:
             return Estimate(name, "", None, 0.0, 1.0, self.replications, self.note)
         surely, perhaps = (self.shares[:, marks > amount].sum(axis=1) for marks in (self.least, self.most))
         if not perhaps.any():
