@@ -61,8 +61,18 @@ class Case:
     """The sizes at one depth. `whole` has the sized pool, of index `at`, unlimited."""
 
     def __init__(self, relation: Relation, at: int):
-        self.whole = relation.with_numbers(tuple(None if n == at else c for n, c in enumerate(relation.capacity)))
-        self.at, self.least = at, islands.footprint(relation, at)
+        unlimited = tuple(None if n == at else c for n, c in enumerate(relation.capacity))
+        self.whole = relation if relation.capacity == unlimited else relation.with_numbers(unlimited)
+        self.at = at
+
+    @cached_property
+    def least(self) -> int:
+        """One request's footprint."""
+        key = f"footprint {self.at}"
+        if key not in self.whole.known:
+            self.whole.known[key] = islands.footprint(self.whole, self.at)
+        footprint: int = self.whole.known[key]
+        return footprint
 
     @cached_property
     def relation(self) -> Relation:
@@ -296,6 +306,11 @@ class Case:
         """The most that requests can ever ask for of the sized pool while it refuses nobody, and whether that many can."""
         return fullest.most_in_use(self.plenty, self.at)
 
+    @cached_property
+    def ceiling(self) -> float:
+        """A bound of `in_use` that asks of no exit whether it is used; it does not fall as the depth grows."""
+        return fullest.most_in_use(self.whole, self.at)[0]
+
     # ---- above a safe capacity -------------------------------------------------------------------------------------------
 
     def larger(self, asked: int) -> tuple[int, float] | Larger:
@@ -443,9 +458,18 @@ class Question:
     @cached_property
     def _some_depth(self) -> Question:
         """The same question with a depth, whichever, where it has none."""
+        return self if self.depth is not None or self._file_depth is not None else replace(self, depth=1)
+
+    @property
+    def _file_depth(self) -> int | None:
+        """The capacity of the throttle in the stack's file."""
         throttle = self.stack.pools.get(THROTTLE)
-        given = self.depth is not None or (throttle is not None and throttle.capacity is not None)
-        return self if given else replace(self, depth=1)
+        return None if throttle is None or throttle.capacity is None else int(throttle.capacity)
+
+    @property
+    def _known_depth(self) -> int:
+        """A depth of which the sizes are asked for as well."""
+        return max(self.depth or self._file_depth or 1, self._least_depth)
 
     @cached_property
     def _throttle(self) -> Throttle:
@@ -466,6 +490,16 @@ class Question:
 
     def at_depth(self, depth: int) -> Case:
         """The case of another depth."""
+        if depth not in self._cases:
+            self._cases[depth] = self._at_depth(depth)
+        return self._cases[depth]
+
+    @cached_property
+    def _cases(self) -> dict[int, Case]:
+        """By depth."""
+        return {}
+
+    def _at_depth(self, depth: int) -> Case:
         case, pool = self._some_depth.case, self._throttle.pool
         population = self._own
         if pool is None:
@@ -473,7 +507,8 @@ class Question:
         elif THROTTLE not in self.stack.pools:
             population = tuple(own or depth for own in population)
         capacity = tuple(depth if n == pool else c for n, c in enumerate(case.whole.capacity))
-        return Case(case.whole.with_numbers(capacity, population), case.at)
+        there = case.whole.with_numbers(capacity, population)
+        return case if there.system == case.whole.system else Case(there, case.at)
 
     @cached_property
     def have(self) -> int:
@@ -497,7 +532,7 @@ class Question:
             return Size(0)
         low = least - 1
         if pool is None or case.shares(pool) is not None:  # then what is safe is safe at a smaller depth
-            low = _last(lambda depth: _value(self.at_depth(depth).closed), have, least)
+            low = _last(lambda depth: _value(self.at_depth(depth).closed), have, least, self._known_depth)
         if low >= DEEPEST:
             return Size(math.inf)
         beyond = self.at_depth(low + 1).closed
@@ -549,7 +584,7 @@ class Question:
             return not last[depth].safe
 
         if not bounded:  # then each depth is a matter of its own
-            depth = _first_run(unsafe, 0, least)
+            depth = _first_run(unsafe, least)
             return Size(depth if depth >= least else 0, Sure.SUFFICIENT)
         low, high = least - 1, least
         while not unsafe(high):
@@ -589,8 +624,16 @@ class Question:
         have, case, least = self.have, self._some_depth.case, self._least_depth
         if case.least > have:
             return Size(0)
-        search = _first_run if case.whole.refusals else _last
-        depth = search(lambda depth: self.at_depth(depth).in_use[0], have, least)
+
+        def waits(depth: int) -> bool:
+            here = self.at_depth(depth)
+            return here.ceiling > have and here.in_use[0] > have
+
+        if case.whole.refusals:
+            last = least + SCAN
+            depth = last if self.at_depth(last).ceiling <= have else _first_run(waits, least)
+        else:
+            depth = _last(lambda depth: self.at_depth(depth).in_use[0], have, least, self._known_depth)
         if self.safe_depth.value < depth:  # a deadlock that no size cures
             return self.safe_depth
         if depth >= DEEPEST:
@@ -603,19 +646,28 @@ def _value(size: Size | None) -> float:
     return math.inf if size is None else size.value
 
 
-def _first_run(need: Callable[[int], float], have: int, first: int) -> int:
-    """The last depth, from `first` on, up to which all need at most `have`; `first` - 1 if that one needs more. SCAN are looked at."""
-    return next((depth for depth in range(first - 1, first + SCAN) if need(depth + 1) > have), first + SCAN)
+def _first_run(unfit: Callable[[int], bool], first: int) -> int:
+    """The last depth, from `first` on, up to which none is unfit; `first` - 1 if that one is. SCAN are looked at."""
+    return next((depth - 1 for depth in range(first, first + SCAN + 1) if unfit(depth)), first + SCAN)
 
 
-def _last(need: Callable[[int], float], have: int, first: int) -> int:
-    """The same for a need that does not fall as the depth grows; DEEPEST where that one fits too.
+def _last(need: Callable[[int], float], have: int, first: int, known: int) -> int:
+    """The last depth, from `first` on, that needs at most `have`, for a need that does not fall as the depth grows.
 
-    Along a straight line between a depth that fits and one that does not, for most needs are straight in the depth, or by halves where
-    the line has not halved what is left.
+    `first` - 1 if that one needs more; DEEPEST where that one fits too. Most needs are straight in the depth: what the line through
+    `first` and a depth whose need is `known` says is tried before all else, then the line between a depth that fits and one that
+    does not, by turns with halves where it has not halved what is left.
     """
     low, high, factor = first - 1, first, 2
     below = above = math.inf
+    start, other = need(first), need(known)
+    if start <= have and start < other < math.inf:
+        guess = first + int((have - start) * (known - first) // (other - start))
+        high = min(max(guess, first), DEEPEST)
+        if need(high) > have:
+            low, below = first, start
+        elif high < DEEPEST and need(high + 1) > have:
+            return high
     while (above := need(high)) <= have:
         if high >= DEEPEST:
             return high

@@ -80,7 +80,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -165,9 +165,9 @@ class Strict(BaseModel):
 class Pool(Strict):
     """A finite resource. `unit` is what its amounts count; `capacity` may be left to the question for throttle and reserve.
 
-    `queue`: who waits for it may be overtaken by whoever fits, or all stand in one line of which only the head may take (fifo:
-    an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N). `shared`: there
-    is one of it on a machine, for all paths (fs_bio_set); others belong to each path.
+    `queue`: a request that waits for it may be overtaken by any that fits, or all stand in one line of which only the head may
+    take (fifo: an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N).
+    `shared`: there is one of it on a machine, for all paths (fs_bio_set); others belong to each path.
     """
 
     unit: str = ""
@@ -578,6 +578,17 @@ class SystemClass:
     steps: tuple[SystemStep, ...]
     passive: bool = False
 
+    @cached_property
+    def gates(self) -> tuple[_Gate | None, ...]:
+        """What each pool makes of a gate; None where it bounds nothing, whatever its capacity."""
+        return tuple(_gate(self.steps, pool) for pool in range(len(self.steps[0].take)))
+
+    @cached_property
+    def later(self) -> tuple[bool, ...]:
+        """Of each pool, whether a step behind the one by which a request enters takes from it."""
+        behind = _behind(self.steps)
+        return tuple(any(_takes(step, pool) for step in behind) for pool in range(len(self.steps[0].take)))
+
 
 @dataclass(frozen=True)
 class System:
@@ -620,8 +631,7 @@ class System:
         """
         bounds = zip(self.classes, self.present)
         return tuple(
-            present if self._lines_up(cls) else _least([cls.population, *_gates(cls.steps, self.capacity)])
-            for cls, present in bounds
+            present if self._lines_up(cls) else _least([cls.population, *_gates(cls, self.capacity)]) for cls, present in bounds
         )
 
     def _lines_up(self, cls: SystemClass) -> bool:
@@ -636,12 +646,10 @@ class System:
         that waits. What later steps take from too says nothing about how many stand before it, so that a gate counts if no class
         does that, or else if this class does not. (Of a throttle taken unit by unit that is the number of submitters: the depth.)
         """
-        later = [
-            [any(_takes(step, pool) for step in _behind(cls.steps)) for cls in self.classes] for pool in range(len(self.pools))
-        ]
+        later = list(zip(*(cls.later for cls in self.classes)))
         found = []
         for k, cls in enumerate(self.classes):
-            gates = _gates(cls.steps, self.capacity)
+            gates = _gates(cls, self.capacity)
             bounds = _least(most for most, users in zip(gates, later) if not any(users))
             if bounds is None:
                 bounds = _least(most for most, users in zip(gates, later) if not users[k])
@@ -653,8 +661,19 @@ class System:
 # ---- how many requests there can be -----------------------------------------------------------------------------------
 
 
-def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int | None:
-    """The most requests of a class that one pool lets be in flight, None if it bounds nothing.
+class _Gate(NamedTuple):
+    """What one request needs of a pool to enter, its floor included, and what it holds of it at least wherever it can stand."""
+
+    enters: int
+    holds: int
+
+    def lets_in(self, capacity: int) -> int:
+        """The most requests that can be in flight."""
+        return 1 + (capacity - self.enters) // self.holds if capacity >= self.enters else 0
+
+
+def _gate(steps: Sequence[SystemStep], pool: int) -> _Gate | None:
+    """What one pool lets be in flight of a class, None if it bounds nothing.
 
     Let a request hold at least h >= 1 of the pool wherever it can stand behind its entry (waiting for a later take, or served),
     on every way through the class; it enters by a take of t that must leave f. When the n-th one enters, n - 1 others hold h
@@ -663,7 +682,7 @@ def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int |
     a fallback, h is 0 there, and the pool bounds nothing behind that step.
     """
     first = steps[_entry(steps)]
-    if capacity is None or not first.take[pool] or first.fallback or first.others:
+    if not first.take[pool] or first.fallback or first.others:
         return None
     least = [first.take[pool]]
 
@@ -682,8 +701,7 @@ def _gate(steps: Sequence[SystemStep], pool: int, capacity: int | None) -> int |
         return held
 
     walk(_behind(steps), max(0, first.take[pool] - first.give[pool]))
-    room = capacity - first.take[pool] - first.floor[pool]
-    return None if not min(least) else 1 + room // min(least) if room >= 0 else 0
+    return _Gate(first.take[pool] + first.floor[pool], min(least)) if min(least) else None
 
 
 def _entry(steps: Sequence[SystemStep]) -> int:
@@ -696,9 +714,9 @@ def _behind(steps: Sequence[SystemStep]) -> Sequence[SystemStep]:
     return steps[_entry(steps) + 1 :]
 
 
-def _gates(steps: Sequence[SystemStep], capacity: Sequence[int | None]) -> list[int | None]:
-    """What each pool lets in, over the pools."""
-    return [_gate(steps, pool, most) for pool, most in enumerate(capacity)]
+def _gates(cls: SystemClass, capacity: Sequence[int | None]) -> list[int | None]:
+    """The most requests of the class that each pool lets in, None where it bounds nothing."""
+    return [None if gate is None or most is None else gate.lets_in(most) for gate, most in zip(cls.gates, capacity)]
 
 
 def _takes(step: SystemStep, pool: int) -> bool:

@@ -120,7 +120,9 @@ class Relation:
         other.__dict__.pop("endless", None)
         classes = self.system.classes
         if population is not None:
-            classes = tuple(replace(cls, population=count) for cls, count in zip(classes, population))
+            classes = tuple(
+                cls if cls.population == count else replace(cls, population=count) for cls, count in zip(classes, population)
+            )
         other.system = replace(self.system, capacity=self.capacity if capacity is None else capacity, classes=classes)
         other.capacity, other.population = other.system.capacity, other.system.in_flight
         return other
