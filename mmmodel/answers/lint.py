@@ -230,8 +230,8 @@ class Asked:
         if RESERVE not in self.stack.pools or self.missing:
             return self.at_depth
         if self.unbounded and self.open:
-            return f"{self.at_depth} with whatever reserve, since nothing bounds the requests of {' and '.join(self.unbounded)}"
-        return f"{self.at_depth} with {'whatever' if self.open else f'{self.amount(RESERVE)} of'} reserve"
+            return f"{self.at_depth} whatever the reserve, since nothing bounds the requests of {' and '.join(self.unbounded)}"
+        return f"{self.at_depth} {'whatever the' if self.open else f'with {self.amount(RESERVE)} of'} reserve"
 
     def amount(self, pool: str, amount: float | None = None) -> str:
         """An amount of the pool, or its capacity, in its unit."""

@@ -1,6 +1,6 @@
 """The answers: safe and wait-free reserve and depth, the verdict with its path, the map of unsafe reserves.
 
-Every function takes a Stack, a Request, a list of (Request, depth) or the name of a stack, and looks down on three ways of
+Every function takes a Stack, a Request, a list of (Request, depth) or the name of a stack, and rests on three ways of
 knowing: closed forms (`mmmodel.bounds`), the solver and the search (`mmmodel.exact`). Where two of them apply they must
 agree; tests hold them together. Sizes are in the unit of the pool that is sized, bytes for the reserve.
 """

@@ -79,7 +79,7 @@ class StackChain:
 
     @property
     def fits(self) -> list[str]:
-        """The services that are no phase-type laws, and what stands for each."""
+        """The services that are not phase-type laws, and what stands for each."""
         return self.layout.fits_made
 
     @property

@@ -4,7 +4,7 @@
     cycle     tasks that wait for one another: each pattern says by which arcs, and what of the log shows each of them
     degree    certain: every arc is seen; else likely or possible, whichever the arcs that are not seen leave
 
-A task that waits is not a hang by itself. A log in which no task could be read is no answer either: what a log says is blocked
+A task that waits is not a hang by itself. A log in which no task could be read does not answer that either: what a log says is blocked
 and could not be read is told, and nothing is called free of hangs but a dump of all tasks in which none waits.
 """
 
@@ -459,7 +459,7 @@ class Seen:
 
     @property
     def disks(self) -> tuple[str, ...]:
-        """The disks that swap lies on, as far as the log tells; what is no plain disk (a mapping, a file) by its path."""
+        """The disks that swap lies on, as far as the log tells; what is not a plain disk (a mapping, a file) by its path."""
         return tuple(dict.fromkeys(found[1] if (found := DISK.fullmatch(name)) else name for name in self.report.swaps))
 
     def address(self, disk: str) -> str | None:

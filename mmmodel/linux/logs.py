@@ -136,7 +136,7 @@ class Stamp(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from a start that only stamps of one kind share; None where the text is no time."""
+        """Seconds from a start that only stamps of one kind share; None where the text is not a time."""
         try:
             if self.kind in ("printk", "unix"):
                 return float(self.text)
@@ -299,7 +299,7 @@ class Normaliser:
         return self._learned(Line(text.strip(), stamp, f"{host} {caller}" if host or caller else "", bool(caller)))
 
     def _json(self, text: str) -> tuple[str | None, Stamp | None]:
-        """The message of a line of JSON and its time; None where it is no such line."""
+        """The message of a line of JSON and its time; None where it is not such a line."""
         try:
             data = json.loads(text)
             message = next((data[key] for key in MESSAGES if key in data), None)
@@ -370,7 +370,7 @@ def _shape(part: str) -> str:
 def pieces(path: Path) -> Iterator[str]:
     """The text of a file in pieces, unpacked (gzip, xz, bzip2) and decoded (UTF-8, or what its first bytes say).
 
-    Raises HostError where it cannot be read or is no text.
+    Raises HostError where it cannot be read or is not text.
     """
     try:
         with path.open("rb") as file:

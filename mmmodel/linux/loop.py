@@ -36,7 +36,7 @@ def parse_flag(text: str, file: str) -> bool:
 
 
 def read_loop(tree: Tree, name: str) -> LoopFile | None:
-    """The file under loop device `name`; None where no file is attached, or where it is no loop device."""
+    """The file under loop device `name`; None where no file is attached, or where it is not a loop device."""
     base = f"sys/block/{name}/loop"
     if not tree.exists(base):
         return None

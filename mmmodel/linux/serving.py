@@ -33,7 +33,7 @@ class Serving:
 
 
 def read_serving(root: str | os.PathLike[str]) -> dict[str, Serving]:
-    """Of the disks under `root` that have a server, by name; none where that is no tree of a machine. What cannot be read is left out."""
+    """Of the disks under `root` that have a server, by name; none where that is not a machine's tree. What cannot be read is left out."""
     tree = Tree(Path(root))
     if not tree.exists("sys/block"):
         return {}

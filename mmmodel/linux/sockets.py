@@ -82,7 +82,7 @@ def format_tcp(sockets: Iterable[Socket]) -> str:
 
 
 def parse_unix(text: str, file: str = "proc/net/unix", via: int | None = None) -> tuple[Socket, ...]:
-    """The sockets in proc/net/unix. A path may hold anything, an end of line too: what is no socket's line is passed over. Raises HostError."""
+    """The sockets in proc/net/unix. A path may hold anything, an end of line too: a line that is not a socket's is passed over. Raises HostError."""
     lines = text.splitlines()
     if not lines or lines[0].split()[:2] != ["Num", "RefCount"]:
         raise HostError(f"{file}:1: the heading 'Num RefCount …' is missing")

@@ -245,7 +245,7 @@ def within(estimate: Estimate, low: float = 0.0, high: float = math.inf) -> Esti
 
 
 def three(replications: int) -> float:
-    """The upper 95 % limit of a probability of which nothing was seen: 1 - 0.05^(1/n), about 3/n."""
+    """The upper 95 % limit of the probability of what was never seen: 1 - 0.05^(1/n), about 3/n."""
     return -math.expm1(math.log(1 - CONFIDENCE) / replications)
 
 

@@ -44,7 +44,7 @@ CASES = [
         "deadlock",
         stack({"a": 3}, w={"depth": 2, "steps": [{"name": "one", "take": {"a": 2}}, {"name": "two", "take": {"a": 2}}]}),
         "requests.w.steps[1]",
-        "a deadlock can be reached with whatever reserve: 1 × w holds 2 units of a and waits for 2 units of a",
+        "a deadlock can be reached whatever the reserve: 1 × w holds 2 units of a and waits for 2 units of a",
         stack({"a": 4}, w={"depth": 1, "steps": [{"name": "one", "take": {"a": 2}}, {"name": "two", "take": {"a": 2}}]}),
     ),
     (
@@ -337,7 +337,7 @@ def test_requests_that_nothing_bounds():
     free = stack({}, w=[take(10), take(5)])
     (wrong,) = found(free)
     assert (wrong.rule, wrong.severity) == ("deadlock", "error")
-    assert "with whatever reserve, since nothing bounds the requests of w" in wrong.message
+    assert "whatever the reserve, since nothing bounds the requests of w" in wrong.message
     assert found(free, "deadlock", depth=4) == []
     assert found(stack({}, w=[take(10), take(15)]), "deadlock")
     rare = stack({}, w=[take(9), take(1)])  # unsafe at the multiples of 9 alone

@@ -72,7 +72,7 @@ class Cost:
 
 
 def budget() -> float:
-    """Seconds that one heavy cell may take. Raises QuestionError where the environment variable is no time above 0."""
+    """Seconds that one heavy cell may take. Raises QuestionError where the environment variable is not a time above 0."""
     given = os.environ.get(VARIABLE)
     try:
         seconds = parse_seconds(given, VARIABLE) if given else SECONDS
@@ -91,7 +91,7 @@ def allow(what: str, seconds: float | Cost, *, parameter: str) -> None:
     """
     cost = seconds if isinstance(seconds, Cost) else Cost(float(seconds), 0)
     most = budget()
-    if cost.at_least or not cost.seconds <= most:  # an estimate that is no number is none to go by
+    if cost.at_least or not cost.seconds <= most:  # an estimate that is not a number says nothing
         raise TooDear(what, cost.seconds, most, parameter, cost.at_least)
 
 

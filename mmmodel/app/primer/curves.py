@@ -46,7 +46,7 @@ def one_class(stack: Askable, request_class: str = "") -> Stack:
         raise QuestionError(f"request_class: stack {made.name} has several; write one of {', '.join(made.requests)}")
     if request_class and request_class not in made.requests:
         raise QuestionError(
-            f"request_class: {request_class!r} is none of stack {made.name}; write one of {', '.join(made.requests)}"
+            f"request_class: stack {made.name} has no class {request_class!r}; write one of {', '.join(made.requests)}"
         )
     return made.only(request_class) if request_class else made
 
@@ -278,7 +278,7 @@ class ThroughputCurve:
         if self.knee is not None:
             return "The grey band in the figure is the best of the four. The green curve itself is exact (Buzen's convolution)."
         return (
-            f"{self.name} is no such network at every depth. Where it is none, the green curve is the answer of a Markov chain, exact as well, "
+            f"{self.name} is not such a network at every depth. Where it is not, the green curve is the answer of a Markov chain, exact as well, "
             "and the grey band is that of Little's law on requests and servers."
         )
 
@@ -306,7 +306,7 @@ class ThroughputCurve:
     def knee_in_words(self) -> str:
         """Where the asymptotes cross, and how deep the queue must be to come near what the stations can do."""
         if self.knee is None:
-            return f"{self.name} has no knee in this sense: it is no product-form network."
+            return f"{self.name} has no knee in this sense: it is not a product-form network."
         try:
             near, nearer = knee(self.stack, 0.05), knee(self.stack, 0.01)
         except QuestionError:

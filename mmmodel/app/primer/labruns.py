@@ -87,7 +87,7 @@ def answer(runs: Iterable[Run], curves: Curves, kernel: str, least_safe: int, sh
         said.append(f"Yes: the kernel hangs ({drawn.words}){soon}, and {ended}.")
     elif drawn is not None:
         said.append(
-            f"Not that it was seen: {drawn.words}, so that the share is below {drawn.interval[1]:.2f} (95 %). That is no proof that it never does."
+            f"Not that it was seen: {drawn.words}, so that the share is below {drawn.interval[1]:.2f} (95 %). That does not prove that it never does."
         )
     said.append(
         "Beforehand the model knew the lock, and for every way to swap that was tried whether one is there; it put the threshold of "

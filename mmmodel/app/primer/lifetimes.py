@@ -154,7 +154,7 @@ class Lifetimes:
             before, after = float(self.unsafe[n]), float(self.deadlock[n])
             rows.append((f"{self.reserves[n]:,}", f"{before:.4g}", f"{after:.4g}", f"{max(0.0, after - before):.2g}"))
         if not rows:
-            return "At none of the upper ends the deadlock comes in this load."
+            return "At none of the upper ends does the deadlock come in this load."
         return compare.markdown(
             (f"reserve ({self._counted})", "to the point of no return (s)", "to the deadlock (s)", "between them (s)"),
             rows,
@@ -181,7 +181,7 @@ class Lifetimes:
     def on_a_real_path(self) -> str:
         """How long the longest life is, in the time of one request."""
         if not self.comes.any():
-            return "In this load the deadlock never comes on this path at the reserves looked at. That is no verdict: it is unsafe at each of them."
+            return "In this load the deadlock never comes on this path at the reserves looked at. That is not a verdict: it is unsafe at each of them."
         if self.longest > HUMAN[3][0]:
             return f"Up to {in_time(self.longest)}: on this path, too, chance can hide the deadlock for longer than any test."
         words = "No years here: the longest mean life"
@@ -371,7 +371,7 @@ def law_figure(made: list[Lifelaw], unit: str = "B") -> plot.Shown | plot.NoFigu
     """P(T <= t) against t in means, on two logarithmic axes, beside the exponential law."""
     if not made:
         return plot.NoFigure(
-            "at none of the upper ends the deadlock comes in this load, and later than at once, so that there is no law to draw"
+            "at none of the upper ends does the deadlock come in this load, and later than at once, so that there is no law to draw"
         )
     figure, ax = plot.axes(8.2, 4.4)
     x = np.geomspace(1e-3, 2, 200)

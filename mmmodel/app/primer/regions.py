@@ -114,7 +114,7 @@ class Regions:
         """The request's chunks as they are and in their best order."""
         chunks, best = self.chunks, list(closed.best_order(self.chunks))
         if not self.plain:
-            return f"{self.name} is no such path: the order of its chunks alone does not decide."
+            return f"{self.name} is not such a path: the order of its chunks alone does not decide."
         now, then = (closed.safe_reserve_chunks(order, self.depth) for order in (chunks, best))
         if now == then:
             return f"as it is  {chunks}: {self._size(now)}, and no other order needs less at depth {self.depth:,}"

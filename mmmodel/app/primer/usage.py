@@ -129,7 +129,7 @@ class Usage:
         rare, mean = self.law.reserve_for(9), float(self.law.mean)
         text = f"The blue curve is the truth. The worst case itself has a share of {share(self.worst)} of the time"
         if rare >= self.free:
-            return f"{text}: nothing is to be saved here by counting on luck, for so few requests it is no rare case."
+            return f"{text}: counting on luck saves nothing here: with so few requests this is not rare."
         more = f"{100 * (rare / mean - 1):.3g} % more than the mean is enough for all but a billionth of it"
         if self.worst < 1e-12:
             return f"{text}: it is not merely seldom, it practically never happens. {more[0].upper()}{more[1:]}."
@@ -201,7 +201,7 @@ class Usage:
 
 
 def usage(stack: Askable, depth: int, request_class: str = "") -> Usage:
-    """The usage of one class that never waits for the reserve. Raises QuestionError where it is no product-form network."""
+    """The usage of one class that never waits for the reserve. Raises QuestionError where it is not a product-form network."""
     made = one_class(stack, request_class)
     system = question(made, depth, None)
     if len(system.classes) != 1 or RESERVE not in system.pools:
@@ -302,7 +302,7 @@ def safe_and_used(paths: Sequence[tuple[str, str]], depth: int) -> str:
     """R_safe against what is used, on these paths, and what that means."""
     rare, mean = below_safe(paths, depth, 3)
     if not rare:
-        return f"At depth {depth:,} R_safe is on none of these {len(paths)} paths less than what is needed for all but a thousandth of the time."
+        return f"At depth {depth:,} R_safe is less than what is needed for all but a thousandth of the time on none of these {len(paths)} paths."
     below = f", and on {mean} it is less than the mean" if mean else ""
     return (
         f"On {rare} of these {len(paths)} paths R_safe is less than what is needed for all but a thousandth of the time{below}. That is no "
@@ -390,7 +390,7 @@ def _usages(stack: Askable, depths: Iterable[int], request_class: str) -> list[U
         if not found or one.depth > found[-1].depth:
             found.append(one)
     if not found:
-        raise QuestionError("stack: at no depth looked at the reserve in use has a product form")
+        raise QuestionError("stack: the reserve in use has a product form at none of the depths looked at")
     return found
 
 
