@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -68,11 +68,7 @@ class Case:
     @cached_property
     def least(self) -> int:
         """One request's footprint."""
-        key = f"footprint {self.at}"
-        if key not in self.whole.known:
-            self.whole.known[key] = islands.footprint(self.whole, self.at)
-        footprint: int = self.whole.known[key]
-        return footprint
+        return islands.footprint(self.whole, self.at)
 
     @cached_property
     def relation(self) -> Relation:
@@ -388,6 +384,7 @@ class Question:
     reserve: int | str | None = None
     pool: str = RESERVE
     memory: Memory | None = None
+    _cases: dict[int, Case] = field(default_factory=dict, init=False, repr=False, compare=False)  # by depth
 
     @classmethod
     def of(
@@ -458,18 +455,15 @@ class Question:
     @cached_property
     def _some_depth(self) -> Question:
         """The same question with a depth, whichever, where it has none."""
-        return self if self.depth is not None or self._file_depth is not None else replace(self, depth=1)
-
-    @property
-    def _file_depth(self) -> int | None:
-        """The capacity of the throttle in the stack's file."""
         throttle = self.stack.pools.get(THROTTLE)
-        return None if throttle is None or throttle.capacity is None else int(throttle.capacity)
+        given = self.depth is not None or (throttle is not None and throttle.capacity is not None)
+        return self if given else replace(self, depth=1)
 
     @property
     def _known_depth(self) -> int:
         """A depth of which the sizes are asked for as well."""
-        return max(self.depth or self._file_depth or 1, self._least_depth)
+        pool, some = self._throttle.pool, self._some_depth
+        return max((some.depth if pool is None else some.case.whole.capacity[pool]) or 1, self._least_depth)
 
     @cached_property
     def _throttle(self) -> Throttle:
@@ -490,16 +484,8 @@ class Question:
 
     def at_depth(self, depth: int) -> Case:
         """The case of another depth."""
-        if depth not in self._cases:
-            self._cases[depth] = self._at_depth(depth)
-        return self._cases[depth]
-
-    @cached_property
-    def _cases(self) -> dict[int, Case]:
-        """By depth."""
-        return {}
-
-    def _at_depth(self, depth: int) -> Case:
+        if depth in self._cases:
+            return self._cases[depth]
         case, pool = self._some_depth.case, self._throttle.pool
         population = self._own
         if pool is None:
@@ -508,7 +494,8 @@ class Question:
             population = tuple(own or depth for own in population)
         capacity = tuple(depth if n == pool else c for n, c in enumerate(case.whole.capacity))
         there = case.whole.with_numbers(capacity, population)
-        return case if there.system == case.whole.system else Case(there, case.at)
+        self._cases[depth] = case if there.system == case.whole.system else Case(there, case.at)
+        return self._cases[depth]
 
     @cached_property
     def have(self) -> int:
@@ -655,35 +642,18 @@ def _last(need: Callable[[int], float], have: int, first: int, known: int) -> in
     """The last depth, from `first` on, that needs at most `have`, for a need that does not fall as the depth grows.
 
     `first` - 1 if that one needs more; DEEPEST where that one fits too. Most needs are straight in the depth: what the line through
-    `first` and a depth whose need is `known` says is tried before all else, then the line between a depth that fits and one that
-    does not, by turns with halves where it has not halved what is left.
+    `first` and a depth whose need is `known` says is tried before all else.
     """
     low, high, factor = first - 1, first, 2
-    below = above = math.inf
     start, other = need(first), need(known)
     if start <= have and start < other < math.inf:
         guess = first + int((have - start) * (known - first) // (other - start))
-        high = min(max(guess, first), DEEPEST)
-        if need(high) > have:
-            low, below = first, start
-        elif high < DEEPEST and need(high + 1) > have:
-            return high
-    while (above := need(high)) <= have:
+        low, high = (guess, guess + 1) if guess < DEEPEST and need(guess) <= have else (first, guess)
+    while need(high) <= have:
         if high >= DEEPEST:
-            return high
-        low, below, high, factor = high, above, min(high * factor, DEEPEST), factor**2
-    straight = True
-    while high - low > 1:
-        middle, left = (low + high) // 2, high - low
-        if straight and math.isfinite(below) and math.isfinite(above):
-            middle = min(max(low + int((have - below) * left // (above - below)), low + 1), high - 1)
-        found = need(middle)
-        if found <= have:
-            low, below = middle, found
-        else:
-            high, above = middle, found
-        straight = not straight or 2 * (high - low) <= left
-    return low
+            return DEEPEST
+        low, high, factor = high, min(high * factor, DEEPEST), factor**2
+    return _bisect(lambda depth: need(depth) > have, low, high)
 
 
 def _bisect(unsafe: Callable[[int], bool], low: int, high: int) -> int:

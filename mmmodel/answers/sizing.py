@@ -71,15 +71,6 @@ def unsafe_reserves(
     return islands.unsafe_intervals(case.relation, case.at, case.least, most)
 
 
-def first_gap(stack: Askable, depth: int | None = None, pool: str = RESERVE) -> int | None:
-    """The least capacity, from F on, that is safe although a larger one is not; None where there is no such island."""
-    map_ = unsafe_reserves(stack, depth, pool)
-    least = footprint(stack, pool)
-    edges = [least, *(int(high) + 1 for _, high in map_[:-1])]
-    lows = [low for low, _ in map_]
-    return next((edge for edge, low in zip(edges, lows) if edge < low), None)
-
-
 def chunks(stack: Askable, pool: str = RESERVE) -> list[int]:
     """c_1 .. c_m: what a request of a one-class stack takes from `pool`, step by step. Raises QuestionError for several classes."""
     model = as_stack(stack)
@@ -595,7 +586,6 @@ __all__ = [
     "Verdict",
     "Waiting",
     "chunks",
-    "first_gap",
     "footprint",
     "reachable_deadlock",
     "safe_depth",

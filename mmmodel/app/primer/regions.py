@@ -133,8 +133,10 @@ class Regions:
 
     @cached_property
     def gap(self) -> int | None:
-        """The first reserve of the example that is safe although a larger one is not."""
-        return sizing.first_gap(EXAMPLE, self.small_depth)
+        """The first reserve of the example, from one request's footprint on, that is safe although a larger one is not."""
+        unsafe = sizing.unsafe_reserves(EXAMPLE, self.small_depth)
+        edges = [sizing.footprint(EXAMPLE), *(int(high) + 1 for _, high in unsafe[:-1])]
+        return next((edge for edge, (low, _) in zip(edges, unsafe) if edge < low), None)
 
     @cached_property
     def islands(self) -> list[tuple[int, float]] | str:
