@@ -27,6 +27,7 @@ from mmmodel.model.stack import THROTTLE, QuestionError, Stack
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import counted, format_bytes
 
+STATES = 20_000  # of a search at one setting: many are looked at
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
 SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction that keeps per-cpu lists to a thousandth of memory
 FILE = "/etc/sysctl.d/90-writeout-reserve.conf"
@@ -191,7 +192,7 @@ class OnMachine:
             about = "" if self.least.size.sure is Sure.EXACT else " (or less: whether less is enough was not decided)"
             yield f"vm.min_free_kbytes is {now}; every one from {int(self.least.size.value):,} on is safe{about}: {self.least.why}"
         if self.unknown:
-            yield f"left out of these, since it was not read or may change: {_listed(self.unknown)}"
+            yield f"not counted in that, since it was not read or may change: {_listed(self.unknown)}"
         depth = "any depth" if math.isinf(self.depth.value) else f"a depth of {int(self.depth.value):,}"
         yield f"with the memory as it is {depth} is safe" if self.depth.value else "with the memory as it is no depth is safe"
         if math.isfinite(self.atomic):
@@ -219,7 +220,8 @@ def safe_min_free(stack: Askable, host: Host | str, depth: int | None = None) ->
     """The least vm.min_free_kbytes of `host` from which on every larger one is safe for this stack, kB; math.inf if there is none.
 
     What per-cpu lists may hold follows the setting as the kernel has it (`linux.percpu`), so that with lists as they are more may be no
-    better. Pages that could not be read are left out, as in `verdict(host=)`. Raises QuestionError, HostError.
+    better. Nothing rests on lowmem_reserve, which requests confined to the lower zones may take. Pages that could not be read are left
+    out, as in `verdict(host=)`. Raises QuestionError, HostError.
     """
     return least_min_free(Question.of(stack, depth), host if isinstance(host, Host) else load_host(host)).size.value
 
@@ -234,33 +236,32 @@ def least_min_free(question: Question, host: Host) -> LeastMinFree:
     step, last = page // math.gcd(page, 1024), sum(zone.managed for zone in host.zones) * page // 1024
     last -= last % step
 
-    def memory(kbytes: int) -> Memory:
+    def whole(kbytes: int) -> Memory:
         return memory_of(host.with_sysctls({MIN_FREE: kbytes}))
 
-    decided = 0
+    def memory(kbytes: int) -> Memory:
+        return whole(kbytes).without_lowmem()
 
     def largest_unsafe(low: int, high: int) -> int | None:
-        nonlocal decided
         if _all_safe(question, memory(low), memory(high)):
             return None
         if high - low < step:
-            decided += 1
-            return None if replace(question, memory=memory(low)).decision.safe else low
+            return None if replace(question, memory=memory(low)).decide(STATES).safe else low
         middle = (low + high) // 2 // step * step
         found = largest_unsafe(middle + step, high) if middle + step <= high else None
         return found if found is not None else largest_unsafe(low, middle)
 
-    top = replace(question, memory=memory(last)).decision
+    top = replace(question, memory=memory(last)).decide(STATES)
     if not top.safe:
         return LeastMinFree(Size(math.inf, Sure.EXACT if top.certain else Sure.SUFFICIENT), _why_none(question, host, last))
     unsafe = largest_unsafe(0, last)
     if unsafe is None:
         return LeastMinFree(Size(0), "no vm.min_free_kbytes is unsafe")
-    below = replace(question, memory=memory(unsafe)).decision
-    return LeastMinFree(
-        Size(unsafe + step, Sure.EXACT if below.certain else Sure.SUFFICIENT),
-        f"at {unsafe:,} kB a deadlock can be reached" if below.certain else f"at {unsafe:,} kB no deadlock was excluded",
-    )
+    below = replace(question, memory=whole(unsafe)).decide(STATES)
+    if below.safe:
+        return LeastMinFree(Size(unsafe + step, Sure.SUFFICIENT), f"at {unsafe:,} kB all would rest on lowmem_reserve")
+    why = f"at {unsafe:,} kB a deadlock can be reached" if below.certain else f"at {unsafe:,} kB no deadlock was excluded"
+    return LeastMinFree(Size(unsafe + step, Sure.EXACT if below.certain else Sure.SUFFICIENT), why)
 
 
 def _all_safe(question: Question, less: Memory, more: Memory) -> bool:
@@ -279,7 +280,7 @@ def _all_safe(question: Question, less: Memory, more: Memory) -> bool:
 def _why_none(question: Question, host: Host, last: int) -> str:
     """Why no vm.min_free_kbytes is safe: without lists there is one, or there is none all the same."""
     memory = memory_of(host.with_sysctls({MIN_FREE: last}))
-    if memory.parked.get(LISTS) and replace(question, memory=replace(memory, parked={})).decision.safe:
+    if memory.parked.get(LISTS) and replace(question, memory=replace(memory, parked={})).decide(STATES).safe:
         return (
             f"{LISTS} may keep {memory.parked[LISTS]:,} pages at {last:,} kB: their limit grows with vm.min_free_kbytes, and faster than "
             "what lies between the floors; vm.percpu_pagelist_high_fraction cuts them short"

@@ -529,13 +529,17 @@ class Question:
 
     @cached_property
     def decision(self) -> exact_verdict.Decision:
-        """The verdict by the engines; on a machine by the deadlock of a part, where there is one."""
+        """The verdict by the engines."""
+        return self.decide(exact_verdict.SEARCH_LIMIT)
+
+    def decide(self, limit: int) -> exact_verdict.Decision:
+        """The verdict with searches of at most so many states; on a machine by the deadlock of a part, where there is one."""
         if self.memory is not None and not exact_verdict.nothing_sticks(self.relation):
             for part in self._parts:
                 found = self._of_part(part)
                 if found is not None:
                     return found
-        return exact_verdict.decide(self.relation)
+        return exact_verdict.decide(self.relation, limit)
 
     @property
     def _parts(self) -> Iterator[Question]:

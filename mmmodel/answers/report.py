@@ -104,6 +104,14 @@ class Report:
         return f" with vm.min_free_kbytes {now} ({need})"
 
     @property
+    def told(self) -> str:
+        """The verdict with its reasons and, on a machine, what its settings come to."""
+        if self.verdict is None:
+            return "no reserve was asked for, so there is no verdict"
+        lines = [] if self.machine is None else ["", *self.machine.lines()]
+        return "\n".join([self.verdict.explain(), *lines])
+
+    @property
     def size_table_html(self) -> str:
         """The three reserves and the two depths as an HTML table."""
         head, *rows = _size_rows(self)
@@ -403,11 +411,9 @@ def _text(report: Report) -> Iterator[str]:
         yield f"  {pool.ljust(7)}  {have}" + (f"  ({report.where})" if report.where else "")
     yield ""
     if report.verdict is not None:
-        yield from report.verdict.explain().splitlines()
+        yield report.told
         yield ""
     if report.machine is not None:
-        yield from report.machine.lines()
-        yield ""
         yield "In the abstract, on a reserve that nobody else may take:"
     if report.sizes:
         yield from _size_table(report)

@@ -60,6 +60,12 @@ class Memory:
         if missing:
             raise QuestionError(f"memory: no floor for the right {', '.join(sorted(missing))}")
 
+    def without_lowmem(self) -> Memory:
+        """The same without lowmem_reserve, as if requests confined to the lower zones had taken all of it."""
+        withheld = self.limits.get(LOWMEM, 0) * self.page
+        floors = {right: max(0, floor - withheld) for right, floor in self.floors.items()}
+        return replace(self, capacity=max(0, self.capacity - withheld), floors=floors)
+
     def __str__(self) -> str:
         parked = "".join(f", {pages:,} pages may lie in {name}" for name, pages in self.parked.items())
         others = f", others take {format_bytes(self.atomic)} with the ATOMIC right" if self.atomic else ""

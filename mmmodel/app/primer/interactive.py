@@ -145,4 +145,4 @@ def asked(stack: str, reserve: str, depth: int, host: str, request_class: str) -
     if request_class:
         one_class(stack, request_class)
     classes = (request_class,) if request_class else ()
-    return size(stack, reserve or None, depth or None, host or None, classes)
+    return size(stack, reserve or None, depth or None, (host or None) if reserve == "host" else None, classes)
