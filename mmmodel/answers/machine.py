@@ -27,6 +27,7 @@ from mmmodel.model.stack import THROTTLE, QuestionError, Stack
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import counted, format_bytes
 
+SINGLES = 24  # settings that are decided one by one, where ranges of them are not
 STATES = 20_000  # of a search at one setting: many are looked at
 MOST_MIN_FREE = 0.05  # of memory: min_free_kbytes beyond this share costs more than it helps, and the kernel's own cap is near
 SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction that keeps per-cpu lists to a thousandth of memory
@@ -242,11 +243,15 @@ def least_min_free(question: Question, host: Host) -> LeastMinFree:
     def memory(kbytes: int) -> Memory:
         return whole(kbytes).without_lowmem()
 
+    singles = 0
+
     def largest_unsafe(low: int, high: int) -> int | None:
+        nonlocal singles
         if _all_safe(question, memory(low), memory(high)):
             return None
         if high - low < step:
-            return None if replace(question, memory=memory(low)).decide(STATES).safe else low
+            singles += 1
+            return None if singles <= SINGLES and replace(question, memory=memory(low)).decide(STATES).safe else low
         middle = (low + high) // 2 // step * step
         found = largest_unsafe(middle + step, high) if middle + step <= high else None
         return found if found is not None else largest_unsafe(low, middle)
@@ -257,6 +262,11 @@ def least_min_free(question: Question, host: Host) -> LeastMinFree:
     unsafe = largest_unsafe(0, last)
     if unsafe is None:
         return LeastMinFree(Size(0), "no vm.min_free_kbytes is unsafe")
+    if singles > SINGLES:
+        return LeastMinFree(
+            Size(unsafe + step, Sure.SUFFICIENT),
+            f"{SINGLES} settings above {unsafe:,} kB were safe one by one; below was not looked",
+        )
     below = replace(question, memory=whole(unsafe)).decide(STATES)
     if below.safe:
         return LeastMinFree(Size(unsafe + step, Sure.SUFFICIENT), f"at {unsafe:,} kB all would rest on lowmem_reserve")
