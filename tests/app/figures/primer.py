@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from scipy.stats import binom
 
 from mmmodel.answers.report import size
@@ -12,6 +13,7 @@ from mmmodel.app.primer import (
     curves,
     evidence,
     interactive,
+    labnotes,
     labruns,
     lifetimes,
     netpath,
@@ -22,7 +24,8 @@ from mmmodel.app.primer import (
     usage,
 )
 from mmmodel.exact.chain import Certified
-from mmmodel.host.lab.measured import Frequency
+from mmmodel.host.lab import measured
+from mmmodel.host.lab.measured import Frequency, Run, Survival, floors
 from mmmodel.model.stack import Request
 from tests.app.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
 
@@ -677,5 +680,74 @@ def frequencies_of_one_series():
         assert ticks(ax.yaxis) == [(0, "x")]
         assert names(ax) == ["share of runs that hung (95 %); lab", "agreed"]
         assert shown.alt.startswith("Settings, the share of runs that hung")
+
+    return shown.figure, check
+
+
+@draws(labnotes.course_figure)
+def a_hang_beside_a_life():
+    def made(reserve, verdict, free):
+        series = tuple((float(n), pages, 0, 0, 0) for n, pages in enumerate(free))
+        settings = {"sysctls": {"vm.min_free_kbytes": reserve}}
+        return Run("x", "x", 1, verdict, settings, min(free), "6.1", "p", "q", "d", series=series)
+
+    shown = labnotes.course_figure([made(1519, "hang", (900, 40)), made(16384, "survive", (9000, 8000))])
+
+    def check():
+        for ax, reserve, free, title in zip(shown.figure.axes, (1519, 16384), ((900, 40), (9000, 8000)), ("hang", "survive")):
+            at = floors(reserve)
+            across = [("", [0, 1], [pages] * 2) for pages in (at.ordinary, at.atomic, min(free))]
+            assert same(lines(ax), [("free pages", [0, 1], free), *across])
+            marks = [(f"{right}: {pages:,}", 0.99, pages) for right, pages in (("ordinary", at.ordinary), ("ATOMIC", at.atomic))]
+            assert same(texts(ax), [*marks, (f"lowest: {min(free):,}", 0.01, min(free))])
+            assert names(ax) == [f"min_free_kbytes {reserve:,}: {title}", "seconds since the load began", "pages (log)"]
+            assert ax.get_yscale() == "log"
+
+    return shown.figure, check
+
+
+@draws(labnotes.cycle_figure)
+def the_cycle_of_a_console():
+    shown = labnotes.cycle_figure(measured.hang_report())
+    (ax,) = shown.figure.axes
+
+    def check():
+        boxes = [
+            "refill_work\nreceive service is off\n(napi_disable)",
+            "direct reclaim\nwrites a page to swap",
+            "swap bio\nordinary right, then\na mempool of 2",
+            "writes in flight\nhold the bios until\nthe reply is read",
+        ]
+        arrows = ["waits for ordinary memory", "waits for a bio", "come back with the reply", "need receive service"]
+        at = [(0, 1), (1.25, 0), (0, -1), (-1.25, 0)]
+        expected = []
+        for n, (box, arrow) in enumerate(zip(boxes, arrows)):
+            (x, y), (u, v) = at[n], at[(n + 1) % 4]
+            expected += [(box, x, y), ("", u, v), (arrow, (x + u) / 2 * 1.16, (y + v) / 2 * 1.16)]
+        assert same(texts(ax), expected)
+        assert same([text.xyann for text in ax.texts if not text.get_text()], at)
+        with pytest.raises(ValueError, match="no refill_work"):
+            labnotes.cycle_figure(measured.hang_report("hang-fuse-6.1"))
+
+    return shown.figure, check
+
+
+@draws(labnotes.survival_figure)
+def many_hangs_have_a_band_and_few_have_none():
+    def made(hangs):
+        steps = (0.0, 4.0), (1.0, 0.5), (1.0, 0.2), (1.0, 0.8)
+        return Survival(*steps, Frequency(hangs, 20, ("lab",)))
+
+    shown = labnotes.survival_figure({"many": made(10), "few": made(9)})
+    (ax,) = shown.figure.axes
+
+    def check():
+        assert same(lines(ax), [(f"{n}: {h}/20 (lab)", [0, 4], [1, 0.5]) for n, h in (("many", 10), ("few", 9))])
+        assert same(bands(ax), [{0: (1, 1), 4: (0.2, 1)}, {0: (1, 1), 4: (0.5, 1)}])
+        assert names(ax) == [
+            *("seconds since the load began", "share that has not hung"),
+            *("many: 10/20 (lab)", "few: 9/20 (lab)"),
+        ]
+        assert "many: 10 of 20 runs hung (lab), half by" in shown.alt
 
     return shown.figure, check
