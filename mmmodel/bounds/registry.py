@@ -37,6 +37,10 @@ SUBJECTS = {  # what the IDs of a module's entries begin with, and the module
     "CYC": "cycles",
     "RX": "receive",
     "SPL": "split",
+    "QUE": "queues",
+    "EIT": "either",
+    "LAD": "ladder",
+    "JNT": "joint",
     "OCC": "occupancy",
     "HIT": "hitting",
 }

@@ -19,8 +19,20 @@ LIKE_A_RELATION = (sympy.core.relational.Relational, sympy.logic.boolalg.Boolean
 
 
 def test_there_are_entries_of_every_subject():
-    assert {identifier.split("-")[0] for identifier in ENTRIES} == {"RES", "CYC", "THR", "OCC", "HIT", "RX", "SPL"}
-    assert len(ENTRIES) >= 40
+    assert {identifier.split("-")[0] for identifier in ENTRIES} == {
+        "RES",
+        "CYC",
+        "THR",
+        "OCC",
+        "HIT",
+        "RX",
+        "SPL",
+        "QUE",
+        "EIT",
+        "LAD",
+        "JNT",
+    }
+    assert len(ENTRIES) >= 70
 
 
 @pytest.mark.parametrize("identifier", ENTRIES)
@@ -206,7 +218,7 @@ def test_empty_samples_and_open_assumptions_are_errors():
 def test_numeric_functions_need_neither_sympy_nor_z3():
     code = (
         "import sys\n"
-        "from mmmodel.bounds import cycles, hitting, occupancy, receive, reserve, split, throughput\n"
+        "from mmmodel.bounds import cycles, either, hitting, joint, ladder, occupancy, queues, receive, reserve, split, throughput\n"
         "reserve.safe_reserve_chunks([4, 4, 3], 4)\n"
         "assert not {'sympy', 'z3'} & set(sys.modules)\n"
     )
