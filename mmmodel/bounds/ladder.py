@@ -54,7 +54,7 @@ def least_floor(need: int | Fraction, parked_share: Fraction) -> Fraction:
 
 def lists_leave(minimum: int, cpus: int, need: int) -> bool:
     """Whether `need` pages fit between the floors beside per-cpu lists that may keep a zone's low watermark, shared out over `cpus`
-    (5.14 to 6.6, watermark_scale_factor small): LAD-3 says never, for need ≥ cpus."""
+    (from 5.14 on, watermark_scale_factor small): LAD-3 says never, for need ≥ cpus."""
     if minimum < 0 or cpus < 1 or need < cpus:
         raise ValueError(f"need: {need} pages, {cpus} CPUs, min {minimum}; at least one CPU, and one page for each, are needed")
     return cpus * ((minimum + minimum // 4) // cpus) + need <= minimum - atomic_floor(minimum)
@@ -199,7 +199,7 @@ def parked_share() -> Entry:
         HERE,
         lambda N, s: least_floor(N, s),
         Tight(
-            "An equivalence; s = 0 is RES-15. Lists of 5.14 to 6.6 keep the low watermark, s = 5/4.",
+            "An equivalence; s = 0 is RES-15. From 5.14 on lists keep the low watermark, in the long run, s = 5/4.",
             {"N": 5, "s": Fraction(1, 8)},
         ),
         assumptions=(s < sp.Rational(5, 8),),

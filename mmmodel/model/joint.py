@@ -20,9 +20,9 @@ def joint(*paths: Askable | tuple[Askable, int]) -> Stack:
     the capacity open, or they differ in that of the reserve, it is open). Other pools, classes and stations have the name of their path
     in front: "nbd-tcp/throttle", "nbd-tcp/write-4k". A class's depth, or its throttle, bounds it as before.
 
-    For several classes on the reserve alone, given back at completion, R_safe of all is at most the sum of theirs, and less wherever each
-    waits for something (4.2 of several classes: max over t of t + what all hold while they wait for t or more). Raises QuestionError for
-    fewer than two paths, a throttle without a capacity, and shared pools that do not agree; StackError for files that cannot be used.
+    Of stacks on the reserve alone, given back at completion, R_safe of all is at most the sum of theirs: each further one that waits for t
+    or more saves t, the threshold that is the worst for all together (JNT-1 of `bounds`). Raises QuestionError for fewer
+    than two paths, a throttle without a capacity, and shared pools that do not agree; StackError for files that cannot be used.
     """
     if len(paths) < 2:
         raise QuestionError(f"joint: {len(paths)} path given; write two or more")

@@ -81,25 +81,6 @@ def test_stacks_of_one_class():
     assert 100 < exact < 400
 
 
-def _together(*names):
-    """The catalogue's stacks beside each other on one reserve: their other pools are their own."""
-    pools, requests = {"reserve": {"unit": "byte"}}, {}
-    for name in names:
-        data = mm.load_stack(name).model_dump(exclude_unset=True)
-
-        def own(amounts, name=name):
-            return {pool if pool == "reserve" else f"{name}-{pool}": amount for pool, amount in amounts.items()}
-
-        pools |= {pool: {"capacity": kind["capacity"]} for pool, kind in own(data["pools"]).items() if pool != "reserve"}
-        for cls, request in data["requests"].items():
-            steps = [
-                {key: own(step[key]) for key in ("take", "give") if step.get(key)} | {"name": step["name"]}
-                for step in request["steps"]
-            ]
-            requests[f"{name}-{cls}"] = {"steps": steps}
-    return mm.Stack.model_validate({"pools": pools, "requests": requests})
-
-
 def test_dm_crypt_on_nbd_beside_iscsi():
     """One reply of 4992 B less than apart: the last chunk of both, for which nothing else is held."""
     names = ("dm-crypt-nbd", "iscsi-tcp")
@@ -107,7 +88,7 @@ def test_dm_crypt_on_nbd_beside_iscsi():
     apart = [mm.safe_reserve(stack) for stack in stacks]
     last = {request.steps[-1].take["reserve"] for stack in stacks for request in stack.requests.values()}
     assert last == {4992}
-    together = mm.safe_reserve(_together(*names))
+    together = mm.safe_reserve(mm.joint(*names))
     assert sum(apart) == 3_097_344
     assert together == sum(apart) - 4992 == 3_092_352
 
@@ -115,4 +96,4 @@ def test_dm_crypt_on_nbd_beside_iscsi():
 @pytest.mark.parametrize("names", [("nbd-tcp", "iscsi-tcp"), ("dm-crypt-nbd", "iscsi-tcp", "nbd-tcp")])
 def test_one_reply_is_saved_for_each_further_path(names):
     apart = sum(mm.safe_reserve(mm.load_stack(name)) for name in names)
-    assert mm.safe_reserve(_together(*names)) == apart - 4992 * (len(names) - 1)
+    assert mm.safe_reserve(mm.joint(*names)) == apart - 4992 * (len(names) - 1)

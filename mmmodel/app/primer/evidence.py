@@ -40,6 +40,13 @@ REFUTED = (
     "Two pools taken in overlapping order are safe iff K < A + B: true for unit amounts only (RES-18).",
     "(8/5)(K h + c) is enough for a right behind 3/8 of min: one page short in the kernel's integers for every fifth size (RES-16).",
     "The greedy split of a reserve is optimal where throughput is concave: it also needs equal footprints (SPL-3).",
+    "More vm.min_free_kbytes is always safer: where it lets one request more in, or a larger draw, 7 pages can be unsafe and 6 safe (LAD-5, "
+    "LAD-6); and where per-cpu lists keep the low watermark no setting is enough (LAD-3).",
+    "A fifo pool is never safer than one where what fits may overtake: true with one-shot release (QUE-3), false where something is given "
+    "back early (QUE-6).",
+    "Another way to be satisfied never makes a safe stack unsafe: false where others wait for that way's pool while they hold memory (EIT-2).",
+    "Several stacks on one reserve save the smaller of their own worst thresholds: true for stacks of one class (JNT-2), else of the joint "
+    "worst threshold only (JNT-1).",
     "Whether a stack can deadlock never depends on the grant policy: a safe verdict holds under every policy, but a policy may avoid "
     "a deadlock that some order of moves reaches (tests/exact/test_grants.py).",
     "The mean time to deadlock grows with the reserve: inside an island it can fall (chunks 4, 4, 3, K = 8, from 65 to 66).",
