@@ -217,10 +217,10 @@ def mempool() -> Entry:
         given="the element is held until the request is done, and is taken by requests of this class alone",
         derivation=steps.steps,
         claims=tuple(
-            claim for before in range(5) for claim in family(no_stuck_state, *((m, before) for m in range(max(1, before), 5)), least=0)
+            claim for before in range(4) for claim in family(no_stuck_state, *((m, before) for m in range(max(1, before), 4)), least=0)
         ),
         latex=r"R_{safe} = K(F - c_m) + c_m \quad \text{for every } n \ge 1 \text{ and all that others may hold}",
-        shown_for="one class; the proof for 1 to 4 chunks, the element before, between or behind them",
+        shown_for="one class; the proof for 1 to 3 chunks, the element before, between or behind them",
         argument="Who holds an element waits for the reserve alone, and one of those that do is always served. It may stand first or later: who "
         "waits for an element holds no more than who waits for the last chunk.",
         exhausted=test,
@@ -276,9 +276,9 @@ def last_way() -> Entry:
         assumptions=(n >= 1,),
         given="the element is taken at this step alone",
         derivation=steps.steps,
-        claims=family(no_stuck_state, *range(2, 7), least=0) + family(tight, *range(3, 7), below=0),
+        claims=family(no_stuck_state, *range(2, 6), least=0) + family(tight, *range(3, 6), below=0),
         latex=r"R_{safe} = K(F - c_m - c_{m-1}) + c_{m-1} \quad \text{for every } n \ge 1",
-        shown_for="three chunks; the proof for 2 to 6",
+        shown_for="three chunks; the proof for 2 to 5",
         argument="Who has taken its last, either way, finishes; so nobody who waits holds an element.",
         exhausted=test,
     )  # fmt: skip
