@@ -28,7 +28,7 @@ run: $(VENV)/ok ## size a real stack: verdict, executed notebook, figures
 test: lint ## everything that CI runs, two things at a time
 	@echo "tests run in parts, two side by side; each speaks when it is done, in some five to eight minutes altogether"
 	@rm -f $(OUT)/.coverage*
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(PARTS) test-notebooks
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target $(PARTS) test-notebooks
 	@if [ -n "$(COVERED)" ]; then $(BIN)/coverage combine --quiet && $(BIN)/coverage report --format=total; \
 	  else echo "coverage: not measured before Python 3.12, where it would double the time"; fi
 

@@ -207,7 +207,7 @@ def kind_of(stack: Stack, address: str) -> Kind:
         return "count" if address == "depth" else "amount"
     keys = _find(stack.model_dump(mode="json"), address)
     last, parent = keys[-1], keys[-2] if len(keys) > 1 else None
-    if last == "capacity" or parent in ("take", "give", "floor"):
+    if last == "capacity" or parent in ("take", "give", "floor", "mempool"):
         return "amount"
     if last in ("mean", "lose", "restart"):
         return "seconds"

@@ -26,10 +26,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 MODULES = (  # beside the face: the modules of its names, and what it names as modules
     "mmmodel.model.stack",
     "mmmodel.model.catalogue",
+    "mmmodel.model.machine",
+    "mmmodel.model.joint",
     "mmmodel.model.grants",
     "mmmodel.model.units",
     "mmmodel.answers.report",
     "mmmodel.answers.sizing",
+    "mmmodel.answers.machine",
     "mmmodel.answers.performance",
     "mmmodel.answers.uncertainty",
     "mmmodel.answers.study",
