@@ -22,7 +22,7 @@ from mmmodel.linux.network import receive_rings
 from mmmodel.linux.text import HostError
 from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.askable import Askable
-from mmmodel.model.machine import HIGHATOMIC, LISTS, LOWMEM, Memory, memory_of
+from mmmodel.model.machine import HIGHATOMIC, LISTS, LOWMEM, RINGS, Memory, memory_of
 from mmmodel.model.stack import THROTTLE, QuestionError, Stack
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import counted, format_bytes
@@ -38,6 +38,9 @@ def advise(question: Question, host: Host, found: OnMachine) -> Iterator[Advice]
     """What to set so that the question's verdict on `host` becomes safe: vm.min_free_kbytes, short per-cpu lists, the depth."""
     if found.least is not None:
         yield from _min_free(question, host, found)
+    memory = _memory(question)
+    if RINGS in memory.unknown and math.isfinite(spare := spare_pages(question)):
+        yield from shrink_rings(memory.capacity - int(spare) * memory.page, memory.capacity, host)
     depth, most = depth_of(question), found.depth.value
     if depth is not None and THROTTLE in question.stack.pools and 0 < most < depth:
         knob, unit = knob_of(question.stack), question.stack.pools[THROTTLE].unit
@@ -301,7 +304,7 @@ def _why_none(question: Question, host: Host, last: int) -> str:
 def conditions(question: Question) -> list[str]:
     """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be."""
     memory = _memory(question)
-    pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC, LOWMEM)]
+    pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC, LOWMEM, RINGS)]
     made = [f"{name} is as taken: {why}" for name, why in memory.unknown.items() if name not in pages]
     if not pages or not any(memory.limits.get(name, math.inf) for name in pages):
         return made

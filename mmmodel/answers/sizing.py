@@ -578,20 +578,3 @@ def _one(stack: Askable) -> int | None:
     throttle = model.pools.get(THROTTLE)
     needs = throttle is not None and throttle.capacity is None
     return 1 if needs or (throttle is None and any(cls.depth is None for cls in model.requests.values())) else None
-
-
-__all__ = [
-    "PathStep",
-    "QuestionError",
-    "Verdict",
-    "Waiting",
-    "chunks",
-    "footprint",
-    "reachable_deadlock",
-    "safe_depth",
-    "safe_reserve",
-    "unsafe_reserves",
-    "verdict",
-    "wait_free_depth",
-    "wait_free_reserve",
-]

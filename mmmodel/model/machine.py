@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 
 from mmmodel.linux import watermarks
 from mmmodel.linux.host import Host, load_host
+from mmmodel.linux.network import receive_rings
 from mmmodel.model.stack import RESERVE, QuestionError, System, SystemClass, SystemStep
 from mmmodel.model.units import format_bytes
 
 LISTS, HIGHATOMIC, LOWMEM = "per-cpu lists", "HighAtomic blocks", "requests confined to the lower zones"
+RINGS = "receive rings"
 SURE_RIGHTS = ("high", "atomic", "memalloc")
 
 
@@ -104,8 +106,8 @@ def memory_of(host: Machine, classzone: str = "Normal") -> Memory:
     """The memory of a host: one that is loaded, the name of one, or a path; a Memory is itself. Raises HostError, QuestionError.
 
     The floors are those of order-0 requests on the zones up to `classzone`, without boost, which goes away by itself; free CMA pages and
-    lowmem_reserve are part of them (`watermarks.total_floor`); that requests for lower zones (GFP_DMA32) leave the latter is among the
-    unknown. Per-cpu lists count up to their limit (`Host.percpu_limit`). Free pages of
+    lowmem_reserve are part of them (`watermarks.total_floor`); that requests for lower zones (GFP_DMA32) leave the latter, and
+    receive rings that draw without a throttle leave the rest, is among the unknown. Per-cpu lists count up to their limit (`Host.percpu_limit`). Free pages of
     HighAtomic blocks, which MEMALLOC requests cannot take (and ATOMIC ones of order 0 only since 6.12, 281dd25c1a01), count as far as
     they are known now; what more there may come to be is among the unknown.
     """
@@ -119,7 +121,9 @@ def memory_of(host: Machine, classzone: str = "Normal") -> Memory:
         machine.page_size * watermarks.total_floor(calm, right, classzone, rules=machine.rules)
         for right in ("ordinary", "high", "atomic", "memalloc")
     )
-    parked, unknown = {}, {}
+    parked: dict[str, int] = {}
+    unknown: dict[str, str] = {}
+    limits: dict[str, int] = {}
     lists = machine.percpu_limit()
     if lists is None:
         unknown[LISTS] = "their limits cannot be read here"
@@ -131,15 +135,21 @@ def memory_of(host: Machine, classzone: str = "Normal") -> Memory:
         parked[HIGHATOMIC] = now
     limit = sum(watermarks.highatomic_limit(zone.managed, machine.rules) for zone in managed)
     if limit > now:
+        limits[HIGHATOMIC] = limit - now
         read = all(zone.free_highatomic is not None for zone in managed)
         unknown[HIGHATOMIC] = (
             f"{now:,} pages are free there now" if read else "not readable here"
         ) + f", up to {limit:,} may come to be"
+    rings = [ring for ring in receive_rings(machine.nics, machine.page_size) if ring.draws]
+    if rings:
+        sizes = [ring.size for ring in rings if ring.size is not None]
+        unknown[RINGS] = f"{', '.join(ring.nic for ring in rings)} may refill with the MEMALLOC right, under no throttle"
+        if len(sizes) == len(rings):
+            limits[RINGS] = sum(sizes) // machine.page_size
     if machine.kernel is None:
         unknown["kernel release"] = f"the rules of Linux {machine.rules.kernel} were taken"
     unknown |= {item.name: item.reason for item in machine.missing if item.name in ("page size", "boost")}
     floors = {"high": high, "atomic": atomic, "memalloc": memalloc}
-    limits = {HIGHATOMIC: limit - now} if limit > now else {}
     withheld = watermarks.lowmem_protection(machine.zones, classzone)
     if withheld:
         unknown[LOWMEM] = f"{withheld:,} pages are lowmem_reserve, to which those have a right"
