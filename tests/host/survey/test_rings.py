@@ -90,6 +90,6 @@ def test_the_survey_s_advice_shrinks_rings(tmp_path):
     question = Question.of("nbd-tcp", 16, host=answer.host)
     assert any("receive rings" in condition for condition in conditions(question))
     half = dict.fromkeys(("high", "atomic"), 7 * MIB) | {"memalloc": 0}
-    question = replace(question, memory=replace(question.memory, capacity=14 * MIB, floors=half))
+    question = replace(question, memory=replace(question.memory, capacity=14 * MIB, floors=half, parked={}))
     asked = list(advise(question, answer.host, on_machine(question, answer.host)))
     assert any(line.startswith("ethtool -G eth0 rx") for advice in asked for line in advice.lines)
