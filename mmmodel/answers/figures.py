@@ -44,6 +44,8 @@ def reserve_figure(report: Report) -> plot.Shown:
     where = ""
     if report.reserve is not None:
         which = "The point of the file's own reserve" if report.own else "The asked point"
+        if report.machine is not None:
+            which = "What memalloc alone may take"
         where = f" {which} is K = {depth:,}, R = {size_text(report, report.reserve)}"
         where += "." if point else ", far above the figure."
     alt = (

@@ -71,7 +71,7 @@ class Report:
     @property
     def point_name(self) -> str:
         """What a figure calls the point of this depth and this reserve."""
-        return "the file's own" if self.own else "asked"
+        return "memalloc alone" if self.machine is not None else "the file's own" if self.own else "asked"
 
     @property
     def asked_depth(self) -> int | None:

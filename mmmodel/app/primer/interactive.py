@@ -61,6 +61,8 @@ class Sliders:
         starts = f"the sliders start at {self._amount(self.reserve)}."
         if report.reserve is None:
             return f"No reserve was asked for: {starts}"
+        if report.machine is not None:
+            return f"What memalloc alone may take, {self._amount(report.reserve)}, is off the scale: {starts}"
         whose = "The file's own" if report.own else "The asked"
         return f"{whose} reserve, {self._amount(report.reserve)}, is off the scale: {starts}"
 
