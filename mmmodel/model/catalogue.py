@@ -125,21 +125,15 @@ def fitted_stack(
     name: str,
     sizes: Mapping[str, int],
     capacities: Mapping[str, int],
-    amounts: Mapping[str, str] | None = None,
     source: str = "read on the host",
 ) -> Stack:
-    """A stack of the catalogue with a host's own numbers: sizes in bytes by name, capacities by pool.
-
-    `amounts` replaces parts of sums in the file's text (floors that stand there as numbers). Raises StackError.
-    """
+    """A stack of the catalogue with a host's own numbers: sizes in bytes by name, capacities by pool. Raises StackError."""
     data = copy.deepcopy(_own(name))
     data["sizes"] = {**(data.get("sizes") or {}), **{key: {"all": value, "source": source} for key, value in sizes.items()}}
     for pool, capacity in capacities.items():
         data["pools"][pool] = {**data["pools"][pool], "capacity": capacity}
         if data["pools"][pool].pop("assumption", None):
             data["pools"][pool]["source"] = source
-    for old, new in (amounts or {}).items():
-        data = _replaced(data, old, new)
     return stack_from(data, None, name)
 
 
@@ -156,14 +150,6 @@ def _sums(data: Any) -> Iterator[str]:
                 yield value
             else:
                 yield from _sums(value)
-
-
-def _replaced(data: Any, old: str, new: str) -> Any:
-    if isinstance(data, dict):
-        return {key: _replaced(value, old, new) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_replaced(value, old, new) for value in data]
-    return data.replace(old, new) if isinstance(data, str) else data
 
 
 # ---- schemes --------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmmodel.installed import DATA, PACKAGE
+from mmmodel.linux.percpu import zone_limit
 from mmmodel.linux.sysrq import Report, memory_zones, parse_sysrq
 from mmmodel.linux.watermarks import right_floor, zone_marks
 from mmmodel.linux.zoneinfo import Zone
@@ -472,21 +473,12 @@ def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
 
 
 def percpu_limit(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1) -> int:
-    """The most pages that one CPU's lists may hold, over all zones, when reclaim is not active (`zone_highsize`, `zone_batchsize`).
-
-    mm/page_alloc.c, 6.1.192, lines 7048-7135: the low watermark, or the managed pages by vm.percpu_pagelist_high_fraction
-    where that is set, shared out over the CPUs; at least four batches. Pages of these lists are free to nobody else and
-    count in no watermark.
-    """
+    """The most pages that one CPU's lists may hold, over all zones, by the rule of the guests' kernel, 6.1 (`linux.percpu`)."""
     zones = tuple(zones or guest_zones())
-    limit = 0
-    for zone, mark in zip(zones, zone_marks(zones, min_free_kbytes), strict=True):
-        if not zone.managed:
-            continue
-        quarter = max(1, min(zone.managed >> 10, 256) // 4)
-        batch = max(1, (1 << ((quarter + quarter // 2).bit_length() - 1)) - 1)
-        limit += max((zone.managed // fraction if fraction else mark.low) // cpus, 4 * batch)
-    return limit
+    marks = zone_marks(zones, min_free_kbytes)
+    return sum(
+        zone_limit(zone, mark.low, 1, cpus, fraction, "6.1") for zone, mark in zip(zones, marks, strict=True) if zone.managed
+    )
 
 
 def swap_stack() -> Stack:

@@ -26,7 +26,6 @@ from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.model.units import format_bytes
 
 MOST_MEMORY = 1 << 50  # bytes; no machine has more
-RATIO = {"1376 B + 14 B": "{value} B", "a ratio of 3 to 1": "what is stored next compresses as what is stored now"}
 
 
 def judged(survey: Answer, path: Path) -> Path:
@@ -107,11 +106,12 @@ def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None
     """The part's stack with the host's numbers, these, and a condition where the device lets larger requests through than it has."""
     name = "fuse-before-6.16" if part.stack == "fuse" and not _at_least(host.kernel, (6, 16)) else part.stack
     sizes, depths = list(size_facts(host, name)), list(depth_facts(host, part.path, name))
-    page = stored_page(host, part.path.devices[-1]) if name == "zram" else None
-    amounts = {} if page is None else {old: new.format(value=page.value) for old, new in RATIO.items()}
-    stack = _fitted(name, *(tuple(values.items()) for values in (_values(sizes), _values(depths), amounts)))
+    page = stored_page(host, part.path.devices[-1])
+    if page is not None:
+        sizes = [page if fact.name == page.name else fact for fact in sizes]
+    stack = _fitted(name, *(tuple(values.items()) for values in (_values(sizes), _values(depths))))
     stack, larger = classes(part.path, host, stack)
-    return stack, (*sizes, *depths, *([page] if page is not None else [])), larger
+    return stack, (*sizes, *depths), larger
 
 
 def _values(facts: list[Fact]) -> dict[str, int]:
@@ -119,9 +119,9 @@ def _values(facts: list[Fact]) -> dict[str, int]:
 
 
 @functools.lru_cache(maxsize=500)
-def _fitted(name: str, sizes: tuple, capacities: tuple, amounts: tuple) -> Stack:
+def _fitted(name: str, sizes: tuple, capacities: tuple) -> Stack:
     """`fitted_stack`, remembered: many hosts, and many damaged ones, have the same numbers."""
-    return fitted_stack(name, dict(sizes), dict(capacities), dict(amounts))
+    return fitted_stack(name, dict(sizes), dict(capacities))
 
 
 def _state(survey: Answer, stack: Stack, right: str, safe: float, verdict: sizing.Verdict) -> tuple[str, list[str]]:
@@ -232,7 +232,7 @@ def floors(zones: Iterable[Zone], host: Host) -> tuple[int, int]:
 
 def ladder(ordinary: int, atomic: int) -> Stack:
     """The stack nbd-swap-virtio with these floors in place of the measured machine's."""
-    return fitted_stack("nbd-swap-virtio", {}, {}, {"503 * 4096 B": f"{ordinary} B", "269 * 4096 B": f"{atomic} B"})
+    return fitted_stack("nbd-swap-virtio", {"ordinary_floor": ordinary, "atomic_floor": atomic}, {})
 
 
 def shared(survey: Answer, paths: list[Path], path: Path) -> Iterator[Judgement]:

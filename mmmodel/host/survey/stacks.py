@@ -271,5 +271,5 @@ def stored_page(host: Host, device: str) -> Fact | None:
     if not 1 <= value <= 4 * host.page_size:
         return None  # no page takes so much: of pages that were freed since, or a damaged file
     return Fact(
-        "stored page", value, "read", f"sys/block/{device}/mm_stat, mean of {zram.stored // host.page_size:,} pages stored"
+        "stored_page", value, "read", f"sys/block/{device}/mm_stat, mean of {zram.stored // host.page_size:,} pages stored"
     )

@@ -81,7 +81,7 @@ def test_what_zram_stores_is_read(host):
     path = only(answer, use="swap")
     assert path.state == CONSUMES
     judgement = path.judgements[0]
-    assert (facts(judgement)["stored page"].value, facts(judgement)["stored page"].origin) == (1229, "read")
+    assert (facts(judgement)["stored_page"].value, facts(judgement)["stored_page"].origin) == (1229, "read")
     assert judgement.stack.requests["page-3to1"].steps[1].take["reserve"] == 1229
     assert not any("ratio of 3 to 1" in text for text in judgement.conditions)
     assert any("stores 8,192,000 B" in note and "by lz4, no limit; 40 pages did not compress" in note for note in path.notes)
@@ -95,7 +95,7 @@ def test_zram_s_counts(host, mm_stat, note):
     path = only(host(READ, zram("zram0", mm_stat), {"proc/swaps": swaps("/dev/zram0")}), use="swap")
     judgement = path.judgements[0]
     if note is None or note.startswith("stores nothing"):
-        assert "stored page" not in facts(judgement)
+        assert facts(judgement)["stored_page"].origin == "assumed"
         assert any("ratio of 3 to 1" in text for text in judgement.conditions)
     assert note is None or any(note in text for text in path.notes)
     assert path.state == CONSUMES
