@@ -357,6 +357,23 @@ def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int
     return low
 
 
+def draw(stack: Stack, name: str = "swap-write", page: int = 4096) -> int:
+    """The most pages that the other requests of a class hold below the ordinary floor when one comes to its refill.
+
+    All others between their first and their last privileged take: (depth - 1) · Σ of the takes with a right below the
+    ordinary one that are held together, largest partial sum (RES-16).
+    """
+    held = most = 0
+    for step in stack.requests[name].steps:
+        if step.name == "flight":  # the rest happens one at a time, under receive service
+            break
+        if step.right in ("memalloc", "atomic"):
+            held += step.take.get("reserve", 0)
+            most = max(most, held)
+        held -= step.give.get("reserve", 0)
+    return ((stack.requests[name].depth or 1) - 1) * most // page + (((stack.requests[name].depth or 1) - 1) * most % page > 0)
+
+
 # ---- receive rings --------------------------------------------------------------------------------------------------
 
 

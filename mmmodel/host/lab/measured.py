@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mmmodel.answers.machine import draw
 from mmmodel.installed import DATA, PACKAGE
 from mmmodel.linux.percpu import zone_limit
 from mmmodel.linux.sysrq import Report, memory_zones, parse_sysrq
@@ -484,23 +485,6 @@ def percpu_limit(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] 
 def swap_stack() -> Stack:
     """The stack that the predictions speak of: swap on NBD across virtio-net, 128 writes of one page in flight."""
     return load_stack(RECORDED / "nbd-swap-virtio-128.yaml")
-
-
-def draw(stack: Stack, name: str = "swap-write", page: int = 4096) -> int:
-    """The most pages that the other requests of a class hold below the ordinary floor when one comes to its refill.
-
-    All others between their first and their last privileged take: (depth - 1) · Σ of the takes with a right below the
-    ordinary one that are held together, largest partial sum (RES-16).
-    """
-    held = most = 0
-    for step in stack.requests[name].steps:
-        if step.name == "flight":  # the rest happens one at a time, under receive service
-            break
-        if step.right in ("memalloc", "atomic"):
-            held += step.take.get("reserve", 0)
-            most = max(most, held)
-        held -= step.give.get("reserve", 0)
-    return ((stack.requests[name].depth or 1) - 1) * most // page + (((stack.requests[name].depth or 1) - 1) * most % page > 0)
 
 
 def least_safe(pages: int, zones: Sequence[Zone] | None = None) -> int:

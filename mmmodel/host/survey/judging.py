@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from mmmodel.answers import sizing
-from mmmodel.host.lab.measured import draw
+from mmmodel.answers.machine import draw
 from mmmodel.host.survey import servers
 from mmmodel.host.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Answer, Fact, Judgement, Path
 from mmmodel.host.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page

@@ -9,17 +9,15 @@ from dataclasses import replace
 
 from mmmodel.answers import sizing
 from mmmodel.answers.advice import Advice, advise
-from mmmodel.answers.machine import FILE, MinFree, shrink_rings
-from mmmodel.host.lab.measured import percpu_limit
+from mmmodel.answers.machine import FILE, SHORT_LISTS, MinFree, shrink_rings
 from mmmodel.host.survey.answer import SAFE_IF, Answer, Judgement, Path
 from mmmodel.host.survey.judging import floors, ladder, size_text, spare_pages
 from mmmodel.host.survey.servers import here
 from mmmodel.linux.host import Host
+from mmmodel.linux.percpu import zone_limit
 from mmmodel.linux.text import HostError
 from mmmodel.model.stack import StackError
 from mmmodel.model.units import format_bytes
-
-SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction as it was tried in the kernel lab
 
 
 def advised(survey: Answer, path: Path) -> Path:
@@ -102,9 +100,14 @@ def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
     def floors_at(kbytes: int) -> tuple[int, int]:
         return floors(host.zones_with(kbytes), host)
 
+    def short(kbytes: int) -> int:
+        """Pages that lists may keep that are cut short."""
+        zones = [zone for zone in host.zones_with(kbytes) if zone.managed]
+        return sum(zone_limit(zone, zone.low, cpus, cpus, SHORT_LISTS, host.kernel, host.page_size) for zone in zones)
+
     def room(kbytes: int) -> int:
         """Pages that short lists leave of the cushion; negative where they do not fit."""
-        return spare_pages(*floors_at(kbytes), host.page_size) - cpus * percpu_limit(kbytes, SHORT_LISTS, host.zones, cpus)
+        return spare_pages(*floors_at(kbytes), host.page_size) - short(kbytes)
 
     def enough(kbytes: int) -> bool:
         return room(kbytes) >= 0 and sizing.verdict(ladder(*floors_at(kbytes))).safe
@@ -121,7 +124,7 @@ def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
     except (HostError, StackError):
         return
     (ordinary, atomic), (old_ordinary, old_atomic) = floors_at(high), floors(host.zones, host)
-    lists = cpus * percpu_limit(high, SHORT_LISTS, host.zones, cpus)
+    lists = short(high)
     yield Advice(
         f"Set the floors apart and cut the per-cpu lists short, so that the refill is not refused: vm.min_free_kbytes of at least {high:,}",
         FILE,
