@@ -1,7 +1,8 @@
 """Settings of a machine's memory.
 
 safe_min_free   the least vm.min_free_kbytes from which on every larger one is safe, and why there may be none
-spare           what more may be parked, or taken by others with the ATOMIC right) before a verdict of safe turns
+on_machine      what a host's settings come to for a question; `advise` says what to set
+conditions      what a verdict of safe rests on: pages that could not be counted, and how many there may be
 MinFree         the value whose exclusive reserve on the host's zones is enough
 shrink_rings    receive rings that leave the reserve alone, for they draw on it without being under any throttle
 """
@@ -34,7 +35,7 @@ SHORT_LISTS = 1000  # vm.percpu_pagelist_high_fraction that keeps per-cpu lists 
 FILE = "/etc/sysctl.d/90-writeout-reserve.conf"
 
 
-def advise(question: Question, host: Host, found: OnMachine) -> Iterator[Advice]:
+def advise(question: Question, host: Host, found: OnMachine, device: str = "nbd0") -> Iterator[Advice]:
     """What to set so that the question's verdict on `host` becomes safe: vm.min_free_kbytes, short per-cpu lists, the depth."""
     if found.least is not None:
         yield from _min_free(question, host, found)
@@ -47,7 +48,7 @@ def advise(question: Question, host: Host, found: OnMachine) -> Iterator[Advice]
         yield Advice(
             f"Safe on this machine as it is: at most {counted(int(most), unit)} in flight",
             knob.file,
-            tuple(line.format(depth=int(most), device="nbd0") for line in knob.lines),
+            tuple(line.format(depth=int(most), device=device) for line in knob.lines),
             f"at {int(most):,} its memory is enough, and not at {int(most) + 1:,}",
             0,
             knob.undo,
@@ -216,7 +217,7 @@ def on_machine(question: Question, host: Host) -> OnMachine:
         least,
         question.safe_depth,
         spare_atomic(question),
-        list(_memory(question).unknown),
+        [name for name in _memory(question).unknown if name != LOWMEM],
     )
 
 

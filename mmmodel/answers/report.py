@@ -270,7 +270,7 @@ def size(
     machine = _machine(host, reserve)
     asked = _depth(depth)
     if machine is not None and reserve in (None, "host") and (sized == RESERVE or reserve is not None):
-        return _on_machine(model, asked, machine, sized)
+        return _on_machine(model, asked, machine, sized, device)
     have, where = _reserve(model, sized, reserve)
     question = Question(model, asked, have, sized or RESERVE)
     verdict = None if have is None and sized is not None else sizing.verdict_of(question)
@@ -283,7 +283,7 @@ def size(
     return Report(model, asked, have, where, _all_sizes(question), verdict, advise_on(question, device), warnings, own, "", sized)
 
 
-def _on_machine(model: Stack, depth: int | None, host: Host, pool: str | None) -> Report:
+def _on_machine(model: Stack, depth: int | None, host: Host, pool: str | None, device: str) -> Report:
     """The report of a question about a machine's memory."""
     if pool != RESERVE:
         raise QuestionError(f"reserve: host is the memory of a machine; pool {pool} is not its memory")
@@ -300,7 +300,18 @@ def _on_machine(model: Stack, depth: int | None, host: Host, pool: str | None) -
     warnings += [f"host {host.name}: {item.name}: {item.reason}" for item in host.missing if item.name == "page size"]
     sizes = _all_sizes(Question(model, depth, own))
     return Report(
-        model, depth, own, where, sizes, verdict, list(advise(question, host, found)), warnings, False, host.name, RESERVE, found
+        model,
+        depth,
+        own,
+        where,
+        sizes,
+        verdict,
+        list(advise(question, host, found, device)),
+        warnings,
+        False,
+        host.name,
+        RESERVE,
+        found,
     )
 
 
