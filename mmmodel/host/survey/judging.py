@@ -19,9 +19,10 @@ from mmmodel.host.survey import servers
 from mmmodel.host.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Answer, Fact, Judgement, Path
 from mmmodel.host.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
 from mmmodel.linux.host import Host
-from mmmodel.linux.watermarks import exclusive_reserve, total_floor
+from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.linux.zoneinfo import Zone
 from mmmodel.model.catalogue import fitted_stack
+from mmmodel.model.machine import memory_of
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.model.units import format_bytes
 
@@ -160,7 +161,7 @@ def _above(part: Part) -> Iterator[str]:
 def _judge_ladder(survey: Answer, path: Path) -> Judgement:
     """Swap on NBD across virtio-net: the ladder of rights and the lock of its receive refill, with this host's floors."""
     name = "nbd-swap-virtio"
-    ordinary, atomic = floors(survey.host.zones, survey.host)
+    ordinary, atomic = floors(survey.host)
     stack = ladder(ordinary, atomic)
     facts = (
         Fact("ordinary floor", ordinary, "read", "proc/zoneinfo, unboosted"),
@@ -223,11 +224,10 @@ def spare_pages(ordinary: int, atomic: int, page: int) -> int:
     return max(0, (ordinary - atomic) // page - draw(ladder(ordinary, atomic), page=page) - 1)
 
 
-def floors(zones: Iterable[Zone], host: Host) -> tuple[int, int]:
+def floors(host: Host) -> tuple[int, int]:
     """The ordinary and the atomic floor in bytes, without a boost."""
-    calm = tuple(replace(zone, min=zone.min_unboosted, boost=0 if zone.boost is not None else None) for zone in zones)
-    ordinary, atomic = (host.page_size * total_floor(calm, right, rules=host.rules) for right in ("ordinary", "atomic"))
-    return ordinary, atomic
+    memory = memory_of(host)
+    return memory.capacity, memory.floors["atomic"]
 
 
 def ladder(ordinary: int, atomic: int) -> Stack:

@@ -13,7 +13,7 @@ from mmmodel.answers.machine import FILE, SHORT_LISTS, MinFree, shrink_rings
 from mmmodel.host.survey.answer import SAFE_IF, Answer, Judgement, Path
 from mmmodel.host.survey.judging import floors, ladder, size_text, spare_pages
 from mmmodel.host.survey.servers import here
-from mmmodel.linux.host import Host
+from mmmodel.linux.host import MIN_FREE, Host
 from mmmodel.linux.percpu import zone_limit
 from mmmodel.linux.text import HostError
 from mmmodel.model.stack import StackError
@@ -98,7 +98,7 @@ def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
     cpus = max((len(zone.pcp) for zone in host.zones), default=0) or 1
 
     def floors_at(kbytes: int) -> tuple[int, int]:
-        return floors(host.zones_with(kbytes), host)
+        return floors(host.with_sysctls({MIN_FREE: kbytes}))
 
     def short(kbytes: int) -> int:
         """Pages that lists may keep that are cut short."""
@@ -123,7 +123,7 @@ def _cushion(host: Host, judgement: Judgement) -> Iterator[Advice]:
             low, high = (low, middle) if enough(middle) else (middle, high)
     except (HostError, StackError):
         return
-    (ordinary, atomic), (old_ordinary, old_atomic) = floors_at(high), floors(host.zones, host)
+    (ordinary, atomic), (old_ordinary, old_atomic) = floors_at(high), floors(host)
     lists = short(high)
     yield Advice(
         f"Set the floors apart and cut the per-cpu lists short, so that the refill is not refused: vm.min_free_kbytes of at least {high:,}",
