@@ -534,7 +534,9 @@ class Question:
 
     def decide(self, limit: int) -> exact_verdict.Decision:
         """The verdict with searches of at most so many states; on a machine by the deadlock of a part, where there is one."""
-        if self.memory is not None and not exact_verdict.nothing_sticks(self.relation):
+        if self.memory is not None:
+            if exact_verdict.nothing_sticks(self.relation):
+                return exact_verdict.Decision(True, exact_verdict.NONE_STUCK)
             for part in self._parts:
                 found = self._of_part(part)
                 if found is not None:

@@ -25,6 +25,7 @@ from mmmodel.model.stack import System
 from mmmodel.model.transitions import Move, Relation, State
 from mmmodel.model.units import counted
 
+NONE_STUCK = "no stuck state exists (integer arithmetic, z3)"
 SEARCH_LIMIT = 3_000_000  # states of a search that looks for a path
 SMALL = 20_000  # states that are searched at once where many capacities are asked about
 MACRO = 100_000  # states that could be searched in the time of an attempt to find a path of macro steps
@@ -63,7 +64,7 @@ def decide(system: System | Relation, limit: int = SEARCH_LIMIT, sized: int | No
     if first is None:
         if relation.endless:
             return _whole(relation, limit, sized, None)
-        return Decision(True, "no stuck state exists (integer arithmetic, z3)")
+        return Decision(True, NONE_STUCK)
     if states.exact and not relation.queues:
         moves = bring(relation, states, first)
         return Decision(False, "stuck state (integer arithmetic), its path replayed", moves=moves, stuck=first)
