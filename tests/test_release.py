@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import mmmodel as mm
-from mmmodel.model.catalogue import read_yaml
+from mmmodel.model.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -163,7 +163,10 @@ def _some(names: Iterable[str]) -> str:
 
 def knob_of(stack: Stack) -> Knob:
     """The knob that the stack's file names, `nr_requests` where it names none. Raises QuestionError for a name that is none."""
-    name = str(stack.settings.get("throttle", "nr_requests"))
+    given = stack.settings.get("throttle", "nr_requests")
+    if isinstance(given, dict):  # a layer's file says itself what sets its depth
+        return Knob(given["file"], tuple(given["lines"]), given["undo"], given["caveat"])
+    name = str(given)
     if name not in KNOBS:
         raise QuestionError(
             f"settings.throttle: {name!r} is not a knob; write one of {', '.join(KNOBS)}{did_you_mean(name, KNOBS)}"

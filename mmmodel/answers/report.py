@@ -387,11 +387,16 @@ def _sizes(part: Question, whole: Question) -> Sizes:
         made = replace(made, safe_depth=None, wait_free_depth=None)
 
     def split(size: Size | None) -> tuple[float | None, Sure | None]:
-        return (None, None) if size is None else (size.value, size.sure)
+        return (None, None) if size is None else (size.value, surely(size))
+
+    def surely(size: Size) -> Sure:
+        return Sure.SUFFICIENT if any(cls.approximate for cls in part.stack.requests.values()) else size.sure
 
     safe, free = made.safe_reserve, made.wait_free_reserve
     (safe_depth, safe_is), (free_depth, free_is) = split(made.safe_depth), split(made.wait_free_depth)
-    return Sizes(name, made.footprint, safe.value, free.value, safe_depth, free_depth, safe.sure, free.sure, safe_is, free_is)
+    return Sizes(
+        name, made.footprint, safe.value, free.value, safe_depth, free_depth, surely(safe), surely(free), safe_is, free_is
+    )
 
 
 def _has_depth(stack: Stack) -> bool:
@@ -403,7 +408,7 @@ def _warnings(question: Question, verdict: sizing.Verdict | None) -> list[str]:
     assumed = sorted({step.assumption for cls in model.requests.values() for step in cls.steps if step.assumption})
     if assumed:
         found.append(f"rests on assumptions for memory or structure: {'; '.join(assumed)}")
-    if verdict is not None and not verdict.certain:
+    if verdict is not None and not verdict.certain and verdict.path is None:
         found.append("a stuck state fits, but no path to it is known: this is a warning, not a proof of deadlock")
     found += [f"{cls}: step {step} is never refused here, so that its {what} is never used" for cls, step, what in question.idle]
     return found

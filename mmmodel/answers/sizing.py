@@ -281,7 +281,12 @@ def verdict_of(asked: Question) -> Verdict:
     path, state = steps(relation, decision.moves)
     free, reason = _named(system, relation.free(state)), _reason(relation, state)
     waiting = _who_waits(relation, state)
-    return Verdict(False, decision.method, decision.certain, path, waiting, free, system, asked, reason, decision.rung)
+    method, certain = decision.method, decision.certain
+    for name in dict.fromkeys(one.cls for one in path):
+        cls_ = asked.stack.requests.get(name)  # None: what others hold of a machine's memory
+        if cls_ is not None and cls_.approximate:
+            method, certain = f"{method}; a warning, for {name} is approximate: {cls_.approximate}", False
+    return Verdict(False, method, certain, path, waiting, free, system, asked, reason, decision.rung)
 
 
 def _by_closed_form(asked: Question) -> str | None:

@@ -26,8 +26,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mmmodel.model.catalogue import load_stack, read_yaml
+from mmmodel.model.catalogue import load_stack
 from mmmodel.model.grants import Grant
+from mmmodel.model.reading import read_yaml
 from mmmodel.model.stack import RESERVE, Stack, stack_error
 from mmmodel.model.units import parse_bytes, parse_count, parse_seconds
 

@@ -44,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
-    sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument(
+        "stack", metavar="STACK", help="a name in the catalogue, the path of a YAML file, or layers: swap/crypt/nbd/virtio_net"
+    )
     sub.add_argument(
         "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); host: the memory of this machine, or of --host'
     )
@@ -67,12 +69,19 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "stacks", _stacks, "list the catalogue, or print one stack with its sources")
-    sub.add_argument("stack", nargs="?", metavar="NAME", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument(
+        "stack",
+        nargs="?",
+        metavar="NAME",
+        help="a name in the catalogue, the path of a YAML file, or layers: swap/crypt/nbd/virtio_net",
+    )
     sub.add_argument("--figure", metavar="FILE", help="also draw the stack's steps and pools into FILE (.png, .svg or .pdf)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "lint", _lint, "check a stack: throttles, rights, units and orders that are wrong or costly")
-    sub.add_argument("stack", metavar="STACK", help="a name in the catalogue or the path of a YAML file")
+    sub.add_argument(
+        "stack", metavar="STACK", help="a name in the catalogue, the path of a YAML file, or layers: swap/crypt/nbd/virtio_net"
+    )
     sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
     sub.add_argument("--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); the stack\'s own, or left open')
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -183,13 +192,17 @@ def _size(arguments: argparse.Namespace) -> int:
 
 
 def _stacks(arguments: argparse.Namespace) -> int:
-    from mmmodel.model.catalogue import load_stack, stack_names
+    from mmmodel.model.catalogue import composition, load_stack, stack_names
 
     if arguments.stack:
-        stack = load_stack(arguments.stack)
+        composed = composition(arguments.stack)
+        stack = load_stack(arguments.stack) if composed is None else composed.stack
         if arguments.figure:
             _draw(stack, arguments.figure)
-        _print(arguments, lambda: stack.model_dump(mode="json"), stack)
+        if composed is not None:
+            _print(arguments, composed.as_dict, composed)
+        else:
+            _print(arguments, lambda: stack.model_dump(mode="json"), stack)
         return OK
     if arguments.figure:
         raise ValueError("--figure draws one stack: give its NAME")

@@ -71,7 +71,6 @@ pool with a floor that the daemon's steps do not have. A packet buffer that nobo
 from __future__ import annotations
 
 import hashlib
-import html
 import itertools
 import json
 import math
@@ -96,8 +95,7 @@ from pydantic import (
     model_validator,
 )
 
-from mmmodel.model.output import html_table
-from mmmodel.model.units import ByteCount, counted, format_bytes, format_seconds, parse_bytes, parse_count, parse_seconds, plural
+from mmmodel.model.units import ByteCount, counted, parse_bytes, parse_count, parse_seconds, plural
 
 if TYPE_CHECKING:
     from mmmodel.model.machine import Memory
@@ -362,7 +360,7 @@ class RequestClass(Strict):
     """Requests that take the same steps. `depth`: how many of them there are; `servers`: of stations shared by name.
 
     Without a depth there are as many as a pool lets in that the first step takes from and that is held to the end on every way;
-    without such a pool any number.
+    without such a pool any number. `approximate`: what it stands for behaves a little differently, and why: then "unsafe" is a warning.
     """
 
     steps: list[Step] = Field(min_length=1)
@@ -371,6 +369,8 @@ class RequestClass(Strict):
     title: str = ""
     source: Text = ""
     assumption: Text = ""
+    approximate: Text = ""
+    later = ("approximate",)
 
 
 class Stack(Strict):
@@ -452,10 +452,14 @@ class Stack(Strict):
         return memory.beside(_system(self, depth, memory.capacity, RESERVE, False, memory))
 
     def __str__(self) -> str:
-        return "\n".join(_text_table(self))
+        from mmmodel.model import tables  # few stacks are shown
+
+        return tables.text_table(self)
 
     def _repr_html_(self) -> str:
-        return _html_table(self)
+        from mmmodel.model import tables
+
+        return tables.html_table(self)
 
 
 @dataclass(frozen=True)
@@ -1121,71 +1125,3 @@ def request_stack(pairs: Sequence[tuple[Request, int | None]]) -> Stack:
         return Stack.model_validate({"name": "request", "pools": {RESERVE: {}}, "requests": requests})
     except ValidationError as error:
         raise stack_error("Request", error) from None
-
-
-# ---- tables ---------------------------------------------------------------------------------------------------------
-
-
-def _rows(stack: Stack) -> Iterator[tuple[str, ...]]:
-    for name, cls_ in stack.requests.items():
-        for step in cls_.steps:
-            yield from _step_rows(stack, name, step)
-
-
-def _step_rows(stack: Stack, name: str, step: Step) -> Iterator[tuple[str, ...]]:
-    served = "" if step.serve is None else "never ends" if step.serve == "never" else _served(step.serve)
-    times = f" ×{step.repeat}" if step.repeat > 1 else ""
-    why = step.source or (f"assumed: {step.assumption}" if step.assumption else "")
-    takes = [_amounts(stack, step.take, step.floor), *(_amounts(stack, way.take, way.floor) for way in step.otherwise)]
-    if step.mempool:
-        takes.append(f"{_amounts(stack, step.mempool)} (mempool)")
-    yield name, step.name + times, " or ".join(takes), served, _amounts(stack, step.give), why
-    if isinstance(step.refused, Fallback):
-        for other in step.refused.steps:
-            for _, inner, *rest in _step_rows(stack, name, other):
-                yield name, f"  if refused: {inner}", *rest
-
-
-def _served(serve: Serve) -> str:
-    shapes = "".join(f", {key} {value:g}" for key, value in serve.shapes.items())
-    dist = "" if serve.dist == "expon" else f" {serve.dist}{shapes}"
-    where = f" at {serve.station}" if serve.station else ""
-    servers = "" if serve.servers is None else f" on {counted(serve.servers, 'server')}"
-    return format_seconds(serve.mean) + dist + servers + where
-
-
-def _amounts(stack: Stack, amounts: Amounts, floor: Amounts | None = None) -> str:
-    parts = []
-    for pool, amount in amounts.items():
-        text = format_bytes(amount) if stack.pools[pool].unit == "byte" else str(amount)
-        if floor and floor.get(pool):
-            text += f" above {format_bytes(floor[pool]) if stack.pools[pool].unit == 'byte' else floor[pool]}"
-        parts.append(f"{pool} {text}")
-    return ", ".join(parts)
-
-
-def _heads(stack: Stack) -> Iterator[str]:
-    yield f"{stack.name}: {stack.title}" if stack.title else stack.name
-    for name, pool in stack.pools.items():
-        capacity = "asked" if pool.capacity is None else counted(pool.capacity, pool.unit)
-        why = pool.source or (f"assumed: {pool.assumption}" if pool.assumption else "")
-        yield f"pool {name}: {capacity}" + (f"  [{why}]" if why else "")
-
-
-_COLUMNS = ("class", "step", "takes", "served", "gives back", "source")
-
-
-def _text_table(stack: Stack) -> Iterator[str]:
-    yield from _heads(stack)
-    rows = [_COLUMNS, *_rows(stack)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(_COLUMNS) - 1)]
-    for row in rows:
-        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]).rstrip()
-    for key, text in stack.sources.items():
-        yield f"[{key}] {text}"
-
-
-def _html_table(stack: Stack) -> str:
-    heads = "<br>".join(html.escape(line) for line in _heads(stack))
-    foot = "".join(f"<li><b>{html.escape(key)}</b> {html.escape(text)}</li>" for key, text in stack.sources.items())
-    return f"<p>{heads}</p>{html_table(_COLUMNS, _rows(stack))}<ul>{foot}</ul>"

@@ -13,7 +13,8 @@ import pytest
 
 import mmmodel as mm
 from mmmodel.answers.lint import RULES, SECONDS, Decided, Finding, lint
-from mmmodel.model.catalogue import load_scheme, load_stack, scheme_names, stack_names
+from mmmodel.model.catalogue import load_stack, stack_names
+from mmmodel.model.schemes import load_scheme, scheme_names
 from mmmodel.model.stack import QuestionError, Stack
 from tests.brute import Brute
 from tests.instances import instance, richer

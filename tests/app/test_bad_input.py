@@ -15,7 +15,7 @@ import mmmodel as mm
 from mmmodel.app import cli, notebooks
 from mmmodel.exact.reach import StateSpaceTooLarge
 from mmmodel.model import units
-from mmmodel.model.catalogue import stack_from
+from mmmodel.model.reading import stack_from
 from tests.instances import instance
 
 TABLE = YAML(typ="safe").load((Path(__file__).parent / "bad_input.yaml").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from mmmodel.host.footprints import (
     table,
 )
 from mmmodel.host.lab.measured import RECORDED
-from mmmodel.model.catalogue import stack_from
+from mmmodel.model.reading import stack_from
 
 
 def recorded(name):

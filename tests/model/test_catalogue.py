@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmmodel.installed import DATA
+from mmmodel.model.amounts import rounded
 from mmmodel.model.askable import as_stack
-from mmmodel.model.catalogue import DATA, STACKS, load_stack, read_yaml, rounded, size_table, stack_from, stack_names
+from mmmodel.model.catalogue import STACKS, load_stack, stack_names
+from mmmodel.model.reading import read_yaml, size_table, stack_from
 from mmmodel.model.stack import Fallback, QuestionError, Serve, Stack, StackError
 
 NAMES = stack_names()
@@ -232,9 +235,9 @@ BAD_FILES = [
     (MINIMAL % "'bio 3'", "not a quantity"),
     (MINIMAL % "'bio + 3 4'", "'4' is out of place"),
     (MINIMAL % "'round(bio)'", "'round' is not a rounding; write slab, kmalloc, pages"),
-    (MINIMAL % "'bio + 4 ms'", "'ms' is out of place"),
+    (MINIMAL % "'bio + 4 ms'", "has the unit 'ms'; write one of B"),
     (MINIMAL % "'bio + 16M'", "is not an amount"),
-    (MINIMAL % "'bio + -4'", "is not an amount"),
+    (MINIMAL % "'bio + -4'", "'-' is out of place"),
     (MINIMAL % "'4K'", "has the unit 'K'"),
     (MINIMAL % "-4", "is negative"),
     (MINIMAL % "null", "is not a number"),

@@ -11,7 +11,8 @@ import pytest
 
 import mmmodel as mm
 from mmmodel.exact.flood import flood
-from mmmodel.model.catalogue import load_stack, scheme_names, stack_names
+from mmmodel.model.catalogue import load_stack, stack_names
+from mmmodel.model.schemes import scheme_names
 from mmmodel.model.stack import Request, Stack
 from mmmodel.model.transitions import Relation
 from tests.model.test_schemes import WRITEOUT

@@ -22,7 +22,8 @@ from mmmodel.app.primer.curves import mean_of
 from mmmodel.app.primer.parameters import Known, Number, Whole, some
 from mmmodel.bounds import receive as receive_bounds
 from mmmodel.host.lab.measured import Frequency, by_setting, frequency, recorded_runs, thresholds
-from mmmodel.model.catalogue import load_scheme, load_stack
+from mmmodel.model.catalogue import load_stack
+from mmmodel.model.schemes import load_scheme
 from mmmodel.model.stack import RESERVE, Stack
 from mmmodel.model.units import format_bytes, format_seconds
 from mmmodel.simulation.estimates import Estimate, student

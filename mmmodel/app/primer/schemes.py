@@ -24,7 +24,8 @@ from mmmodel.exact import islands, stack_chain
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.stuck import StuckStates
 from mmmodel.host.lab import measured
-from mmmodel.model.catalogue import load_scheme, load_stack
+from mmmodel.model.catalogue import load_stack
+from mmmodel.model.schemes import load_scheme
 from mmmodel.model.stack import RESERVE, QuestionError, Stack
 from mmmodel.model.transitions import Relation
 from mmmodel.model.units import format_seconds, parse_bytes

@@ -26,6 +26,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 MODULES = (  # beside the face: the modules of its names, and what it names as modules
     "mmmodel.model.stack",
     "mmmodel.model.catalogue",
+    "mmmodel.model.paths",
+    "mmmodel.model.parts",
     "mmmodel.model.machine",
     "mmmodel.model.joint",
     "mmmodel.model.grants",

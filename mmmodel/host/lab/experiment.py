@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
-from mmmodel.model.catalogue import read_yaml
+from mmmodel.model.reading import read_yaml
 from mmmodel.model.units import parse_bytes, parse_seconds
 
 EXPERIMENTS = Path(__file__).resolve().parent / "experiments"

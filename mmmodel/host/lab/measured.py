@@ -33,7 +33,8 @@ from mmmodel.linux.percpu import zone_limit
 from mmmodel.linux.sysrq import Report, memory_zones, parse_sysrq
 from mmmodel.linux.watermarks import right_floor, zone_marks
 from mmmodel.linux.zoneinfo import Zone
-from mmmodel.model.catalogue import load_stack, read_yaml
+from mmmodel.model.catalogue import load_stack
+from mmmodel.model.reading import read_yaml
 from mmmodel.model.stack import Stack
 
 RECORDED = DATA / "lab"

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from mmmodel.host.lab.packages import Headers, Kernel, Unavailable, headers, tool
-from mmmodel.model.catalogue import read_yaml
+from mmmodel.model.reading import read_yaml
 
 PATCHES = Path(__file__).resolve().parent / "patches.yaml"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmmodel.model.catalogue import read_yaml
+from mmmodel.model.reading import read_yaml
 
 KERNELS = Path(__file__).resolve().parent / "kernels.yaml"
 QEMU = "qemu-system-x86_64"

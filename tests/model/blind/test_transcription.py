@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mmmodel.model.catalogue import load_scheme, load_stack, size_table, stack_names
+from mmmodel.model.catalogue import load_stack, stack_names
+from mmmodel.model.reading import size_table
+from mmmodel.model.schemes import load_scheme
 from tests.model.blind.transcription import AMOUNTS, CAPACITIES, FLOORS, OBJECTS, SCHEMED
 
 KERNELS = ("6.1", "6.12", "6.18")
