@@ -75,6 +75,129 @@ def richer(seed):
     return data, depth, reserve, frozenset(traits)
 
 
+RIGHTS = ("ordinary", "nomemalloc", None, "high", "atomic", "atomic", "memalloc", "memalloc", "memalloc")
+
+
+def machine(seed):
+    """(data, depth, reserve, memory, traits): every kind of waiting at once, two times in three on a machine's memory (of pages of 1 byte).
+
+    `memory` is what `mmmodel.model.machine.Memory` takes; then `reserve` is None, and else the other way round.
+    """
+    rng = random.Random(f"machine {seed}")
+    on_it = rng.random() < 0.67
+    traits = {
+        name
+        for name, chance in {
+            "fifo": 0.3, "ways": 0.4, "restart": 0.2, "fallback": 0.25, "lose": 0.1, "floors": 0.25, "early release": 0.4, "never": 0.02,
+            "throttle": 0.5, "two classes": 0.35, "loop": 0.1, **({"parked": 0.5, "outsiders": 0.25, "mempool": 0.25} if on_it else {}),
+        }.items()
+        if rng.random() < chance
+    }  # fmt: skip
+    pools = {"lock": rng.randint(1, 2), "spare": rng.randint(1, 3)}
+    plenty = {"reserve": 4, **pools}
+    used = set()
+
+    def amounts(taken):
+        """Something of a pool or two; what has been taken so far makes a large amount less likely."""
+        names = {rng.choice(("reserve", "reserve", "reserve", *pools))} | (
+            {rng.choice(tuple(plenty))} if rng.random() < 0.15 else set()
+        )
+        return {name: rng.randint(1, min(plenty[name], 4 if rng.random() < 0.3 else 2)) for name in sorted(names)}
+
+    def way(step):
+        if "floors" in traits and rng.random() < 0.5:
+            name = rng.choice(sorted(step["take"]))
+            if step["take"][name] < plenty[name]:
+                step["floor"] = {name: rng.randint(1, plenty[name] - step["take"][name])}
+                used.add("floors")
+        if on_it and step["take"].get("reserve"):
+            step["right"] = rng.choice(RIGHTS)
+            used.add("rights")
+        return step
+
+    def laid(count, stem, held, inner=False):
+        """Steps and what is held at least behind them."""
+        steps = []
+        for n in range(count):
+            step = way({"name": f"{stem}{n}", "take": amounts(held)})
+            took, before = [step["take"]], dict(held)
+            plain = step["take"].get("reserve") and step.get("right") in ("ordinary", "nomemalloc", None) and on_it
+            if "ways" in traits and rng.random() < 0.5:
+                others = [way({"take": amounts(held)}) for _ in range(rng.choice((1, 1, 2)))]
+                took += [other["take"] for other in others]
+                step["take"] = [
+                    {**one.pop("take"), **{k: one.pop(k) for k in ("floor", "right") if k in one}} for one in (step, *others)
+                ]
+                used.add("ways")
+            elif "mempool" in traits and plain and rng.random() < 0.7:
+                step["mempool"] = {"spare": 1}
+                took.append({**step["take"], "reserve": 0})
+                used.add("mempool")
+            elif "loop" in traits and rng.random() < 0.4:
+                step["repeat"] = 2
+                used.add("loop")
+            held = {name: held.get(name, 0) + min(one.get(name, 0) for one in took) for name in plenty}
+            if "early release" in traits and rng.random() < 0.5:
+                own = took[0] if step.get("repeat") else held
+                give = {name: rng.randint(1, own[name]) for name in plenty if own.get(name) and rng.random() < 0.7}
+                give = (
+                    {"reserve": step["take"]["reserve"]} if step.get("mempool") else give
+                )  # where memory goes back, so does an element
+                if give:
+                    step["give"] = give
+                    held = {name: max(0, held[name] - give.get(name, 0)) for name in plenty}
+                    used.add("early release")
+            others = [kind for kind in ("restart", "lose", "fallback") if kind in traits]
+            if others and rng.random() < 0.5:
+                kind = rng.choice(others)
+                if kind == "fallback" and not inner and not step.get("repeat"):
+                    around, ends = laid(rng.randint(1, 2), f"{step['name']}r", before, True)
+                    step["refused"] = {"steps": around}
+                    held = {name: min(held[name], ends.get(name, 0)) for name in plenty}
+                    used.add(kind)
+                elif kind != "fallback":
+                    step["refused"] = {kind: 0.1}
+                    used.add(kind)
+            if "never" in traits and rng.random() < 0.2:
+                step["serve"] = "never"
+            elif rng.random() < 0.5:
+                step["serve"] = {"mean": 1}
+            steps.append(step)
+        return steps, held
+
+    requests, classes = {}, 1 + ("two classes" in traits)
+    for k in range(classes):
+        steps, _ = laid(rng.randint(1, 4 - classes + (rng.random() < 0.3)), f"c{k}s", {})
+        if "throttle" in traits:
+            steps.insert(0, {"name": f"c{k}admit", "take": {"throttle": 1}})
+        depth = {"depth": rng.randint(1, 4 - classes)} if "throttle" not in traits or rng.random() < 0.3 else {}
+        requests[f"c{k}"] = {**depth, "steps": steps}
+    data = {"pools": {name: {"capacity": have} for name, have in pools.items()}, "requests": requests}
+    data["pools"] |= {"reserve": {"unit": "byte"}} | ({"throttle": {"unit": "request"}} if "throttle" in traits else {})
+    for name, pool in data["pools"].items():
+        if "fifo" in traits and rng.random() < (0.6 if name == "lock" else 0.3):
+            pool["queue"] = "fifo"
+            used.add("fifo")
+            for cls in requests.values() if name == "throttle" else ():  # in a line before it any number may stand
+                cls.setdefault("depth", rng.randint(1, 4 - classes))
+    depth = rng.randint(1, 4 - classes) if "throttle" in traits else None
+    have = rng.randint(3, 14)
+    floor = rng.randint(0, max(0, have - 4) if rng.random() < 0.8 else have)
+    memory = None
+    if on_it:
+        memory = {
+            "capacity": have,
+            "floors": {"high": floor, "atomic": rng.randint(floor // 2, floor), "memalloc": 0},
+            "parked": {"lists": rng.randint(1, 3)} if "parked" in traits else {},
+            "atomic": rng.randint(1, 2) if "outsiders" in traits else 0,
+            "page": 1,
+        }
+    used |= traits & {"throttle", "two classes", *(("parked", "outsiders") if on_it else ())} | {
+        "machine" if on_it else "abstract"
+    }
+    return data, depth, None if on_it else have, memory, frozenset(used)
+
+
 def _every(steps):
     for step in steps:
         yield step

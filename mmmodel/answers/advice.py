@@ -145,9 +145,9 @@ def _takes(stack: Stack) -> Iterator[tuple[str, str | None, int]]:
 
     def walk(steps: Iterable[Step]) -> Iterator[tuple[str, str | None, int]]:
         for step in steps:
-            for way in (Take(take=step.take, floor=step.floor), *step.otherwise):
+            for way in (Take(take=step.take, floor=step.floor, right=step.right), *step.otherwise):
                 if way.take.get(RESERVE):
-                    yield step.name, way.right or step.right, way.floor.get(RESERVE, 0)
+                    yield step.name, way.right, way.floor.get(RESERVE, 0)
             if isinstance(step.refused, Fallback):
                 yield from walk(step.refused.steps)
 

@@ -45,6 +45,7 @@ class Group:
     holds: tuple[int, ...]
     gain: tuple[int, ...]
     needs: tuple[tuple[int, ...], ...]  # for each way that is no whim: take + floor where something is taken, else 0
+    lines: frozenset[int]  # the pools in whose lines they stand, by whatever way
     refusal: bool  # whether some way there leads through a refusal
 
 
@@ -320,7 +321,7 @@ class StuckStates:
                 refused.append(ways)
                 solver.add(z3.Or(number == 0, *ways, *(closed[pool] for pool in closed if need[pool])))
             for pool in closed:
-                if any(need[pool] for need in group.needs):
+                if pool in group.lines:
                     before = [
                         z3.Or(
                             *ways,
@@ -530,7 +531,8 @@ def _groups(relation: Relation, chains: Chains, loose: list[int]) -> Iterator[Gr
         gain = tuple(b - a for a, b in zip(here.holds, positions[run[-1]].holds))
         gain = tuple(g // max(1, len(run) - 1) for g in gain)
         needs = tuple(_need(way) for way in here.ways if not way.whim)
-        yield Group(tuple(run), here.cls, here.holds, gain, needs, at in detours)
+        lines = frozenset(pool for pool in relation.queues if any(way.take[pool] for way in here.ways))
+        yield Group(tuple(run), here.cls, here.holds, gain, needs, lines, at in detours)
 
 
 def _behind_refusals(relation: Relation) -> set[int]:

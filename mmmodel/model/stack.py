@@ -36,12 +36,13 @@ needs one. The request takes the first that fits; while none fits it waits for *
 and a workqueue (a new worker, or else the rescuer).
 
 **Mempool.** `mempool: {bio: 1}` beside a take of memory with the ordinary right is such a second way on a machine, where that memory may
-be refused (see below). In the abstract the reserve stands for both, and a pool that is nothing else is not there.
+be refused (see below): an element in its place, with whatever else the step takes. In the abstract the reserve stands for both, and a pool that is nothing else is not there.
 
 **Who goes first.** When something is given back, waiting requests that fit are granted one at a time until none fits; which of them is
 next is the grant policy of a question (`mmmodel.model.grants`). Whatever fits may overtake. A pool with `queue: fifo` is different: the
 requests that wait for it stand in one line and only its head may take. A request that wants several such pools stands in every line,
-and takes when it is first in all of them and everything fits. An rwsem is a fifo pool of N, of which a reader takes 1 and a writer all;
+and takes when it is first in all of them and everything fits. One that is not the head counts as refused, and goes by `refused` or by
+another of its ways if it has them. An rwsem is a fifo pool of N, of which a reader takes 1 and a writer all;
 a queue freeze, a suspend and a journal's commit are the same.
 
 **Depth and population.** A stack is saturated: a request that leaves is replaced at once by another that waits for its first step. How
@@ -332,8 +333,11 @@ class Step(Strict):
         """What it takes one way or another, and what it gives back then: where it gives back what it took, that of the mempool."""
         ways = [(take, self.give) for take in (self.take, *(way.take for way in self.otherwise))]
         if self.mempool:
-            left = {pool: amount - (pool == RESERVE) * self.take.get(RESERVE, 0) for pool, amount in self.give.items()}
-            ways.append((self.mempool, {**left, **self.mempool} if left.get(RESERVE, -1) >= 0 else self.give))
+            memory = {RESERVE: self.take.get(RESERVE, 0)}
+            back = self.give.get(RESERVE, -1) >= memory[RESERVE]
+            ways.append(
+                (_instead(self.take, memory, self.mempool), _instead(self.give, memory, self.mempool) if back else self.give)
+            )
         return ways
 
     @model_validator(mode="before")
@@ -344,7 +348,8 @@ class Step(Strict):
             return data
         if not data["take"] or not all(isinstance(way, dict) for way in data["take"]):
             raise ValueError(f"take: {data['take']!r:.60} is not a list of ways; write one mapping of pools to amounts for each")
-        ways = [_way(way) for way in data["take"]]
+        own = {key: data[key] for key in ("right",) if key in data}  # where the step itself names one, it is that of every way
+        ways = [own | _way(way) for way in data["take"]]
         first = {key: value for key, value in ways[0].items() if value}
         return {**data, "take": {}, **first, "otherwise": [*ways[1:], *data.get("otherwise", ())]}
 
@@ -354,6 +359,12 @@ def _way(way: dict[str, Any]) -> dict[str, Any]:
         "take": {k: v for k, v in way.items() if k not in ("floor", "right")},
         **{k: way[k] for k in ("floor", "right") if k in way},
     }
+
+
+def _instead(amounts: Amounts, of: Amounts, others: Amounts) -> Amounts:
+    """The amounts without `of`, and with the others."""
+    kept = {pool: amount - of.get(pool, 0) for pool, amount in amounts.items()}
+    return {pool: kept.get(pool, 0) + others.get(pool, 0) for pool in {**kept, **others}}
 
 
 class RequestClass(Strict):
@@ -833,12 +844,12 @@ def _system_steps(
             for made in _system_steps(other, (*place, f"refused-{n}"), servers, pools, memory)
         )
     first, *others = (
-        _system_way(way.take, way.floor, way.right or step.right, pools, memory)
-        for way in (Take(take=step.take, floor=step.floor), *step.otherwise)
+        _system_way(way.take, way.floor, way.right, pools, memory)
+        for way in (Take(take=step.take, floor=step.floor, right=step.right), *step.otherwise)
     )
     if memory is not None and step.mempool:
-        none = (0,) * len(pools)
-        others.append(SystemWay(_vector(step.mempool, pools), none, give=_vector(step.ways[-1][1], pools)))
+        take, give = step.ways[-1]
+        others.append(SystemWay(_vector(take, pools), _vector({**step.floor, RESERVE: 0}, pools), give=_vector(give, pools)))
     made = SystemStep(
         step.name,
         first.take,

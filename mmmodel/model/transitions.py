@@ -44,7 +44,7 @@ class Position:
     """Where a request of class `cls` can stand. `holds`, `take` and `floor` are vectors over the pools.
 
     Waiting (`waits`): it moves to `then` when `take` fits above `floor`, else by the first of `others` that fits; where none does, to
-    `refused` if it has a `way_round` (LEAVES: it gives all back and begins anew, or its fallback takes nothing and was the last), else
+    `refused` if it has a `way_round` (LEAVES: it gives all back and begins `anew`, or its fallback takes nothing and was the last), else
     it stays until any of them fits.
     Served: it moves to `then` at any time, except when `never`. `then == LEAVES` means that it is done and gives all back.
     """
@@ -61,6 +61,7 @@ class Position:
     lose: float | None = None
     service: Service | None = None
     way_round: bool = False
+    anew: bool = False
     whim: bool = False
     others: tuple[Way, ...] = ()
 
@@ -80,12 +81,16 @@ Action = Literal["take", "finish", "refuse", "enter"]
 
 @dataclass(frozen=True)
 class Move:
-    """`count` requests, one after another, go from a position (or from outside: the class's first position) to `to`."""
+    """`count` requests, one after another, go from a position (or from outside: the class's first position) to `to`.
+
+    Where they stand in a line, `behind` of the same position stand before them: who is not the head may be refused, or go another way.
+    """
 
     action: Action
     position: int
     to: int
     count: int = 1
+    behind: int = 0
 
 
 class Relation:
@@ -107,6 +112,10 @@ class Relation:
         self.passive = frozenset(k for k, cls in enumerate(system.classes) if cls.passive)
         self.queues = tuple(pool for pool, fifo in enumerate(system.fifo) if fifo)
         self.lines = [self._lines(position.ways) for position in self.positions]
+        self.leaves = [  # whether who is not the head can leave the line
+            bool(lines) and (position.way_round or not all(self._lines((way,)) for way in position.ways))
+            for lines, position in zip(self.lines, self.positions)
+        ]
         self.outside = frozenset(at for at in self.first if at != LEAVES and self.positions[at].waits and not self.lines[at])
         self.empty: State = (0,) * len(self.positions) + ((),) * len(self.queues)
         self.dead: frozenset[int] = frozenset()
@@ -152,23 +161,23 @@ class Relation:
         """Whether a take fits: for every pool taken from, what is free after it is at least the floor."""
         return all(f - t >= low for t, low, f in zip(way.take, way.floor, free) if t)
 
-    def granted(self, at: int, state: State, free: tuple[float, ...]) -> list[Way]:
+    def granted(self, at: int, state: State, free: tuple[float, ...], behind: int = 0) -> list[Way]:
         """The ways that may be taken: every whim that is open up to the first other way that is open, and that one."""
         found = []
         for way in self.positions[at].ways:
-            if self._open(at, way, state, free):
+            if self._open(at, way, state, free, behind):
                 found.append(way)
                 if not way.whim:
                     break
         return found
 
-    def blocked(self, at: int, state: State, free: tuple[float, ...]) -> bool:
+    def blocked(self, at: int, state: State, free: tuple[float, ...], behind: int = 0) -> bool:
         """Whether no way is sure: none is open but by a whim."""
-        return all(way.whim or not self._open(at, way, state, free) for way in self.positions[at].ways)
+        return all(way.whim or not self._open(at, way, state, free, behind) for way in self.positions[at].ways)
 
-    def _open(self, at: int, way: Way, state: State, free: tuple[float, ...]) -> bool:
+    def _open(self, at: int, way: Way, state: State, free: tuple[float, ...], behind: int) -> bool:
         """Whether the take fits and the request is at the head of every line that it needs."""
-        return self.fits(way, free) and all(_heads(state[line], at, 1) for line in self._lines((way,)))
+        return self.fits(way, free) and all(not behind and _heads(state[line], at, 1) for line in self._lines((way,)))
 
     def _lines(self, ways: Iterable[Way]) -> tuple[int, ...]:
         """Where a state has the lines in which a request stands that waits for one of these ways."""
@@ -192,10 +201,11 @@ class Relation:
                 if state[at] and not position.never:
                     yield self._step(state, Move("finish", at, position.then))
                 continue
-            for to in dict.fromkeys(way.then for way in self.granted(at, state, free)):
-                yield self._step(state, Move("take", at, to))
-            if position.way_round and self.blocked(at, state, free):
-                yield self._step(state, Move("refuse", at, position.refused))
+            for behind in range(state[at] if self.leaves[at] else 1):
+                for to in dict.fromkeys(way.then for way in self.granted(at, state, free, behind)):
+                    yield self._step(state, Move("take", at, to, behind=behind))
+                if position.way_round and self.blocked(at, state, free, behind):
+                    yield self._step(state, Move("refuse", at, position.refused, behind=behind))
 
     def apply(self, state: State, move: Move) -> State:
         """The state after `move`. Raises ValueError for a move that cannot be made there."""
@@ -203,7 +213,7 @@ class Relation:
         outside = move.action == "enter" or move.position in self.outside
         present = self._room(state, position.cls) if outside else state[move.position]
         free = self.free(state)
-        if move.count > present:
+        if move.behind + move.count > present or (move.behind and (outside or not self.lines[move.position])):
             raise ValueError(f"{move}: only {present} requests stand there")
         if move.action == "take" and (position.others or position.whim):
             return self._step(state, move)[1] if self._all_by_one_way(state, move, free) else self._one_by_one(state, move)
@@ -212,7 +222,7 @@ class Relation:
             gains = self.positions[move.to].holds if move.to != LEAVES else position.holds
             left = [f - (together - 1) * (g - h) for f, g, h in zip(free, gains, position.holds)]
             way = position.ways[0]
-            if not all(_heads(state[line], move.position, move.count) for line in self.lines[move.position]):
+            if move.behind or not all(_heads(state[line], move.position, move.count) for line in self.lines[move.position]):
                 raise ValueError(f"{move}: others stand before them in the line")
             if position.then != move.to or not self.fits(way, left):
                 raise ValueError(f"{move}: {position.take} does not fit into {tuple(left)} above {position.floor}")
@@ -221,11 +231,28 @@ class Relation:
                 raise ValueError(f"{move}: {position.take} does not fit into {free} above {position.floor}")
         elif move.action == "finish" and (position.waits or position.never or position.then != move.to):
             raise ValueError(f"{move}: no service ends there")
-        elif move.action == "refuse" and (
-            not position.way_round or position.refused != move.to or not self.blocked(move.position, state, free)
-        ):
-            raise ValueError(f"{move}: nothing is refused there")
+        elif move.action == "refuse":
+            if not position.way_round or position.refused != move.to:
+                raise ValueError(f"{move}: nothing is refused there")
+            return self._refused(state, move, free)
         return self._step(state, move)[1]
+
+    def _refused(self, state: State, move: Move, free: tuple[float, ...]) -> State:
+        """The state after requests were refused one after another: what one of them gives back may be enough for the next."""
+        if self.lines[move.position] or (move.to != LEAVES and self.lines[move.to]):
+            rounds, one = move.count, replace(move, count=1)
+        else:
+            here = self.positions[move.position].holds
+            there = self.positions[move.to].holds if move.to != LEAVES else (0,) * len(here)
+            free = tuple(f + (move.count - 1) * (h - t) for f, h, t in zip(free, here, there))
+            rounds, one = 1, move
+        for _ in range(rounds):
+            if self.blocked(move.position, state, free, move.behind):
+                state = self._step(state, one)[1]
+                free = self.free(state)
+            else:
+                raise ValueError(f"{move}: nothing is refused there")
+        return state
 
     def deadlocked(self, state: State) -> frozenset[int]:
         """The waiting positions of the deadlock in `state`: empty if there is none.
@@ -326,19 +353,23 @@ class Relation:
 
     @cached_property
     def endless(self) -> frozenset[int]:
-        """Positions that nobody ever leaves, whoever else is about: served for ever, or waiting for more than there is of a pool.
+        """Positions that nobody ever leaves, whoever else is about: served for ever, or waiting for more than there is of a pool; and
+        those from which whoever comes to them begins anew, since no way can ever fit.
 
         Who holds something while it waits for more than all that is left is a deadlock by itself, and no matter for this set.
         """
         return frozenset(at for at, position in enumerate(self.positions) if position.never or self._never_fits(position))
 
     def _never_fits(self, position: Position) -> bool:
-        if not position.waits or position.way_round or any(position.holds):
+        if not position.waits or position.cls in self.passive:
             return False
-        return not any(way.whim or self.fits(way, self.free(self.empty)) for way in position.ways)
+        if not position.anew and (position.way_round or any(position.holds)):
+            return False
+        alone = tuple(f - h for f, h in zip(self.free(self.empty), position.holds))
+        return not any(self.fits(way, alone) for way in position.ways)
 
     def stranded(self, state: State) -> frozenset[int]:
-        """The waiting positions at which somebody stands who can never go on: holding nothing, wanting more than there is.
+        """The waiting positions at which somebody stands who can never go on: wanting more than there is, and not stuck for what it holds.
 
         At a first step that never fits somebody always stands: the requests of the class that wait outside.
         """
@@ -358,7 +389,7 @@ class Relation:
                 action, to = "finish", position.then
             elif way is not None:
                 action, to = "take", way.then
-            elif position.way_round:
+            elif position.way_round and at not in self.endless:
                 action, to = "refuse", position.refused
             else:
                 break
@@ -414,7 +445,9 @@ class Relation:
         other.positions = list(self.positions)
         for at, number in left.items():
             position = self.positions[at]
-            other.positions[at] = replace(position, others=position.others[: number - 1], way_round=False, refused=LEAVES)
+            other.positions[at] = replace(
+                position, others=position.others[: number - 1], way_round=False, anew=False, refused=LEAVES
+            )
         alive, queue = set(), list(self.first)
         while queue:
             at = queue.pop()
@@ -483,10 +516,10 @@ class Relation:
         return any(way.then == move.to and self.fits(way, tightest) for way in ways)
 
     def _one_by_one(self, state: State, move: Move) -> State:
-        one = Move(move.action, move.position, move.to)
+        one = replace(move, count=1)
         for _ in range(move.count):
             free = self.free(state)
-            if move.to not in {way.then for way in self.granted(move.position, state, free)}:
+            if move.to not in {way.then for way in self.granted(move.position, state, free, move.behind)}:
                 raise ValueError(f"{move}: not granted where {free} is free")
             state = self._step(state, one)[1]
         return state
@@ -504,7 +537,7 @@ class Relation:
         if move.action != "enter" and move.position not in self.outside:
             after[move.position] -= move.count
             for line in self.lines[move.position]:
-                after[line] = _without(after[line], move.position, move.count)
+                after[line] = _without(after[line], move.position, move.count, move.behind)
         if move.to != LEAVES:
             after[move.to] += move.count
             for line in self.lines[move.to]:
@@ -547,7 +580,7 @@ class _Walk:
         refused = self.enter((*place, 0), holds) if step.fallback else LEAVES
         position = Position(self.cls, step.name, True, holds, step.take, step.floor, then, refused, False, step.lose)
         way_round = bool(step.fallback) or step.restart is not None
-        positions.append(replace(position, way_round=way_round, whim=step.whim, others=others))
+        positions.append(replace(position, way_round=way_round, anew=step.restart is not None, whim=step.whim, others=others))
         return len(positions) - 1
 
     def _arrives(
@@ -617,11 +650,12 @@ def _joined(line: Line, at: int, count: int) -> Line:
     return (*line[:-1], (at, line[-1][1] + count)) if line and line[-1][0] == at else (*line, (at, count))
 
 
-def _without(line: Line, at: int, count: int) -> Line:
-    """The line after its first `count` requests of a position have left it."""
+def _without(line: Line, at: int, count: int, behind: int) -> Line:
+    """The line after the first `count` requests of a position behind so many of them have left it."""
     left: Line = ()
     for here, number in line:
-        out = min(count, number) if here == at else 0
+        out = min(count, max(0, number - behind)) if here == at else 0
+        behind = max(0, behind - number) if here == at else behind
         count -= out
         if number > out:
             left = _joined(left, here, number - out)

@@ -389,8 +389,7 @@ def waits_for_reserve(brute, limit=STATES):
         open_ = brute.together is None or len(state) < brute.together
         outside = [first for cls, first in brute.first.items() if open_ and inside[cls] < (brute.most[cls] or math.inf)]
         for place in [brute.places[n] for n in [n for n, _ in state] + outside]:
-            ((take, floor),) = place.ways
-            if not place.served and take[at] and free - take[at] < floor[at]:
+            if any(way.take[at] and free - way.take[at] < way.floor[at] for way in place.ways):
                 return True
         for after in brute.after(state):
             if after not in seen:

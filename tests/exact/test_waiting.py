@@ -9,7 +9,7 @@ from mmmodel.exact import reach
 from mmmodel.exact.verdict import decide
 from mmmodel.model.machine import Memory
 from mmmodel.model.stack import QuestionError, Stack, StackError
-from mmmodel.model.transitions import Relation
+from mmmodel.model.transitions import LEAVES, Move, Relation
 from tests.brute import Brute
 from tests.instances import instance, richer
 
@@ -131,6 +131,61 @@ def test_random_lines():
     assert lines_alone >= 5, "no deadlock that is due to the line alone"
 
 
+BEHIND = {
+    "is refused": ([{"name": "a", "take": {"r": 1}, "refused": {"steps": [{"name": "b", "serve": "never"}]}}], {}),
+    "goes another way": ([{"name": "a", "take": [{"r": 1}, {"w": 1}]}, {"name": "b", "take": {"w": 2}}], {"w": {"capacity": 2}}),
+    "gives all back": (
+        [
+            {"name": "h", "take": {"w": 1}},
+            {"name": "a", "take": {"r": 1}, "refused": {"restart": 1}},
+            {"name": "b", "take": {"w": 2}},
+        ],
+        {"w": {"capacity": 4}},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+@pytest.mark.parametrize("queue", ["fifo", "overtaking"])
+def test_who_stands_behind_its_own_kind_need_not_wait(kind, queue):
+    """There is one for each of two, so that only who is not the head is turned away; which request is the head makes no difference."""
+    steps, more = BEHIND[kind]
+    steps = [{"take": {}, **step} for step in steps]
+    data = {"pools": {"r": {"capacity": 2, "queue": queue}, **more}, "requests": {"x": {"depth": 2, "steps": steps}}}
+    system = Stack.model_validate(data).system()
+    unsafe = Brute(data).unsafe()
+    assert decide(system).safe != unsafe
+    assert (reach.search(system).moves is not None) == unsafe
+    assert unsafe == (queue == "fifo" and kind != "gives all back")
+    relation = Relation(system)
+    refused = {move.behind for state in _states(relation) for move, _ in relation.moves(state) if move.action == "refuse"}
+    assert refused == ({1} if queue == "fifo" and kind != "goes another way" else set())
+
+
+def _states(relation):
+    seen = {relation.empty: None}
+    for state in (order := [relation.empty]):
+        for move, after in relation.moves(state):
+            assert relation.apply(state, move) == after, "a move does what it says"
+            if after not in seen:
+                seen[after] = None
+                order.append(after)
+    return order
+
+
+def test_a_group_is_refused_only_while_each_of_it_is():
+    """Two hold 1 of 3 and want 2 more; the first gives its own back when it is refused, and that is enough for the second."""
+    steps = [{"take": {"r": 1}}, {"name": "more", "take": {"r": 2}, "refused": {"restart": 1}, "serve": 1}]
+    stack = Stack.model_validate({"pools": {"r": 3}, "requests": {"x": {"depth": 2, "steps": steps}}})
+    relation = Relation(stack.system())
+    first = relation.first[0]
+    more = relation.positions[first].then
+    state = relation.replay([Move("take", first, more, 2)])
+    assert relation.apply(state, Move("refuse", more, LEAVES)) != state
+    with pytest.raises(ValueError, match="nothing is refused"):
+        relation.apply(state, Move("refuse", more, LEAVES, 2))
+
+
 # ---- a machine: one memory, entered by right -----------------------------------------------------------------------------------
 
 
@@ -190,6 +245,34 @@ def test_random_machines():
     assert min(sure[True, True], sure[True, False]) >= 25, sure
 
 
+ALWAYS_REFUSED = {
+    "more than there is": {"take": {"lock": 2}},
+    "more than there is beside its own": {"take": [{"lock": 1}, {"lock": 1, "reserve": 1}]},
+    "memory that others may leave, and more than there is": {"take": {"lock": 1, "reserve": 1}, "right": "ordinary"},
+}
+
+
+@pytest.mark.parametrize("kind", ALWAYS_REFUSED)
+def test_who_can_only_begin_anew_never_finishes(kind):
+    steps = [{"take": {"lock": 1}}, ALWAYS_REFUSED[kind] | {"refused": {"restart": 1}, "serve": 1}]
+    steps = [{"name": f"s{n}", **step} for n, step in enumerate(steps)]
+    pools = {"lock": {"capacity": 2 if kind == "more than there is" else 1}, "reserve": {"unit": "byte"}}
+    data = {"pools": pools, "requests": {"x": {"depth": 1, "steps": steps}}}
+    system = Stack.model_validate(data).system(memory=MUCH)
+    assert Brute(data, memory=MUCH).unsafe()
+    assert not decide(system).safe
+    assert reach.search(system).moves
+
+
+def test_others_that_find_no_page_are_in_no_one_s_way():
+    stack = Stack.model_validate(
+        {"pools": {"reserve": {}}, "requests": {"w": {"depth": 1, "steps": [{"take": {"reserve": 1}, "right": "memalloc"}]}}}
+    )
+    memory = Memory(2 * PAGE, {"high": 2 * PAGE, "atomic": 2 * PAGE, "memalloc": 0}, atomic=PAGE)
+    assert decide(stack.system(memory=memory)).safe
+    assert reach.search(stack.system(memory=memory)).moves is None
+
+
 def test_what_a_machine_cannot_be():
     with pytest.raises(QuestionError, match="right high"):
         Memory(1, {"atomic": 0, "memalloc": 0})
@@ -231,6 +314,43 @@ def test_a_mempool_stands_behind_the_ordinary_right_on_a_machine_alone():
     assert not decide(without.system(memory=MUCH)).safe, "all may wait for memory that others hold"
     assert decide(with_it.system(memory=MUCH)).safe
     assert reach.search(with_it.system(memory=MUCH)).moves is None
+
+
+def test_a_way_that_names_no_right_has_the_step_s_or_none():
+    def pools_of(step):
+        data = {"pools": {"w": 1, "reserve": {"unit": "byte"}}, "requests": {"x": {"depth": 1, "steps": [step]}}}
+        system = Stack.model_validate(data).system(memory=MUCH)
+        return [way.whim for way in (system.classes[0].steps[0], *system.classes[0].steps[0].others)]
+
+    ways = [{"reserve": 4, "right": "memalloc"}, {"reserve": 1}]
+    assert pools_of({"take": ways}) == [False, True], "one way's right is not the other's"
+    assert pools_of({"take": ways, "right": "atomic"}) == [False, False]
+    assert pools_of({"take": [{"reserve": 1}, {"reserve": 4, "right": "memalloc"}]}) == [True, False]
+
+
+def test_an_element_stands_for_the_memory_alone():
+    """What else the step takes it takes with an element too, and gives back the same."""
+    first = {"take": {"reserve": 4, "tag": 1}, "right": "ordinary", "mempool": {"bio": 1}, "give": {"reserve": 4, "tag": 1}}
+    data = {"pools": {"tag": 1, "bio": 1, "reserve": {}}, "requests": {"x": {"depth": 1, "steps": [first]}}}
+    system = Stack.model_validate(data).system(memory=MUCH)
+    (way,) = system.classes[0].steps[0].others
+    assert dict(zip(system.pools, way.take)) == {"tag": 1, "bio": 1, "reserve": 0, "ordinary memory": 0}
+    assert way.give == way.take
+
+
+def test_who_waits_for_what_others_hold_keeps_a_line_waiting():
+    """It holds nothing itself, and stands before one that holds what it needs no more of."""
+    first = {"take": {"lock": 1, "reserve": 1}, "right": "ordinary", "serve": 1}
+    second = [{"take": {"tag": 1}}, {"take": {"lock": 1}, "serve": 1}]
+    data = {
+        "pools": {"lock": {"capacity": 9, "queue": "fifo"}, "tag": 1, "reserve": {}},
+        "requests": {"a": {"depth": 1, "steps": [first]}, "b": {"depth": 1, "steps": second}},
+    }
+    for queue, safe in (("fifo", False), ("overtaking", True)):
+        data["pools"]["lock"]["queue"] = queue
+        system = Stack.model_validate(data).system(memory=MUCH)
+        assert decide(system).safe == safe
+        assert (reach.search(system).moves is None) == safe
 
 
 def test_an_element_is_given_back_where_the_memory_would_be():
