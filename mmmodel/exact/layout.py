@@ -2,7 +2,7 @@
 
     slot     a place with a count: wanting a take, waiting to try again, queued at a station, in one phase of a service,
              served for ever
-    vector   the counts of all slots; under fifo grants behind them who wants, longest first (slot + 1, 0 where nobody is left)
+    vector   the counts of all slots; where grants go by waiting time, behind them who wants, longest first (slot + 1, 0 where nobody is left)
 
 Every position of the unmerged transition relation has one slot or more. A station that only one exponential position uses needs no
 queue: n requests there finish at min(n, servers) times the rate, whoever they are. Elsewhere the phases in service and the queues are
@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Literal
 
 from mmmodel.exact.phases import STAGES, PhaseType, phase_type
-from mmmodel.model.grants import Grant, check_grant
+from mmmodel.model.grants import IN_ORDER, Grant, check_grant
 from mmmodel.model.stack import QuestionError, Service, System, SystemStep
 from mmmodel.model.transitions import LEAVES, Position, Relation
 
@@ -65,8 +65,8 @@ class Layout:
     """The slots of a System under a grant policy. Raises QuestionError for what has no chain: see `_check`."""
 
     def __init__(self, system: System, grant: Grant = "random", stages: int = STAGES):
-        check_grant(grant)
         system.require_plain("times and throughput")
+        check_grant(grant, system)
         self.system, self.grant = system, grant
         self.relation = Relation(system, merged=False)
         self.positions = self.relation.positions
@@ -83,7 +83,7 @@ class Layout:
         self.wanting = [place.slot for place in self.places if place.kind in WANTS]
         for cls, first in zip(system.classes, self.first):
             self._rank(cls.steps, first)
-        self.queue_length = sum(self.population) if grant == "fifo" else 0
+        self.queue_length = sum(self.population) if grant in IN_ORDER else 0
         self._check()
 
     @property

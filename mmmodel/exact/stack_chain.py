@@ -1,9 +1,9 @@
 """A stack as a Markov chain: throughput, occupancy, time to deadlock, time to the point of no return.
 
 Closed and saturated: each class keeps its population; those that are not in flight wait for their first step. Requests take, then queue,
-are served, give back, and go on; what can be granted is granted at once, in random order, first come first served (`fifo`: of the
-requests that fit, the one that has waited longest), or latest step first (`last-step-first`: of the requests that fit, one that is
-furthest along the steps of its class). Who does not fit and may not wait (a loss, a fallback) is refused before the next grant.
+are served, give back, and go on; what can be granted is granted at once, in random order, by waiting time (`first-fit`: of
+the requests that fit, the one that has waited longest), first come first served (`fcfs`: in a line for each pool, whose head blocks it),
+or latest step first (`last-step-first`: of the requests that fit, one that is furthest along the steps of its class). Who does not fit and may not wait (a loss, a fallback) is refused before the next grant.
 A server that several steps share takes who queues in random order. A deadlock ends the chain.
 
     states      what the requests do between two events; those in the midst of grants are eliminated
@@ -35,7 +35,7 @@ from mmmodel.exact.stack_size import Size
 from mmmodel.exact.stack_walk import Walk
 from mmmodel.model.grants import Grant
 from mmmodel.model.progress import say, working
-from mmmodel.model.stack import System, SystemStep
+from mmmodel.model.stack import QuestionError, System, SystemStep
 from mmmodel.model.transitions import Relation
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ class StackChain:
     @_solving
     def unsafe(self) -> np.ndarray:
         """(n,) mask of the states that are past the point of no return: all, where a class can never take its first step."""
+        if self.layout.grant == "fcfs":
+            raise QuestionError(
+                "time to unsafe: not computed for grant 'fcfs', whose lines it would have to know; time to deadlock is"
+            )
         if self.layout.relation.stranded(self.layout.relation.empty):
             return np.ones(len(self), dtype=bool)
         counts = np.zeros((len(self), len(self.layout.positions)), dtype=np.int64)

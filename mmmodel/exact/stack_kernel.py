@@ -18,7 +18,7 @@ from mmmodel.model.transitions import LEAVES
 
 WAITS, RETRIES, TURNS, SERVED, NEVER = range(5)
 KINDS = {"waits": WAITS, "retries": RETRIES, "turns": TURNS, "served": SERVED, "never": NEVER}
-RANDOM, FIFO, LAST = range(3)  # grants, in the order of GRANTS
+RANDOM, FIRST_FIT, LAST, FCFS = range(4)  # grants, in the order of GRANTS
 BOUNDLESS = 2**60
 DONE, PILE_FULL, ROOM, PAUSE = range(4)  # why `expand` stopped
 PLACE, LIMIT, AT, ONWARD, ONWARD_END, HOLDS = range(6)  # columns of Tables.slot
@@ -86,6 +86,7 @@ class Scratch(NamedTuple):
     another: np.ndarray
     free: np.ndarray
     fitting: np.ndarray
+    line: np.ndarray
     left: np.ndarray
     key: np.ndarray
 
@@ -186,7 +187,7 @@ def scratch(t: Tables, room: int) -> Scratch:
     level, after, done = (pile(t, room) for _ in range(3))
     vector, other, another = (_ints(np.zeros(t.size)) for _ in range(3))
     free, fitting, left, key = _ints(np.zeros(t.pools)), _ints(np.zeros(t.slots)), np.zeros(len(t.first)), _ints(np.zeros(words))
-    return Scratch(level, after, done, vector, other, another, free, fitting, left, key)
+    return Scratch(level, after, done, vector, other, another, free, fitting, _ints(np.zeros(t.size - t.slots)), left, key)
 
 
 def search(t: Tables, room: int) -> Search:
@@ -313,7 +314,7 @@ def arrive(t, vector, at, cls, weight, out, w):
         return
     slot = t.place[at, SLOT]
     vector[slot] += 1
-    if kind <= TURNS and t.policy == FIFO:
+    if kind <= TURNS and (t.policy == FIRST_FIT or t.policy == FCFS):
         end = t.slots
         while vector[end]:
             end += 1
@@ -352,7 +353,7 @@ def leave(t, vector, slot, weight, out, w):
 def unjoin(t, vector, slot):
     """Takes the one who has wanted longest out of the slot."""
     vector[slot] -= 1
-    if t.policy == FIFO:
+    if t.policy == FIRST_FIT or t.policy == FCFS:
         at = t.slots
         while vector[at] != slot + 1:
             at += 1
@@ -362,12 +363,29 @@ def unjoin(t, vector, slot):
 
 
 @jit
+def stands_first(t, place, free):
+    """Whether a request fits, of those in lines from the first on; if not, those behind it in a line do not fit either."""
+    if fits(t, place, free):
+        return True
+    for r in range(t.pools):
+        if t.place[place, NEEDS + r] > 0:
+            free[r] = -1
+    return False
+
+
+@jit
 def choose(t, vector, w):
     """Fills `fitting` with the slots of which one request may be granted next: (how many slots, how many requests).
 
     (-1, slot) if requests of that slot do not fit and may not wait.
     """
     free_of(t, vector, w.free)
+    if t.policy == FCFS:
+        for at in range(t.slots, t.size):
+            if vector[at] and stands_first(t, t.slot[vector[at] - 1, PLACE], w.free):
+                w.fitting[0] = vector[at] - 1
+                return 1, vector[w.fitting[0]]
+        return 0, 0
     found, total, most = 0, 0, -1
     refused = -1
     for slot in t.wanting:
@@ -389,7 +407,7 @@ def choose(t, vector, w):
         total += vector[slot]
     if refused >= 0:
         return -1, refused
-    if found and t.policy == FIFO:
+    if found and t.policy == FIRST_FIT:
         at = t.slots
         while True:
             for k in range(found):
@@ -440,8 +458,36 @@ def grant(t, level, after, done, w):
 
 
 @jit
+def stuck_in_lines(t, vector, w):
+    """`deadlocked` where every pool has a line: who stands behind a stuck request is stuck, even if it holds nothing."""
+    for at in range(t.slots, t.size):
+        w.line[at - t.slots] = vector[at]
+    going = True
+    while going:
+        going = False
+        for r in range(t.pools):
+            w.free[r] = t.capacity[r]
+            for s in t.kept:
+                w.free[r] -= vector[s] * t.slot[s, HOLDS + r]
+            for slot in w.line:
+                if slot:
+                    w.free[r] -= t.slot[slot - 1, HOLDS + r]
+        for k in range(len(w.line)):
+            if w.line[k] and stands_first(t, t.slot[w.line[k] - 1, PLACE], w.free):
+                w.line[k] = 0
+                going = True
+    for slot in w.line:
+        for r in range(t.pools):
+            if slot and t.slot[slot - 1, HOLDS + r]:
+                return 1
+    return 0
+
+
+@jit
 def deadlocked(t, vector, w):
     """Whether some waiting requests that hold something could not take even if every other one finished."""
+    if t.policy == FCFS:
+        return stuck_in_lines(t, vector, w)
     stuck = 0
     for s in t.stuck:
         w.fitting[s] = vector[s]

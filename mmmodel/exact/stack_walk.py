@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from mmmodel.exact.layout import WANTS, Layout, Place
+from mmmodel.model.grants import IN_ORDER
 from mmmodel.model.transitions import LEAVES
 
 Vector = tuple[int, ...]
@@ -29,7 +30,7 @@ class Walk:
         self.places = layout.places
         self.slots = layout.slots
         self.holds = [layout.positions[slot.position].holds for slot in layout.slots]
-        self.fifo = layout.grant == "fifo"
+        self.ordered, self.strict = layout.grant in IN_ORDER, layout.grant == "fcfs"
         self.left: list[Fraction] = [Fraction(0)] * len(layout.population)
 
     def start(self) -> Law:
@@ -74,8 +75,41 @@ class Walk:
                 for after, share in law.items():
                     yield after, rate * share
 
+    def _queue(self, state: Vector) -> list[int]:
+        """The slots of who wants, who has waited longest first."""
+        return [slot - 1 for slot in state[len(self.slots) :] if slot]
+
+    def _heads(self, queue: list[int], free: list[float]) -> list[int]:
+        """The slots of those that fit and are the head of every line that they stand in; every pool that has a limit has a line."""
+        heads: list[int] = []
+        closed: set[int] = set()
+        for slot in queue:
+            way = self.places[self.slots[slot].position].position.ways[0]
+            pools = {pool for pool, take in enumerate(way.take) if take and self.layout.system.capacity[pool] is not None}
+            if not pools & closed and self.layout.relation.fits(way, free):
+                heads.append(slot)
+            closed |= pools
+        return heads
+
     def deadlocked(self, state: Vector) -> bool:
+        if self.strict:
+            return self._stuck_in_lines(state)
         return bool(self.layout.relation.deadlocked(self.layout.counts(state)))
+
+    def _stuck_in_lines(self, state: Vector) -> bool:
+        """Whether of those that wait some could not go on even if all others finished, and one of them holds something."""
+        queue = self._queue(state)
+        gone = [slot for slot, count in enumerate(state[: len(self.slots)]) for _ in range(count) if self._for_ever(slot)]
+        while True:
+            held = [sum(self.holds[slot][pool] for slot in queue + gone) for pool in range(len(self.layout.system.pools))]
+            free = [float("inf") if c is None else c - h for c, h in zip(self.layout.system.capacity, held)]
+            heads = self._heads(queue, free)
+            if not heads:
+                return any(any(self.holds[slot]) for slot in queue)
+            queue.remove(heads[0])
+
+    def _for_ever(self, slot: int) -> bool:
+        return self.layout.positions[self.slots[slot].position].never
 
     def used(self, state: Vector) -> list[int]:
         """Amount taken from each pool."""
@@ -136,7 +170,7 @@ class Walk:
 
     def _join(self, state: list[int], slot: int) -> None:
         state[slot] += 1
-        if self.fifo:
+        if self.ordered:
             state[state.index(0, len(self.slots))] = slot + 1
 
     def _grant(self, law: Law) -> Law:
@@ -162,6 +196,8 @@ class Walk:
         """The slots whose requests fit, and one whose requests do not and may not wait (-1 if there is none)."""
         used = self.used(state)
         free = [float("inf") if c is None else c - u for c, u in zip(self.layout.system.capacity, used)]
+        if self.strict:
+            return self._heads(self._queue(state), free)[:1], -1
         fitting, refused = [], -1
         for slot in self.layout.wanting:
             if state[slot]:
@@ -183,14 +219,14 @@ class Walk:
     def _unjoin(self, state: list[int], slot: int) -> Place:
         """Takes the one who has wanted longest out of the slot."""
         state[slot] -= 1
-        if self.fifo:
+        if self.ordered:
             del state[state.index(slot + 1, len(self.slots))]
             state.append(0)
         return self.places[self.slots[slot].position]
 
     def _choices(self, state: Vector, fitting: list[int]) -> list[tuple[int, Fraction]]:
         """(slot, probability) of the next grant; equal requests are not told apart."""
-        if fitting and self.fifo:
+        if fitting and self.ordered:
             queue = state[len(self.slots) :]
             return [(min(fitting, key=lambda slot: queue.index(slot + 1)), Fraction(1))]
         if fitting and self.layout.grant == "last-step-first":

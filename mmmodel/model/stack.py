@@ -620,17 +620,22 @@ class System:
     @property
     def plain(self) -> bool:
         """Whether no pool has a line, no take several ways, and no request begins anew: what older engines take for granted."""
-        return not any(self.fifo) and not any(
-            step.others or step.whim or step.restart is not None for cls in self.classes for step in every_step(cls.steps)
+        return not self._not_plain()
+
+    def _not_plain(self) -> list[str]:
+        """What of it older engines do not know."""
+        steps = [step for cls in self.classes for step in every_step(cls.steps)]
+        found = (
+            [f"a fifo pool ({', '.join(pool for pool, fifo in zip(self.pools, self.fifo) if fifo)})"] if any(self.fifo) else []
         )
+        found += ["memory that others on a machine grant or refuse"] if any(step.whim for step in steps) else []
+        found += ["several ways to be satisfied"] if any(step.others for step in steps) else []
+        return found + (["a restart"] if any(step.restart is not None for step in steps) else [])
 
     def require_plain(self, what: str) -> None:
         """Raises QuestionError for `what` where the system is not plain."""
-        if not self.plain:
-            raise QuestionError(
-                f"{what}: not computed for stacks with a fifo pool, with several ways to be satisfied, or with restart; "
-                "verdicts and reserves are"
-            )
+        if unknown := self._not_plain():
+            raise QuestionError(f"{what}: not computed for a stack with {' and '.join(unknown)}; verdicts and reserves are")
 
     def pool(self, name: str) -> int:
         """The index of a pool."""

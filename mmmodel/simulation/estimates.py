@@ -491,7 +491,8 @@ def simulate(
     if measure is None or wanted & {"throughput", "waiting", "occupancy"}:
         found, died = _stationary(ask, wanted, notes)
     for name in ("time_to_deadlock", "time_to_unsafe"):
-        if (name in wanted and measure is not None) or (measure is None and died):
+        asked_for = name in wanted if measure is not None else died and (name, grant) != ("time_to_unsafe", "fcfs")
+        if asked_for:
             found[name] = _time_to(ask, name, notes)
     if measure is None and not died:
         found["time_to_deadlock"] = none_seen(

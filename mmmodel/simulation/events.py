@@ -57,6 +57,20 @@ def bin_width(program: Program, pool: int, requests: int) -> tuple[int, int]:
     return width, most // width + 1
 
 
+def checked(program: Program, grant: str, unsafe: bool = False) -> int:
+    """The number of a grant policy. Raises QuestionError where the policy is not simulated for this program, or this question."""
+    number = check_grant(grant, program.system)
+    if grant == "fcfs" and unsafe:
+        raise QuestionError(
+            "time to unsafe: not computed for grant 'fcfs', whose lines it would have to know; time to deadlock is"
+        )
+    if grant == "fcfs" and any(source is not None and source.blocked == "lost" for source in program.sources):
+        raise QuestionError(
+            "grant: 'fcfs' is not simulated where arrivals that do not fit are lost; let them wait, or ask for first-fit"
+        )
+    return number
+
+
 class Engine:
     """A run of a program from empty. `streams` go on when it is restarted, so runs one after another are independent.
 
@@ -81,7 +95,7 @@ class Engine:
         recorded: int = 0,
         weigh: tuple[np.ndarray, np.ndarray] | Literal["banker"] | None = None,
     ):
-        self.program, self.layout, self.grant = program, program.layout, check_grant(grant)
+        self.program, self.layout, self.grant = program, program.layout, checked(program, grant, unsafe)
         self.closed = sum(program.population)
         self.slots = self.closed + (ROOM if self.layout.open.any() else 0)
         self.flags = (int(dead), int(unsafe) * (1 if program.exact_banker else 2), int(measured), int(recorded > 0))
@@ -117,7 +131,7 @@ class Engine:
             self.place_times[:, column] = values
         self.measure = self._measures()
         self.rows = np.zeros((self.recorded, 5 + len(L.capacity)))
-        self.scratch = np.zeros(2 * len(L.kind) + len(L.capacity), np.int64)
+        self.scratch = np.zeros(2 * len(L.kind) + 2 * len(L.capacity), np.int64)
         self._empty = self.state.S.copy(), self.state.T.copy()
 
     def _measures(self) -> np.ndarray:
@@ -276,7 +290,7 @@ class State:
     def new(cls, program: Program, slots: int, grant: int, flags: tuple[int, ...], weighed: int = 0) -> State:
         """Without requests but those of closed classes, who are to join."""
         k, L = kernel(), program.layout
-        leaves, named = clocks(L, slots), bool(flags[3]) or grant == k.FIFO or shared_queues(L)
+        leaves, named = clocks(L, slots), bool(flags[3]) or grant in (k.FIRST_FIT, k.FCFS) or shared_queues(L)
         counts = (len(L.capacity), len(L.kind), len(L.servers), len(L.first), slots * named, leaves)
         columns = (k.POOL, k.PLACE_, k.STATION_, k.CLASS_, k.REQUEST, k.CLOCK)
         begins = np.cumsum([k.SCALARS, *(a * b for a, b in zip(counts, columns))])

@@ -30,8 +30,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from mmmodel.model.compiled import jit
+from mmmodel.simulation.program import UNLIMITED
 
-RANDOM, FIFO, LAST = 0, 1, 2  # grants, in the order of GRANTS
+RANDOM, FIRST_FIT, LAST, FCFS = 0, 1, 2, 3  # grants, in the order of GRANTS
 WEIGHTS, BANKER, GREEDY = 1, 2, 3  # what the importance is: a sum of weights, or `closeness`; GREEDY: his order does not decide
 LATEST = np.finfo(np.float64).max
 AHEAD = 12  # times drawn ahead whose line is fetched: a line has 8
@@ -506,15 +507,57 @@ def refuse(e):
 
 
 @_jit
+def first_in_lines(e, heads, room):
+    """The place whose first request (B[heads …], -1: there is none) goes next where every pool has a line; place -1: nobody can.
+
+    It fits into B[room …] and nobody who waits longer stands in a line with it: who does not fit closes the lines that it stands in.
+    """
+    before = -1
+    while True:
+        best, oldest = -1, 0
+        for k in range(e.S[PLACES]):
+            if e.B[heads + k] >= 0:
+                since = e.R[REQUEST * e.B[heads + k] + SINCE]
+                if since > before and (best < 0 or since < oldest):
+                    best, oldest = k, since
+        if best < 0 or fits_into(e, best, TAKE_, room):
+            return best
+        for p in range(e.pools):
+            if e.D[(best * BLOCKS + TAKE_) * e.pools + p] and e.P[POOL * p + CAPACITY] < UNLIMITED:
+                e.B[room + p] = -1
+        before = oldest
+
+
+@_jit
+def line_up(e, heads):
+    """B[heads …]: the first request that waits at each place, -1 where there is none."""
+    for k in range(e.S[PLACES]):
+        at = PLACE_ * k
+        e.B[heads + k] = e.K[at + HEAD] if e.K[at + N_WAITING] else -1
+
+
+@_jit
+def head_of_lines(e):
+    """The place whose first request is granted next where every pool has a line."""
+    places = e.S[PLACES]
+    line_up(e, places)
+    for p in range(e.pools):
+        e.B[2 * places + p] = e.P[POOL * p + FREE]
+    return first_in_lines(e, places, 2 * places)
+
+
+@_jit
 def pick(e):
     """The place, and the position there, of the request that is granted next; place -1: none fits."""
     total, best, furthest, oldest = 0, -1, -1, 0
     grant = e.S[GRANT]
+    if grant == FCFS:
+        return head_of_lines(e), 0
     for i in range(e.S[ACTIVE]):
         k = e.K[PLACE_ * i + LISTED]
         if not fits(e, k):
             continue
-        if grant == FIFO:
+        if grant == FIRST_FIT:
             since = e.R[REQUEST * e.K[PLACE_ * k + HEAD] + SINCE]
             if best < 0 or since < oldest:
                 best, oldest = k, since
@@ -523,7 +566,7 @@ def pick(e):
         elif grant == RANDOM or e.L[k * L_ROW + RANK] == furthest:
             total += e.K[PLACE_ * k + N_WAITING]
             best = k
-    if grant == FIFO or total <= 1:
+    if grant == FIRST_FIT or total <= 1:
         return best, 0
     index = choose(e, total)
     for i in range(e.S[ACTIVE]):
@@ -566,7 +609,7 @@ def go(e, slot, k, gave):
     """A request comes to place k. Where nobody else can be granted it walks on alone: the same as join and settle, faster."""
     walked = False
     while k >= 0:
-        if rarely((gave and e.S[ACTIVE] > 0) or e.recorded or (walked and endless(e)) or not fits(e, k)):
+        if rarely(((gave or e.S[GRANT] == FCFS) and e.S[ACTIVE] > 0) or e.recorded or (walked and endless(e)) or not fits(e, k)):
             join(e, slot, k)
             break
         take(e, slot, k)
@@ -713,6 +756,8 @@ def deadlocked(e):
 
     Others that are served `never` do not finish. Requests of one place stand or fall together.
     """
+    if e.S[GRANT] == FCFS:
+        return deadlocked_in_lines(e)
     places = e.S[PLACES]
     members = 0  # B: of the set at each place, then what is free beside them
     for p in range(e.pools):
@@ -731,6 +776,29 @@ def deadlocked(e):
                 e.B[k] = 0
                 changed = True
     return members > 0
+
+
+@_jit
+def deadlocked_in_lines(e):
+    """The same where every pool has a line: who stands behind a stuck request is stuck, even if it holds nothing."""
+    places = e.S[PLACES]
+    room, beside = 2 * places, 2 * places + e.pools
+    line_up(e, places)
+    for p in range(e.pools):
+        at = POOL * p
+        e.B[beside + p] = e.P[at + CAPACITY] - e.P[at + STUCK] - e.P[at + SPOKEN]
+    while True:
+        for p in range(e.pools):
+            e.B[room + p] = e.B[beside + p]
+        k = first_in_lines(e, places, room)
+        if k < 0:
+            break
+        yields(e, k, 1, HELD_, beside)
+        e.B[places + k] = e.R[REQUEST * e.B[places + k] + NEXT]
+    holding = 0
+    for k in range(places):
+        holding += e.B[places + k] >= 0 and e.L[k * L_ROW + HOLDS]
+    return holding > 0
 
 
 @_jit
@@ -858,11 +926,12 @@ def watched(e):
     """What the state that an event leaves says: DEAD, UNSAFE, ASK, or STOPPED for nothing.
 
     Where there was no deadlock before, a new one holds a request that began to wait at this event. NEWLY - 1 is the only place
-    where one did, -1 says that there were several: only if it could not take beside the others that wait is there more to ask.
+    where one did, -1 says that there were several: only if it could not take beside the others that wait, or may stand behind one of
+    them in a line, is there more to ask.
     """
     if e.S[WATCH_DEAD]:
         newly = e.S[NEWLY]
-        if newly and (newly < 0 or not can_take_beside(e, newly - 1)) and deadlocked(e):
+        if newly and (newly < 0 or e.S[GRANT] == FCFS or not can_take_beside(e, newly - 1)) and deadlocked(e):
             return DEAD
         e.S[NEWLY] = 0
     if e.S[WATCH_UNSAFE]:

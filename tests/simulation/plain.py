@@ -39,7 +39,7 @@ class Plain:
 
     def __init__(self, program: Program, seed: np.random.SeedSequence, *, grant="random", dead=False, unsafe=False,
                  measured=False, recorded=0, weigh=None):  # fmt: skip
-        check_grant(grant)
+        check_grant(grant, program.system)
         self.program, self.grant, self.recorded = program, grant, recorded
         self.dead, self.unsafe, self.measured = dead, unsafe, measured
         self.system, self.number = program.system, {place: k for k, place in enumerate(program.places)}
@@ -140,9 +140,12 @@ class Plain:
     def pick(self) -> Request | None:
         """The request that is granted next, taken out of its line."""
         fitting = [line for line in sorted(self.lines) if self.fits(self.step(*line[:2]))]
+        if self.grant == "fcfs":
+            heads = self.heads([r for line in self.lines.values() for r in line], self.free)
+            fitting = [heads[0].line] if heads else []
         if not fitting:
             return None
-        if self.grant == "fifo":
+        if self.grant in ("first-fit", "fcfs"):
             chosen = min((self.lines[line][0] for line in fitting), key=lambda request: request.since)
         else:
             if self.grant == "last-step-first":
@@ -154,6 +157,17 @@ class Plain:
         if not self.lines[chosen.line]:
             del self.lines[chosen.line]
         return chosen
+
+    def heads(self, waiting, free) -> list[Request]:
+        """Those of the waiting that fit and before whom nobody waits longer for one of their pools."""
+        found, closed = [], set()
+        for request in sorted(waiting, key=lambda request: request.since):
+            step = self.step(request.klass, request.path)
+            pools = {p for p, (take, most) in enumerate(zip(step.take, self.capacity)) if take and most != UNLIMITED}
+            if not pools & closed and all(not t or f - t >= least for t, f, least in zip(step.take, free, step.floor)):
+                found.append(request)
+            closed |= pools
+        return found
 
     def settle(self) -> None:
         """Grants waiting requests one after another until none fits."""
@@ -242,6 +256,8 @@ class Plain:
 
     def stuck(self) -> list[Request]:
         """The greatest set of waiting requests that hold something and cannot take even if all others finish."""
+        if self.grant == "fcfs":
+            return self.stuck_in_lines()
         members = [r for line in self.lines.values() for r in line if any(r.held)] + [r for r in self.retrying if any(r.held)]
         while True:
             kept = [*members, *(r for r in self.served if self.step(*r.place[:2]).never)]
@@ -255,6 +271,17 @@ class Plain:
             if len(left) == len(members):
                 return members
             members = left
+
+    def stuck_in_lines(self) -> list[Request]:
+        """The same where every pool has a line: who stands behind them is one of them, but somebody must hold something."""
+        left = [r for line in self.lines.values() for r in line]
+        while left:
+            kept = [*left, *(r for r in self.served if self.step(*r.place[:2]).never)]
+            can = self.heads(left, [c - sum(r.held[p] for r in kept) for p, c in enumerate(self.capacity)])
+            if not can:
+                break
+            left = [r for r in left if r not in can]
+        return left if any(any(r.held) for r in left) else []
 
     @property
     def present(self) -> int:

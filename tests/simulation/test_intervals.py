@@ -247,7 +247,7 @@ def test_a_deadlock_whose_time_is_certain():
     requests = {"a": {"depth": 1, "steps": [*steps, {"take": {"y": 1}}]}, "b": {"depth": 1, "steps": other}}
     stack = Stack.model_validate({"pools": {"x": 2, "y": 1}, "requests": requests})
     ask = {"seed": 1, "measure": ["time_to_deadlock", "time_to_unsafe"], "replications": 25}
-    found = simulate(stack, grant="fifo", **ask).time_to_deadlock
+    found = simulate(stack, grant="first-fit", **ask).time_to_deadlock
     assert found.covers(0.3)
     assert found.half_width < 1e-9
     assert found.note == ""

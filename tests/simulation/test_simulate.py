@@ -112,7 +112,7 @@ def test_nothing_is_claimed_of_runs_that_are_dead_from_the_start():
     """Granted in order, both requests take their first chunk before either can take its second."""
     steps = [{"take": {"reserve": 1}}, {"take": {"reserve": 1}, "serve": 1}]
     stack = Stack.model_validate({"pools": {"reserve": 2}, "requests": {"w": {"depth": 2, "steps": steps}}})
-    run = simulate(stack, seed=3, replications=3, horizon=5, grant="fifo")
+    run = simulate(stack, seed=3, replications=3, horizon=5, grant="first-fit")
     for estimate in (run.throughput, run.occupancy):
         assert (estimate.mean, estimate.note) == (None, "deadlocked from the start, so that there is nothing to count")
     assert run.occupancy.quantiles == {}

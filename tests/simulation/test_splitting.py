@@ -194,7 +194,7 @@ def test_constant_times_are_cut_at_the_ends_of_the_base():
     requests = {"a": {"depth": 1, "steps": [*steps, {"take": {"y": 1}}]}, "b": {"depth": 1, "steps": other}}
     stack = Stack.model_validate({"pools": {"x": 2, "y": 1}, "requests": requests})
     for seed in range(5):
-        found = splitting.time_to_deadlock(stack, seed=seed, method="fixed", trials=100, grant="fifo")
+        found = splitting.time_to_deadlock(stack, seed=seed, method="fixed", trials=100, grant="first-fit")
         assert found.half_width > 0
         assert found.covers(0.7)
 

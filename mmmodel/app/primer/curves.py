@@ -25,7 +25,7 @@ from mmmodel.exact import stack_chain as chains
 from mmmodel.exact.chain import StateSpaceTooLarge
 from mmmodel.exact.network import asymptotic_bounds, balanced_job_bounds, mva
 from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.grants import GRANTS, Grant
+from mmmodel.model.grants import OVERTAKING, Grant
 from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Request, RequestClass, Serve, Stack, System
 
 CROWD = 7  # requests that never wait with the reserve that is taken where none is asked for
@@ -476,11 +476,11 @@ def reserve_of(stack: Stack, reserve: int | str | None) -> int:
 def by_policy(curve: ThroughputCurve, deepest: int = 24) -> dict[str, dict[int, float]]:
     """{grant: {depth: X}} from K_free to K_safe: requests/s under each way of choosing who is granted first.
 
-    A grant ends where its chains would take too long in all (`fifo` keeps the order of those who wait)."""
+    A grant ends where its chains would take too long in all (`first-fit` keeps the order of those who wait)."""
     first, last = int(max(1, min(curve.free, deepest))), int(min(curve.safe, deepest))
     found: dict[str, dict[int, float]] = {}
-    for grant in GRANTS:
-        found[grant], solver = {}, _Solver(curve.stack, curve.reserve, grant, SECONDS / len(GRANTS))
+    for grant in OVERTAKING:
+        found[grant], solver = {}, _Solver(curve.stack, curve.reserve, grant, SECONDS / len(OVERTAKING))
         for depth in range(first, last + 1):
             x = solver.throughput(depth)
             if x is None:
@@ -605,7 +605,7 @@ def anomalies_by_grant() -> str:
     """Both throughputs of each anomaly under each grant, a line an anomaly."""
     lines = []
     for odd in ANOMALIES:
-        pairs = {grant: odd.throughputs(grant) for grant in GRANTS}
+        pairs = {grant: odd.throughputs(grant) for grant in OVERTAKING}
         lines.append(
             f"{odd.title:30} " + "   ".join(f"{grant}: {float(a):.4f} and {float(b):.4f}" for grant, (a, b) in pairs.items())
         )
@@ -750,8 +750,8 @@ def evidence(curve: ThroughputCurve) -> compare.Table:
         "solved",
         f"{waits} in random order, {even} evenly",
     )
-    under = sum(a > b for odd in (DEEPER, MORE) for grant in GRANTS for a, b in [odd.throughputs(grant)])
-    table.add("grants under which the first two are there", 2 * len(GRANTS), under, "solved", "chain, in fractions")
+    under = sum(a > b for odd in (DEEPER, MORE) for grant in OVERTAKING for a, b in [odd.throughputs(grant)])
+    table.add("grants under which the first two are there", 2 * len(OVERTAKING), under, "solved", "chain, in fractions")
     return table
 
 

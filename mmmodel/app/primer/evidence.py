@@ -47,7 +47,7 @@ REFUTED = (
     "Another way to be satisfied never makes a safe stack unsafe: false where others wait for that way's pool while they hold memory (EIT-2).",
     "Several stacks on one reserve save the smaller of their own worst thresholds: true for stacks of one class (JNT-2), else of the joint "
     "worst threshold only (JNT-1).",
-    "Whether a stack can deadlock never depends on the grant policy: a safe verdict holds under every policy, but a policy may avoid "
+    "Where whatever fits may overtake, a safe verdict holds under every grant policy, but a policy may avoid "
     "a deadlock that some order of moves reaches (tests/exact/test_grants.py).",
     "The mean time to deadlock grows with the reserve: inside an island it can fall (chunks 4, 4, 3, K = 8, from 65 to 66).",
     "Swap on NBD over virtio-net is safe if what the requests draw fits between the ordinary and the ATOMIC floor: a guest with two nbd devices hung at 3072 all "

@@ -227,12 +227,12 @@ def a_best_depth_beyond_the_axis():
 @draws(curves.policies_figure)
 def grants_of_which_one_ends_early():
     shown = curves.policies_figure(
-        {"random": {2: 20.0, 3: 15.0}, "fifo": {2: 20.0}, "last-step-first": {2: 20.0, 3: 18.0}}, {2: 21.0, 3: 30.0}
+        {"random": {2: 20.0, 3: 15.0}, "first-fit": {2: 20.0}, "last-step-first": {2: 20.0, 3: 18.0}}, {2: 21.0, 3: 30.0}
     )
     (ax,) = shown.figure.axes
 
     def check():
-        ends = [("memory for everybody", 30), ("random", 15), ("fifo (to depth 2)", 20), ("last-step-first", 18)]
+        ends = [("memory for everybody", 30), ("random", 15), ("first-fit (to depth 2)", 20), ("last-step-first", 18)]
         assert same(lines(ax), [("", [2, 3], [21, 30]), ("", [2, 3], [20, 15]), ("", [2], [20]), ("", [2, 3], [20, 18])])
         assert same(texts(ax), [(name, 3, y) for name, y in sorted(ends, key=lambda end: end[1])])
         heights = [text.xyann[1] for text in ax.texts]

@@ -61,7 +61,7 @@ def test_bounds_stand_on_both_sides():
 def test_anomalies_by_a_second_chain(odd):
     again = [constrained_throughput(odd.chunks, odd.rates, odd.servers, *setting) for setting in (odd.first, odd.second)]
     assert list(odd.throughputs()) == again
-    for grant in curves.GRANTS:
+    for grant in curves.OVERTAKING:
         before, after = odd.throughputs(grant)
         assert before > after
 
@@ -79,7 +79,7 @@ def test_enough_for_everybody_is_slower():
 def test_policies_start_together_and_last_step_first_loses_least():
     curve = curves.throughput_curve("nbd-tcp", "40 KiB", 24, "write-4k")
     found = curves.by_policy(curve)
-    assert set(found) == set(curves.GRANTS)
+    assert set(found) == set(curves.OVERTAKING)
     assert len({points[min(points)] for points in found.values()}) == 1
     ends = {grant: points[max(points)] for grant, points in found.items()}
     assert max(ends, key=ends.get) == "last-step-first"
