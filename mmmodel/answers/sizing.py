@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mmmodel.answers.question import Case, Larger, Question, Size
 from mmmodel.exact import islands, reach
@@ -146,7 +146,10 @@ class PathStep:
 
 @dataclass(frozen=True)
 class Waiting:
-    """`count` requests of a class in the deadlock: what each holds, what each waits for, and which pools refuse it."""
+    """`count` requests of a class in the deadlock: what each holds, what each waits for, and which pools refuse it.
+
+    `behind`: of each pool in whose line others stand before them, the class and the step of the one at its head.
+    """
 
     cls: str
     step: str
@@ -154,6 +157,7 @@ class Waiting:
     holds: dict[str, int]
     wants: dict[str, int]
     pools: tuple[str, ...]
+    behind: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -334,8 +338,10 @@ def steps(relation: Relation, moves: list[Move]) -> tuple[list[PathStep], tuple[
             admitted[position.cls] += move.count
         else:
             queue = standing.setdefault(move.position, [])
-            # the ones that came last go on, so that a group that moves together keeps its numbers
-            who, standing[move.position] = sorted(queue[-move.count :]), queue[: -move.count]
+            # from a line the first, else the ones that came last, so that a group that moves together keeps its numbers
+            begin = move.behind if relation.lines[move.position] else len(queue) - move.count
+            who = sorted(queue[begin : begin + move.count])
+            del queue[begin : begin + move.count]
         holds = dict.fromkeys(relation.system.pools, 0)
         if move.to != LEAVES:
             standing.setdefault(move.to, []).extend(who)
@@ -392,11 +398,16 @@ def _reasons(verdict: Verdict, way: bool) -> Iterator[str]:
             yield f"{counted(group.count, 'page')} of {group.cls} come back only when one of these requests finishes"
             continue
         wants = _listing(system, group.wants)
-        free = _listing(system, {pool: verdict.free[pool] for pool in group.pools}) if group.pools else "what others leave"
+        pools = group.pools or tuple(group.behind)
+        free = _listing(system, {pool: verdict.free[pool] for pool in pools}) if pools else "what others leave"
+        line = "".join(
+            f"; the head of the line of {pool} is a {_of_class(cls)}request at step {step}"
+            for pool, (cls, step) in group.behind.items()
+        )
         each = "each of " if group.count > 1 else ""
         yield (
             f"{each}{group.count} {_of_class(group.cls)}request{'s' if group.count > 1 else ''} "
-            f"holds {holds} and waits for {wants} at step {group.step}; free: {free}"
+            f"holds {holds} and waits for {wants} at step {group.step}; free: {free}{line}"
         )
     if verdict.reason == "deadlock":
         yield f"cycle: {', '.join(verdict.cycle)} (given back only when one of these requests finishes, and none can)"
@@ -550,7 +561,7 @@ def _reason(relation: Relation, state: tuple[int, ...]) -> Reason:
     return "consumed" if relation.consumed(state) else "never fits"
 
 
-def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
+def _who_waits(relation: Relation, state: tuple[Any, ...]) -> list[Waiting]:
     stuck = relation.deadlocked(state) or relation.stranded(state)
     held = [0] * len(relation.capacity)
     for at, count in enumerate(state[: len(relation.positions)]):
@@ -569,8 +580,21 @@ def _who_waits(relation: Relation, state: tuple[int, ...]) -> list[Waiting]:
         wants = {pool: amount for pool, amount in _named(relation.system, position.take).items() if amount}
         name = relation.system.classes[position.cls].name
         present = relation.system.present[position.cls] or 1  # of those outside no state counts any
-        groups.append(Waiting(name, position.step, state[at] or present, holds, wants, tuple(refusing)))
+        groups.append(
+            Waiting(name, position.step, state[at] or present, holds, wants, tuple(refusing), _heads(relation, state, stuck, at))
+        )
     return groups
+
+
+def _heads(relation: Relation, state: tuple[Any, ...], stuck: Iterable[int], at: int) -> dict[str, tuple[str, str]]:
+    """Of each pool in whose line stuck requests of the position stand, and not first: the class and the step of its head."""
+    found = {}
+    for line in relation.lines[at]:
+        head = next((here for here, _ in state[line] if here in stuck), at)
+        if head != at:
+            position, pool = relation.positions[head], relation.queues[line - len(relation.positions)]
+            found[relation.system.pools[pool]] = relation.system.classes[position.cls].name, position.step
+    return found
 
 
 def _named(system: System, amounts: Iterable[T]) -> dict[str, T]:

@@ -12,6 +12,7 @@ from mmmodel.answers.sizing import Verdict, steps, summary, verdict
 from mmmodel.model.stack import Request, Stack
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from tests import instances
+from tests.exact.test_waiting import snapshot
 
 
 def wander(relation, rng, length=60):
@@ -190,3 +191,32 @@ def test_a_verdict_without_a_path_has_no_frames():
     found = verdict(Request([4, 4, 3]), 4, 35)
     assert isinstance(found, Verdict)
     assert frames(found) == ([], [], "reserve")
+
+
+def test_who_stands_behind_whom_in_a_line():
+    """dm-snapshot of Linux 5.3: a writer of the lock at the head of the line, a reader's job in its way, and all jobs behind the writer."""
+    found = verdict(snapshot("fifo", 4000, 2048, 4096))
+    by_step = {group.step: group for group in found.waiting}
+    assert by_step["resubmit"].behind == {"origins": ("change", "write-lock")}
+    assert by_step["write-lock"].behind == by_step["job"].behind == {}
+    assert by_step["write-lock"].pools == ("origins",)
+    told = found.explain()
+    assert (
+        "free: 4,095 units of origins; the head of the line of origins is a change request at step write-lock\n1 change request"
+        in told
+    )
+    assert len(told.splitlines()) < 15, "it can be read at real size"
+    assert found.cycle == ("jobs", "origins")
+
+
+def test_the_first_in_a_line_goes_first():
+    data = {
+        "pools": {"r": {"capacity": 9, "queue": "fifo"}},
+        "requests": {"x": {"depth": 3, "steps": [{"take": {"r": 1}}, {"take": {"r": 9}}]}},
+    }
+    relation = Relation(Stack.model_validate(data).system())
+    (first,) = relation.first
+    more = relation.positions[first].then
+    moves = [Move("enter", first, first), Move("enter", first, first), Move("take", first, more), Move("take", first, more)]
+    path, _ = steps(relation, moves)
+    assert [step.requests for step in path] == [(1, 1), (2, 2), (1, 1), (2, 2)]
