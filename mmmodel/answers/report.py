@@ -490,6 +490,8 @@ def _count(amount: float | None, sure: Sure | None) -> str:
 
 
 def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
+    from mmmodel.answers.summary import summary  # as in sizing: most questions have no path
+
     larger = verdict.larger_unsafe
     return {
         "safe": verdict.safe,
@@ -499,7 +501,7 @@ def _verdict_dict(verdict: sizing.Verdict) -> dict[str, Any]:
         "starts": verdict.starts,
         "cycle": list(verdict.cycle),
         "waiting": [{**vars(group), "pools": list(group.pools)} for group in verdict.waiting],
-        "path": None if verdict.path is None else [str(line) for line in sizing.summary(verdict.path)],
+        "path": None if verdict.path is None else [str(line) for line in summary(verdict.path)],
         "larger": verdict.larger.value,
         "larger_unsafe": [_plain(bound) for bound in larger] if isinstance(larger, tuple) else larger and larger.value,
     }

@@ -7,10 +7,9 @@ agree; tests hold them together. Sizes are in the unit of the pool that is sized
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -392,6 +391,8 @@ def _reasons(verdict: Verdict, way: bool) -> Iterator[str]:
         return
     if verdict.path is None:
         return
+    from mmmodel.answers.summary import of_class, summary  # most questions have no path
+
     for group in verdict.waiting:
         holds = _listing(system, group.holds)
         if group.cls in verdict.others:
@@ -401,12 +402,12 @@ def _reasons(verdict: Verdict, way: bool) -> Iterator[str]:
         pools = group.pools or tuple(group.behind)
         free = _listing(system, {pool: verdict.free[pool] for pool in pools}) if pools else "what others leave"
         line = "".join(
-            f"; the head of the line of {pool} is a {_of_class(cls)}request at step {step}"
+            f"; the head of the line of {pool} is a {of_class(cls)}request at step {step}"
             for pool, (cls, step) in group.behind.items()
         )
         each = "each of " if group.count > 1 else ""
         yield (
-            f"{each}{group.count} {_of_class(group.cls)}request{'s' if group.count > 1 else ''} "
+            f"{each}{group.count} {of_class(group.cls)}request{'s' if group.count > 1 else ''} "
             f"holds {holds} and waits for {wants} at step {group.step}; free: {free}{line}"
         )
     if verdict.reason == "deadlock":
@@ -434,114 +435,6 @@ def _larger(verdict: Verdict) -> Iterator[str]:
         low, high = larger
         top = "every larger one" if math.isinf(high) else _amount(verdict.system, pool, high)
         yield f"Beware: more is not always safer. From {_amount(verdict.system, pool, low)} to {top} a deadlock can be reached again."
-
-
-def _of_class(name: str) -> str:
-    """The class in front of the word request; nothing where it is called just that."""
-    return "" if name == "request" else f"{name} "
-
-
-@dataclass(frozen=True)
-class Done:
-    """A line of a path: who does what; `what` is empty where the line says how many are left out."""
-
-    who: str
-    what: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.who}: {self.what}" if self.what else self.who
-
-
-def summary(path: list[PathStep]) -> list[Done]:
-    """The path in few lines: steps of the same requests together, loops as `pages ×128`, requests that do the same as one line."""
-    lines: list[_Line] = []
-    for _, group in itertools.groupby(path, key=lambda step: (step.cls, step.requests)):
-        line = _Line.of(list(group))
-        if lines and line.follows(lines[-1]):
-            line = replace(line, first=lines.pop().first)
-        lines.append(line)
-    told = list(_merged(lines))
-    if len(told) > 40:
-        return [*told[:20], Done(f"… {len(told) - 40} more lines …"), *told[-20:]]
-    return told
-
-
-@dataclass(frozen=True)
-class _Line:
-    """What requests `first` to `last` of a class do together before others move."""
-
-    cls: str
-    first: int
-    last: int
-    done: str
-    moves: int
-
-    @classmethod
-    def of(cls, group: list[PathStep]) -> _Line:
-        names = [step.step if step.action == "takes" else f"{step.action} {step.step}" for step in group]
-        runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
-        done = ", ".join(name if times == 1 else f"{name} ×{times}" for name, times in runs)
-        return cls(group[0].cls, *group[0].requests, done, len(group))
-
-    @property
-    def who(self) -> str:
-        one = self.first == self.last
-        return (
-            f"{_of_class(self.cls)}request {self.first}" if one else f"{_of_class(self.cls)}requests {self.first} to {self.last}"
-        )
-
-    def follows(self, other: _Line) -> bool:
-        """Whether it is the same single step of the next requests: then one line says both."""
-        same = (self.cls, self.done, self.moves) == (other.cls, other.done, 1)
-        return same and self.first == other.last + 1
-
-    def like(self, other: _Line, shift: int) -> bool:
-        """Whether it is the same line with the requests that are `shift` further."""
-        same = (self.cls, self.done) == (other.cls, other.done)
-        return same and (self.first, self.last) == (other.first + shift, other.last + shift)
-
-
-PERIOD = 6  # lines of a pattern that comes again and again
-
-
-def _merged(lines: list[_Line]) -> Iterator[Done]:
-    at = 0
-    while at < len(lines):
-        times, period = max((_repeats(lines, at, period), -period) for period in range(1, PERIOD + 1))
-        period = -period
-        first, last = lines[at : at + period], lines[at + (times - 1) * period : at + times * period]
-        if times == 1:
-            yield Done(lines[at].who, lines[at].done)
-            at += 1
-            continue
-        if period == 1 and first[0].first != last[0].first:
-            low, high = sorted((first[0], last[0]), key=lambda line: line.first)
-            order = "one after another" if high is last[0] else "the last one first"
-            yield Done(f"{replace(low, last=high.last).who}, {order}", first[0].done)
-        else:
-            yield from (Done(line.who, line.done) for line in first)
-            upto = " and ".join(dict.fromkeys(line.who for line in last))
-            yield Done(f"… the same {counted(times - 1, 'time')} more, up to {upto} …")
-        at += times * period
-
-
-def _repeats(lines: list[_Line], at: int, period: int) -> int:
-    """How often the pattern of that many lines comes one after the other, each time with the requests that follow; 1 if not at all.
-
-    A pattern that leaves no gap between its requests, if it has one line; and twice is not yet a pattern, if it has several.
-    """
-    if at + 2 * period > len(lines):
-        return 1
-    block = lines[at : at + period]
-    shifts = [lines[at + period + n].first - line.first for n, line in enumerate(block)]
-    if period == 1 and abs(shifts[0]) != block[0].last - block[0].first + 1:
-        return 1
-    times = 1
-    while at + (times + 1) * period <= len(lines) and all(
-        lines[at + times * period + n].like(line, times * shift) for n, (line, shift) in enumerate(zip(block, shifts))
-    ):
-        times += 1
-    return times if times > 2 or period == 1 else 1
 
 
 def _amount(system: System, pool: str, amount: float | None) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack
+from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, stack_error
 
 AMOUNTS = ("take", "give", "floor", "mempool")
 
@@ -35,7 +37,10 @@ def joint(*paths: Askable | tuple[Askable, int]) -> Stack:
         _add(data, name, stack, depth)
     data["name"] = " + ".join(names)
     data["title"] = "on one memory"
-    return Stack.model_validate(data)
+    try:
+        return Stack.model_validate(data)
+    except ValidationError as error:  # a depth that lets nobody in
+        raise QuestionError(str(stack_error(data["name"], error))) from None
 
 
 def _unused(name: str, names: list[str]) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from mmmodel.answers import sizing
 from mmmodel.answers.figures import frames
-from mmmodel.answers.sizing import Verdict, steps, summary, verdict
+from mmmodel.answers.sizing import Verdict, steps, verdict
+from mmmodel.answers.summary import summary
 from mmmodel.model.stack import Request, Stack
 from mmmodel.model.transitions import LEAVES, Move, Relation
 from tests import instances

@@ -70,6 +70,7 @@ def test_a_part_that_can_hang_hangs_the_whole():
     [
         (["nbd-tcp"], "two or more"),
         ([("loop", 3), ("nas", 3)], "no throttle"),
+        ([("ddsnap-2007-v3", 16), "nbd-tcp"], "is larger than the pool's capacity, 16"),
         ([small("open", (1,), None), "nbd-tcp"], r"as \('open', 128\)"),
         ([small("a", (1,), 1, lock={"capacity": 1, "shared": True}), small("b", (1,), 1, lock={"capacity": 2, "shared": True})], "pool 'lock' of b has 2"),
         ([Stack.model_validate({"pools": {"reserve": {"unit": "page"}}, "requests": {"w": {"depth": 1, "steps": [{"take": {"reserve": 1}}]}}}), "nbd-tcp"], "has unit 'byte'"),

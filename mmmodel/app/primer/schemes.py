@@ -17,6 +17,7 @@ from typing import Literal
 from mmmodel.answers import compare, plot, sizing
 from mmmodel.answers.compare import Rung
 from mmmodel.answers.performance import question, throughput_bounds
+from mmmodel.answers.summary import summary
 from mmmodel.app.primer import budget
 from mmmodel.app.primer.parameters import Known, Read, Whole, some
 from mmmodel.bounds.practice import OtherReserve, others
@@ -392,7 +393,7 @@ def safe_depth_on(row: OtherReserve, stack: Stack) -> float:
 
 
 def _way(verdict: sizing.Verdict) -> str:
-    lines = [str(line) for line in sizing.summary(verdict.path or [])]
+    lines = [str(line) for line in summary(verdict.path or [])]
     if len(lines) > 4:
         lines = [*lines[:2], f"… {len(lines) - 3} more …", lines[-1]]
     return "; ".join(lines)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from mmmodel.answers.sizing import HOW, Done, Verdict, summary
+from mmmodel.answers.sizing import HOW, Verdict
+from mmmodel.answers.summary import Done, summary
 from mmmodel.host.survey.answer import MEANING, SAFE_IF, UNSAFE, WORST_FIRST, Answer, Judgement, Path
 from mmmodel.host.survey.judging import size_text
 from mmmodel.model.units import format_bytes
