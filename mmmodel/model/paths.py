@@ -519,6 +519,7 @@ class _Composer:
             "capacity": self._amount(node, sizes, f"pools.{name}.capacity", pool.capacity),
             "queue": pool.queue,
             "shared": pool.shared is not None or node.own,
+            "hands_on": pool.until is not None,
             "title": pool.title,
             "assumption": pool.assumption,
         } | self._source(node, pool.source)

@@ -166,17 +166,19 @@ class Pool(Strict):
 
     `queue`: a request that waits for it may be overtaken by any that fits, or all stand in one line of which only the head may
     take (fifo: an rwsem, a queue freeze, a suspend, a journal's commit; N readers and a writer that takes all are a fifo pool of N).
-    `shared`: there is one of it on a machine, for all paths (fs_bio_set); others belong to each path.
+    `shared`: there is one of it on a machine, for all paths (fs_bio_set); others belong to each path. `hands_on`: a place in it is
+    given up only for one in another pool (a task that submits, then a tag): together the two bound the requests in flight.
     """
 
     unit: str = ""
     capacity: Annotated[int, PlainValidator(_amount)] | None = None
     queue: Literal["overtaking", "fifo"] = "overtaking"
     shared: bool = False
+    hands_on: bool = False
     title: str = ""
     source: Text = ""
     assumption: Text = ""
-    later = ("queue", "shared")
+    later = ("queue", "shared", "hands_on")
 
 
 class Serve(Strict):
@@ -599,6 +601,19 @@ class SystemClass:
         return tuple(_gate(self.steps, pool) for pool in range(len(self.steps[0].take)))
 
     @cached_property
+    def relays(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of pools, the first of them one by which requests enter: wherever a request stands it holds some of one or the other.
+
+        A place is given up only when another is held (a task that submits, then a tag): both together bound the requests in flight.
+        """
+        first = self.steps[_entry(self.steps)]
+        if first.fallback or first.others or first.whim:
+            return ()
+        enters = [pool for pool, amount in enumerate(first.take) if amount]
+        pairs = [(one, other) for one in enters for other in range(len(first.take)) if other != one]
+        return tuple(pair for pair in pairs if all(any(held) for held in _holdings(self.steps, pair)))
+
+    @cached_property
     def later(self) -> tuple[bool, ...]:
         """Of each pool, whether a step behind the one by which a request enters takes from it."""
         behind = _behind(self.steps)
@@ -651,8 +666,18 @@ class System:
         """
         bounds = zip(self.classes, self.present)
         return tuple(
-            present if self._lines_up(cls) else _least([cls.population, *_gates(cls, self.capacity)]) for cls, present in bounds
+            present if self._lines_up(cls) else _least([cls.population, *_gates(cls, self.capacity), self._relayed(cls)])
+            for cls, present in bounds
         )
+
+    def _relayed(self, cls: SystemClass) -> int | None:
+        """What two pools together let in, where one hands on to the other; None without a bound."""
+        if cls.population is not None or _least(_gates(cls, self.capacity)) is not None:
+            return None
+        pools = [self.stack.pools.get(name) for name in self.pools]
+        pairs = ((one, other) for one, other in cls.relays if (pool := pools[one]) is not None and pool.hands_on)
+        sums = ([self.capacity[pool] for pool in pair] for pair in pairs)
+        return _least(sum(most for most in both if most is not None) for both in sums if None not in both)
 
     def _lines_up(self, cls: SystemClass) -> bool:
         first = cls.steps[_entry(cls.steps)]
@@ -673,6 +698,8 @@ class System:
             bounds = _least(most for most, users in zip(gates, later) if not any(users))
             if bounds is None:
                 bounds = _least(most for most, users in zip(gates, later) if not users[k])
+            if bounds is None:
+                bounds = self._relayed(cls)
             # where nobody gets in, somebody waits for ever
             found.append(cls.population if cls.population is not None or bounds is None else max(1, bounds))
         return tuple(found)
@@ -704,24 +731,31 @@ def _gate(steps: Sequence[SystemStep], pool: int) -> _Gate | None:
     first = steps[_entry(steps)]
     if not first.take[pool] or first.fallback or first.others:
         return None
-    least = [first.take[pool]]
+    least = min(held for (held,) in _holdings(steps, (pool,)))
+    return _Gate(first.take[pool] + first.floor[pool], least) if least else None
 
-    def walk(way: Sequence[SystemStep], held: int) -> int:
+
+def _holdings(steps: Sequence[SystemStep], pools: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Of these pools, the least that a request holds at each place where it can stand behind its entry, on every way there."""
+    first = steps[_entry(steps)]
+    stands = [tuple(first.take[pool] for pool in pools)]
+
+    def walk(way: Sequence[SystemStep], held: tuple[int, ...]) -> tuple[int, ...]:
         """The least that is held behind `way`, where `held` is the least before it."""
         for step in way:
             if any(step.take) or step.turns:
-                least.append(held)
+                stands.append(held)
             around = walk(step.fallback, held) if step.fallback else None
-            taken = min(take[pool] for take in step.takes)
+            during = tuple(least + min(take[pool] for take in step.takes) for least, pool in zip(held, pools))
             if step.service or step.never:
-                least.append(held + taken)
+                stands.append(during)
             # on a machine what was granted freely is given back first, and the pool gets less
-            held = max(0, held + taken - step.give[pool])
-            held = held if around is None else min(held, around)
+            held = tuple(max(0, least - step.give[pool]) for least, pool in zip(during, pools))
+            held = held if around is None else tuple(map(min, held, around))
         return held
 
-    walk(_behind(steps), max(0, first.take[pool] - first.give[pool]))
-    return _Gate(first.take[pool] + first.floor[pool], min(least)) if min(least) else None
+    walk(_behind(steps), tuple(max(0, first.take[pool] - first.give[pool]) for pool in pools))
+    return stands
 
 
 def _entry(steps: Sequence[SystemStep]) -> int:

@@ -12,7 +12,8 @@ from mmmodel.model.catalogue import load_stack
 from mmmodel.model.machine import Memory
 from mmmodel.model.parts import part_names
 from mmmodel.model.paths import compose
-from mmmodel.model.stack import StackError
+from mmmodel.model.stack import Stack, StackError
+from mmmodel.model.transitions import Relation
 
 PAGE = 4096
 TASKS = 64  # of swap.yaml: who waits for a full queue holds a bio
@@ -123,3 +124,34 @@ def test_a_path_stands_wherever_a_stack_does(capsys):
     assert "SAFE: swap/crypt/nbd/virtio_net" in capsys.readouterr().out
     assert main(["lint", path, "--reserve", "16MiB"]) == 0
     assert mm.joint(path, "iscsi-tcp").pools["bio"].capacity == 2
+
+
+# ---- how many there can be ------------------------------------------------------------------------------------------------
+
+
+def relay(depth: int | None, gap: bool) -> Stack:
+    """A task takes a tag, and lets go of its own place then; with a gap it lets go before."""
+    go, tag = {"name": "go", "give": {"tasks": 1}}, {"name": "tag", "take": {"tags": 1}}
+    steps = [{"name": "task", "take": {"tasks": 1}}, *((go, tag) if gap else (tag, go)), {"name": "end", "take": {"rest": 1}}]
+    requests = {"write": {"steps": steps} | ({} if depth is None else {"depth": depth})}
+    pools = {"tasks": {"capacity": 2, "hands_on": True}, "tags": 3, "rest": 9}
+    return Stack.model_validate({"pools": pools, "requests": requests})
+
+
+def most_in_flight(stack: Stack) -> int:
+    """By a search of every state."""
+    relation = Relation(stack.system())
+    seen, left = {relation.empty}, [relation.empty]
+    while left:
+        for _, after in relation.moves(left.pop()):
+            if after not in seen:
+                seen.add(after)
+                left.append(after)
+    return max(map(sum, seen))
+
+
+def test_two_pools_that_are_handed_on_bound_the_requests_together():
+    assert relay(None, gap=False).system().in_flight == relay(None, gap=False).system().present == (5,)
+    assert most_in_flight(relay(20, gap=False)) == 5
+    assert relay(None, gap=True).system().in_flight == (None,)
+    assert most_in_flight(relay(20, gap=True)) == 20
