@@ -285,10 +285,11 @@ def verdict_of(asked: Question) -> Verdict:
     free, reason = _named(system, relation.free(state)), _reason(relation, state)
     waiting = _who_waits(relation, state)
     method, certain = decision.method, decision.certain
-    for name in dict.fromkeys(one.cls for one in path):
-        cls_ = asked.stack.requests.get(name)  # None: what others hold of a machine's memory
-        if cls_ is not None and cls_.approximate:
-            method, certain = f"{method}; a warning, for {name} is approximate: {cls_.approximate}", False
+    classes = [asked.stack.requests.get(one.cls) for one in path]  # None: what others hold of a machine's memory
+    near = next((one.cls for one, cls_ in zip(path, classes) if cls_ is not None and cls_.approximate), None)
+    if near is not None:
+        why = asked.stack.requests[near].approximate
+        method, certain = f"{method}; a warning, since {near} is approximate ({why})", False
     return Verdict(False, method, certain, path, waiting, free, system, asked, reason, decision.rung)
 
 

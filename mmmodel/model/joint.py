@@ -70,6 +70,8 @@ def _add(data: dict[str, Any], name: str, stack: Stack, depth: int | None) -> No
         told["servers"] = {f"{name}/{station}": count for station, count in told["servers"].items()}
         for step in told["steps"]:
             _renamed(step, new, name, one["sources"])
+        if "beside" in told:
+            told["beside"] = {f"{name}/{other}": times for other, times in told["beside"].items()}
         data["requests"][f"{name}/{cls}"] = told
 
 

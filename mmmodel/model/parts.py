@@ -9,7 +9,8 @@ sums of `pages` and `bytes` of the request as this layer gets it, of `bvecs(page
 - `below`: here the layer underneath walks. What the layers above hold they go on holding meanwhile: all that they have not given back.
 - `{below: transmit, bytes: 28 + pages * 4096}`: it walks its entry of that name (`entries`), as part of this walk: a protocol calls the
   card's transmit, receive and refill in its own order. `below` alone is `{below: request}`: a whole request, which ends there.
-  `leg:` says which of several things underneath, `all` at once if it is `all`.
+  `leg:` says which of several things underneath.
+- `fork: [[…], […]]`: these lists of steps go on at once, and the request when all of them have ended (a mirror's two writes).
 - `submitted`: here the task that submits is let go. What was taken from pools with `until: submitted` is given back.
 - `when: swap`, `unless: swap`: the step is there only if (unless) one of these parts lies above or underneath.
 - `ways`: in place of `steps`, several kinds of request (a block that is mapped, a new one); each becomes a class.
@@ -76,6 +77,7 @@ class PartStep(Strict):
 
     below: str | None = None
     submitted: bool = False
+    fork: list[list[PartStep]] = Field(default_factory=list)
     leg: str = ""
     pages: int | str = "pages"
     bytes: int | str = "pages * 4096"
@@ -309,16 +311,18 @@ def _walk_problems(part: Part, place: str, steps: Sequence[PartStep], sizes: Siz
         where = f"{place}[{n}]"
         if step.submitted:
             continue
+        for m, branch in enumerate(step.fork):
+            yield from _walk_problems(part, f"{where}.fork[{m}]", branch, sizes)
         if step.below is not None:
             if not part.over:
                 yield where, "nothing lies under this part; name what may: over: [block]"
-            elif step.leg and step.leg not in (*part.over, "all"):
+            elif step.leg and step.leg not in part.over:
                 yield (
                     f"{where}.leg",
-                    f"{step.leg!r} is not a leg; there are all, {', '.join(part.over)}{did_you_mean(step.leg, part.over)}",
+                    f"{step.leg!r} is not a leg; there are {', '.join(part.over)}{did_you_mean(step.leg, part.over)}",
                 )
             elif not step.leg and len(part.over) > 1:
-                yield f"{where}.leg", f"is missing; name one of {', '.join(part.over)}, or all"
+                yield f"{where}.leg", f"is missing; name one of {', '.join(part.over)}"
             yield from _amount_problem(f"{where}.pages", step.pages, sizes)
             yield from _amount_problem(f"{where}.bytes", step.bytes, sizes)
             continue

@@ -32,10 +32,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmmodel.model.amounts import PAGE, Sizes
-from mmmodel.model.parts import KERNEL, REQUEST, Part, PartStep, load_part, part_names, sizes_of
+from mmmodel.model.parts import KERNEL, REQUEST, Largest, Part, PartStep, load_part, part_names, sizes_of
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError, did_you_mean, stack_error
 
-MOST_CLASSES = 64
+MOST_CLASSES = 48
 ENDS_EARLY = "a request that is passed on more than once is a class for each time"
 ALONE = "of several requests at once each is a class"
 
@@ -75,11 +75,17 @@ class Walk:
     ends: bool = False
     alone: bool = False
     why: str = ""  # it is approximate
+    times: int = 1  # of those that are alone: the most for one request of the layers above
 
     def then(self, other: Walk) -> Walk:
         """This way, and on by another one."""
         return Walk(
-            (*self.steps, *other.steps), (*self.label, *other.label), self.ends or other.ends, other.alone, self.why or other.why
+            (*self.steps, *other.steps),
+            (*self.label, *other.label),
+            self.ends or other.ends,
+            other.alone,
+            self.why or other.why,
+            other.times,
         )
 
 
@@ -173,8 +179,8 @@ class _Reader:
             raise self.fail("has an empty name; write the parts from the top down, as in swap/crypt/nbd/virtio_net")
         return word
 
-    def node(self, branch: Sequence[Any], above: Sequence[Node]) -> Node:
-        """What the segments of a branch stand for."""
+    def node(self, branch: Sequence[Any], above: Sequence[Node], kinds: Sequence[str] = ()) -> Node:
+        """What the segments of a branch stand for, under what is over one of these kinds."""
         (word, brackets), rest = branch[0], branch[1:]
         is_file = re.search(r"\.ya?ml$", word) is not None
         text, _, instance = (word, "", "") if is_file else word.partition(":")
@@ -185,7 +191,7 @@ class _Reader:
         number = self.names[part.name] = self.names.get(part.name, 0) + 1
         name = instance or (part.name if number == 1 else f"{part.name}-{number}")
         node = Node(part, name, bool(instance), {})
-        self._lies(node, above)
+        self._lies(node, above, kinds)
         down = (*above, node)
         legs = brackets or ([rest] if rest else [])
         if not part.over and legs:
@@ -196,21 +202,18 @@ class _Reader:
             legs *= len(part.over)
         elif len(legs) != len(part.over):
             raise self.fail(f"{part.name} lies on {len(part.over)}, not on {len(legs)}: {', '.join(part.over)}")
-        node.legs.update({leg: self.node(branch, down) for leg, branch in zip(part.over, legs)})
+        node.legs.update({leg: self.node(branch, down, part.over[leg]) for leg, branch in zip(part.over, legs)})
         return node
 
-    def _lies(self, node: Node, above: Sequence[Node]) -> None:
+    def _lies(self, node: Node, above: Sequence[Node], kinds: Sequence[str]) -> None:
         part = node.part
         if not above:
             if part.offers:
                 raise self.fail(f"{part.name} submits nothing: a path begins with who submits: {', '.join(_submitters())}")
-            return
-        upper = above[-1].part
-        if not part.offers:
+        elif not part.offers:
             raise self.fail(f"{part.name} submits, and nothing lies above who submits; a path begins with it")
-        legs = {leg: kinds for leg, kinds in upper.over.items() if leg not in above[-1].legs}
-        kinds = next(iter(legs.values()), next(iter(upper.over.values()), []))
-        if not set(kinds) & set(part.offers):
+        elif not set(kinds) & set(part.offers):
+            upper = above[-1].part
             raise self.fail(
                 f"{upper.name} does not lie on {part.name}, which offers {' and '.join(part.offers)}; "
                 f"under {upper.name} may lie {_offering([kinds])}"
@@ -278,30 +281,49 @@ class _Composer:
             raise StackError(self.path, [("", f"{self.top.part.name} submits nothing")])
         classes: dict[str, dict[str, Any]] = {}
         steps: dict[str, tuple[Placed, ...]] = {}
-        seen: dict[str, str] = {}
+        known: dict[str, str] = {}
         for pages in self._sizes(request.largest):
-            for walk in self._walks(pages):
+            riding: dict[str, None] = {}  # the classes of this size that hold what lies above
+            for walk in sorted(self._walks(pages), key=lambda walk: walk.alone):
                 placed = _finished(walk.steps, self.let_go)
                 data = [one.data for one in placed]
-                if not any("take" in one or "mempool" in one or "serve" in one for one in data) or repr(data) in seen:
+                if not any("take" in one or "serve" in one for one in data):
                     continue
-                seen[repr(data)] = ""
-                name = "-".join([request.name, _size(pages), *walk.label, *(["alone"] if walk.alone else [])])
-                name = next(f"{name}{n}" for n in ("", *(f"-{n}" for n in range(2, MOST_CLASSES))) if f"{name}{n}" not in classes)
-                steps[name] = placed
-                classes[name] = {
-                    "title": self._title(walk, pages),
-                    "steps": data,
-                    "servers": self._servers(data),
-                    "approximate": walk.why,
-                }
-                classes[name] |= (
-                    {"source": f"{self.top.part.name}/{request.source}"} if request.source else {"assumption": request.assumption}
-                )
+                name = known.get(repr(data)) or self._named(walk, pages, classes)
+                if not walk.alone:
+                    riding[name] = None
+                if name in classes and (not walk.alone or "beside" not in classes[name]):
+                    classes[name].pop("beside", None)  # it is a class of its own right
+                    continue
+                if name not in classes:
+                    known[repr(data)], steps[name] = name, placed
+                    classes[name] = {"title": self._title(walk, pages), "steps": data, "servers": self._servers(data)}
+                    classes[name] |= {"approximate": walk.why} | self._told(request)
+                if walk.alone:
+                    beside = classes[name].setdefault("beside", {})
+                    beside |= {above: beside.get(above, 0) + walk.times for above in riding}
                 if len(classes) > MOST_CLASSES:
-                    raise StackError(self.path, [("", f"comes to more than {MOST_CLASSES} classes; give the legs one at a time")])
+                    raise StackError(
+                        self.path,
+                        [
+                            (
+                                "",
+                                f"comes to more than {MOST_CLASSES} classes of request; judge it with something simple under one of the "
+                                "legs, as in cache(nvme,disk)",
+                            )
+                        ],
+                    )
         stack = self._stack(classes)
         return Composition(self.path, self.top, self.kernel, stack, steps, tuple(self.stand_ins))
+
+    def _named(self, walk: Walk, pages: int, classes: dict[str, Any]) -> str:
+        request = self.top.part.request
+        name = "-".join([request.name if request else "", _size(pages), *walk.label, *(["alone"] if walk.alone else [])])
+        return next(f"{name}{n}" for n in ("", *(f"-{n}" for n in range(2, MOST_CLASSES))) if f"{name}{n}" not in classes)
+
+    def _told(self, request: Largest) -> dict[str, str]:
+        told = self._source(self.top, request.source)
+        return told or {"assumption": request.assumption}
 
     def _stack(self, classes: dict[str, dict[str, Any]]) -> Stack:
         used = {pool for cls in classes.values() for step in cls["steps"] for pool in _pools_of(step)}
@@ -331,9 +353,10 @@ class _Composer:
         """The sizes of request that classes are made of, in pages."""
         piece = min([largest, *(node.part.split.pages for node in self.nodes if node.part.split)])
         sizes = {1, piece, largest}
-        most = {(walk.label, walk.alone): walk.steps for walk in self._walks(piece)}
+        most = self._walks(piece)
         for pages in (2**n for n in range(1, piece.bit_length())):
-            if pages < piece and any(_more(walk.steps, most.get((walk.label, walk.alone), ())) for walk in self._walks(pages)):
+            walks = self._walks(pages) if pages < piece else most
+            if len(walks) != len(most) or any(_more(walk.steps, larger.steps) for walk, larger in zip(walks, most)):
                 sizes.add(pages)
         return sorted(sizes)
 
@@ -356,7 +379,11 @@ class _Composer:
             pieces = self._node(node, entry, part.split.pages, Fraction(part.split.pages * PAGE), whole)
             if part.split.each == "in turn":
                 return [replace(walk, why=walk.why or ENDS_EARLY) for walk in pieces]
-            return [*(replace(walk, why=walk.why or ALONE) for walk in pieces), *(_by_itself(walk) for walk in pieces)]
+            count = -(-pages // part.split.pages)
+            return [
+                *(replace(walk, why=walk.why or ALONE, times=walk.times * count) for walk in pieces),
+                *(_by_itself(walk, count - 1) for walk in pieces if not walk.alone),
+            ]
         if entry != REQUEST:
             if entry not in part.entries:
                 have = ", ".join([*part.entries, *([REQUEST] if part.steps is not None or part.ways else [])])
@@ -385,11 +412,15 @@ class _Composer:
     def _steps(self, node: Node, steps: Sequence[PartStep], place: str, pages: int, size: Fraction) -> list[Walk]:
         sizes = sizes_of(node.part, self.kernel, pages, size)
         there = [(n, step) for n, step in enumerate(steps) if self._applies(node, step)]
-        last = max((n for n, step in there if step.take or step.mempool or step.below is not None), default=-1)
+        takes = [n for n, step in there if step.take or step.mempool or step.below is not None or step.fork]
+        last = takes[-1] if takes else -1
         going, done = [Walk()], list[Walk]()
         for n, step in there:
             if step.submitted:
                 going = [walk.then(Walk((Placed(node.name, node.part.name, {"name": "submitted"}, step),))) for walk in going]
+            elif step.fork:
+                going, ended = self._fork(node, step, f"{place}[{n}]", pages, size, going, n == last)
+                done += ended
             elif step.below is None:
                 placed = self._placed(node, step, sizes, f"{place}[{n}]")
                 going = [walk.then(Walk((placed,))) for walk in going]
@@ -406,22 +437,38 @@ class _Composer:
         whole = step.below == REQUEST
         pages = self._amount(node, sizes, f"{place}.pages", step.pages)
         size = Fraction(self._amount(node, sizes, f"{place}.bytes", step.bytes))
-        legs = list(node.legs.values()) if step.leg in ("", "all") else [node.legs[step.leg]]
-        below = [self._node(leg, step.below or REQUEST, pages, size, whole) for leg in legs]
-        if len(legs) > 1:
-            below = [
-                [*(replace(walk, why=walk.why or ALONE) for walk in some), *(_by_itself(walk) for walk in some)] for some in below
-            ]
-        found = [walk for some in below for walk in some]
-        label = (step.name,) if step.name else ()
-        done = [walk for walk in found if walk.alone]
-        riding = [upper.then(walk) for walk in found if not walk.alone for upper in going]
+        leg = node.legs[step.leg] if step.leg in node.legs else next(iter(node.legs.values()))
+        below = self._node(leg, step.below or REQUEST, pages, size, whole)
+        done = [walk for walk in below if walk.alone]
+        riding = [upper.then(walk) for walk in below if not walk.alone for upper in going]
+        if whole and len(node.legs) > 1:
+            riding = [replace(walk, label=(*walk.label, step.name or step.leg)) for walk in riding]
         ended = [walk for walk in riding if walk.ends]
         through = [walk for walk in riding if not walk.ends]
         if not whole or last:
             return through, [*ended, *done]
+        label = (step.name,) if step.name and len(node.legs) == 1 else ()
         through = [replace(walk, ends=True, label=(*walk.label, *label), why=walk.why or ENDS_EARLY) for walk in through]
         return going, [*ended, *done, *through]
+
+    def _fork(
+        self, node: Node, step: PartStep, place: str, pages: int, size: Fraction, going: list[Walk], last: bool
+    ) -> tuple[list[Walk], list[Walk]]:
+        """Each branch with what lies above, as the one that finishes last; and each by itself."""
+        through: list[Walk] = []
+        done: list[Walk] = []
+        for n, branch in enumerate(step.fork):
+            for walk in self._steps(node, branch, f"{place}.fork[{n}]", pages, size):
+                if walk.alone:
+                    done.append(walk)
+                    continue
+                through += [replace(upper.then(walk), why=walk.why or ALONE) for upper in going]
+                done.append(_by_itself(walk, 1))
+        ended = [walk for walk in through if walk.ends]
+        through = [walk for walk in through if not walk.ends]
+        if last:
+            return through, [*ended, *done]
+        return going, [*ended, *done, *(replace(walk, ends=True) for walk in through)]
 
     def _applies(self, node: Node, step: PartStep) -> bool:
         others = {other.part.name for other in self.nodes if other is not node}
@@ -449,6 +496,8 @@ class _Composer:
                 data[key] = [self._amounts(node, one, sizes, f"{place}.{key}[{n}]") for n, one in enumerate(given)]
             elif given:
                 data[key] = self._amounts(node, given, sizes, f"{place}.{key}")
+        if not data.get("take"):  # nothing of it is needed for a request of this size
+            data = {key: value for key, value in data.items() if key not in ("take", "mempool")}
         if (repeat := self._amount(node, sizes, f"{place}.repeat", step.repeat)) != 1:
             data["repeat"] = repeat
         if step.serve is not None:
@@ -471,8 +520,8 @@ class _Composer:
         for pool, amount in given.items():
             if pool in ("right", "floor") and pool not in node.part.pools:
                 made[pool] = amount if pool == "right" else self._amounts(node, amount, sizes, f"{place}.floor")
-            else:
-                made[self._pool(node, pool)] = self._amount(node, sizes, f"{place}.{pool}", amount)
+            elif (number := self._amount(node, sizes, f"{place}.{pool}", amount)) != 0:
+                made[self._pool(node, pool)] = number
         return made
 
     def _serve(self, node: Node, given: dict[str, Any] | str, sizes: Sizes, place: str) -> Any:
@@ -497,7 +546,7 @@ class _Composer:
         return self._throttle(next(iter(node.legs.values()))) if len(node.legs) == 1 else None
 
     def _uses(self, node: Node, pool: str) -> bool:
-        steps = (step for walk in node.part.walks.values() for step in walk)
+        steps = (step for walk in node.part.walks.values() for step in _flat(walk))
         return any(self._applies(node, step) and isinstance(step.take, dict) and pool in step.take for step in steps)
 
     def _knob(self) -> Any:
@@ -538,8 +587,15 @@ class _Composer:
         return told
 
 
-def _by_itself(walk: Walk) -> Walk:
-    return replace(walk, alone=True, ends=True, why=walk.why or ALONE)
+def _flat(steps: Sequence[PartStep]) -> Iterator[PartStep]:
+    for step in steps:
+        yield step
+        for branch in step.fork:
+            yield from _flat(branch)
+
+
+def _by_itself(walk: Walk, times: int) -> Walk:
+    return replace(walk, alone=True, ends=True, why=walk.why or ALONE, times=times)
 
 
 def _finished(steps: Sequence[Placed], let_go: frozenset[str]) -> tuple[Placed, ...]:

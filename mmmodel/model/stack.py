@@ -374,6 +374,7 @@ class RequestClass(Strict):
 
     Without a depth there are as many as a pool lets in that the first step takes from and that is held to the end on every way;
     without such a pool any number. `approximate`: what it stands for behaves a little differently, and why: then "unsafe" is a warning.
+    `beside: {write: 1}`: they belong to requests of another class, at most one of them to each.
     """
 
     steps: list[Step] = Field(min_length=1)
@@ -383,7 +384,8 @@ class RequestClass(Strict):
     source: Text = ""
     assumption: Text = ""
     approximate: Text = ""
-    later = ("approximate",)
+    beside: dict[str, Positive] = Field(default_factory=dict)
+    later = ("approximate", "beside")
 
 
 class Stack(Strict):
@@ -587,13 +589,15 @@ class SystemStep:
 class SystemClass:
     """`population`: the class's own depth, or the asked one where no pool stands for it; None: only pools bound it, if they do.
 
-    `passive`: what others hold (pages in per-cpu lists, say): it can make requests wait, but is nobody's deadlock by itself.
+    `passive`: what others hold (pages in per-cpu lists, say): it can make requests wait, but is nobody's deadlock by itself. `beside`:
+    there are at most so many of it for each request of those classes.
     """
 
     name: str
     population: int | None
     steps: tuple[SystemStep, ...]
     passive: bool = False
+    beside: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def gates(self) -> tuple[_Gate | None, ...]:
@@ -601,17 +605,16 @@ class SystemClass:
         return tuple(_gate(self.steps, pool) for pool in range(len(self.steps[0].take)))
 
     @cached_property
-    def relays(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of pools, the first of them one by which requests enter: wherever a request stands it holds some of one or the other.
-
-        A place is given up only when another is held (a task that submits, then a tag): both together bound the requests in flight.
-        """
+    def relays(self) -> tuple[tuple[int, int, int], ...]:
+        """Pairs of pools, the first of them one by which requests enter: wherever a request stands it holds some of it, or so much of
+        the other. Both together bound the requests in flight (a task that submits, then a tag)."""
         first = self.steps[_entry(self.steps)]
         if first.fallback or first.others or first.whim:
             return ()
         enters = [pool for pool, amount in enumerate(first.take) if amount]
         pairs = [(one, other) for one in enters for other in range(len(first.take)) if other != one]
-        return tuple(pair for pair in pairs if all(any(held) for held in _holdings(self.steps, pair)))
+        least = [min((held for here, held in _holdings(self.steps, pair) if not here), default=0) for pair in pairs]
+        return tuple((one, other, held) for (one, other), held in zip(pairs, least) if held)
 
     @cached_property
     def later(self) -> tuple[bool, ...]:
@@ -664,20 +667,29 @@ class System:
         reached are the same with this bound and without it: a search may count on it. In a line before its first step stands
         whoever is about, and keeps others back there: then as many as are about.
         """
-        bounds = zip(self.classes, self.present)
-        return tuple(
+        found = [
             present if self._lines_up(cls) else _least([cls.population, *_gates(cls, self.capacity), self._relayed(cls)])
-            for cls, present in bounds
-        )
+            for cls, present in zip(self.classes, self.present)
+        ]
+        return tuple(_least([most, self._beside(cls, found)]) for cls, most in zip(self.classes, found))
 
     def _relayed(self, cls: SystemClass) -> int | None:
         """What two pools together let in, where one hands on to the other; None without a bound."""
         if cls.population is not None or _least(_gates(cls, self.capacity)) is not None:
             return None
-        pools = [self.stack.pools.get(name) for name in self.pools]
-        pairs = ((one, other) for one, other in cls.relays if (pool := pools[one]) is not None and pool.hands_on)
-        sums = ([self.capacity[pool] for pool in pair] for pair in pairs)
-        return _least(sum(most for most in both if most is not None) for both in sums if None not in both)
+        pools = [self.stack.pools.get(name, Pool()) for name in self.pools]
+        most = self.capacity
+        return _least(
+            (most[one] or 0) + (most[other] or 0) // held
+            for one, other, held in cls.relays
+            if pools[one].hands_on and self.pools[other] != RESERVE and None not in (most[one], most[other])
+        )
+
+    def _beside(self, cls: SystemClass, bounds: Sequence[int | None]) -> int | None:
+        """As many as there can be of those that it belongs to; None without a bound."""
+        names = [other.name for other in self.classes]
+        found = [(bounds[names.index(name)] if name in names else None, times) for name, times in cls.beside]
+        return None if not found or any(most is None for most, _ in found) else sum((most or 0) * times for most, times in found)
 
     def _lines_up(self, cls: SystemClass) -> bool:
         first = cls.steps[_entry(cls.steps)]
@@ -702,7 +714,7 @@ class System:
                 bounds = self._relayed(cls)
             # where nobody gets in, somebody waits for ever
             found.append(cls.population if cls.population is not None or bounds is None else max(1, bounds))
-        return tuple(found)
+        return tuple(_least([most, self._beside(cls, found)]) for cls, most in zip(self.classes, found))
 
 
 # ---- how many requests there can be -----------------------------------------------------------------------------------
@@ -840,7 +852,7 @@ def _system(
             population = population or depth
         elif together:  # of one class the depth says the same as a pool
             population = _least([population, depth])
-        classes.append(SystemClass(name, population, steps))
+        classes.append(SystemClass(name, population, steps, beside=tuple(cls_.beside.items())))
     capacities = tuple(pools[n].capacity for n in names)
     fifo = tuple(pools[n].queue == "fifo" for n in names)
     shadow = (names.index(RESERVE), names.index(FREELY)) if memory is not None else None
