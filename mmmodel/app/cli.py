@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a name in the catalogue, the path of a YAML file, or layers: swap/crypt/nbd/virtio_net",
     )
+    sub.add_argument("--parts", action="store_true", help="list the layers that paths are made of, instead of the stacks")
     sub.add_argument("--figure", metavar="FILE", help="also draw the stack's steps and pools into FILE (.png, .svg or .pdf)")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
@@ -85,6 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--depth", metavar="K", help="requests (or the throttle's unit) in flight; the stack's own when left out")
     sub.add_argument("--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); the stack\'s own, or left open')
     sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = _command(commands, "new-part", _new_part, "write a commented file for a layer of your own")
+    sub.add_argument("name", metavar="NAME", help="what the layer is called in paths")
+    sub.add_argument("-o", "--output", default=".", metavar="DIR", help="the folder of the new file (default: this one)")
 
     sub = _command(commands, "survey", _survey, "survey a host: its writeout paths, verdicts, margins, settings to paste")
     sub.add_argument("--root", default="/", metavar="DIR", help="a recorded tree or a name in data/hosts (default: this machine)")
@@ -206,10 +211,35 @@ def _stacks(arguments: argparse.Namespace) -> int:
         return OK
     if arguments.figure:
         raise ValueError("--figure draws one stack: give its NAME")
+    if arguments.parts:
+        return _parts(arguments)
     names = stack_names()
     titles = {name: load_stack(name).title for name in names}
     width = max(map(len, names), default=0)
     _print(arguments, lambda: titles, "\n".join(f"{name.ljust(width)}  {title}" for name, title in titles.items()))
+    return OK
+
+
+def _parts(arguments: argparse.Namespace) -> int:
+    from mmmodel.model.parts import load_part, part_names
+
+    parts = {name: load_part(name) for name in part_names()}
+    width = max(map(len, parts), default=0)
+    lines = [f"{name.ljust(width)}  {part.title}{_lies(part)}" for name, part in parts.items()]
+    _print(arguments, lambda: {name: part.model_dump(mode="json") for name, part in parts.items()}, "\n".join(lines))
+    return OK
+
+
+def _lies(part) -> str:
+    offers, over = " and ".join(part.offers) or "submits", " and ".join(" or ".join(kinds) for kinds in part.over.values())
+    return f" ({offers}{f', over {over}' if over else ''})"
+
+
+def _new_part(arguments: argparse.Namespace) -> int:
+    from mmmodel.model.parts import new_part
+
+    path = new_part(arguments.name, arguments.output)
+    print(f"{path}: read the comments, then: python -m mmmodel size swap/./{path.name}/nvme --reserve 16MiB")
     return OK
 
 

@@ -12,7 +12,10 @@ sums of `pages` and `bytes` of the request as this layer gets it, of `bvecs(page
   `leg:` says which of several things underneath.
 - `fork: [[…], […]]`: these lists of steps go on at once, and the request when all of them have ended (a mirror's two writes).
 - `submitted`: here the task that submits is let go. What was taken from pools with `until: submitted` is given back.
-- `when: swap`, `unless: swap`: the step is there only if (unless) one of these parts lies above or underneath.
+- `when: swap`, `unless: swap`: the step is there only if (unless) one of these parts lies above; `on: loopback`, `not_on: loopback`: if it lies
+  (does not lie) on one of these; `from_pages: 2`: for requests of two pages and more.
+- `anew: direct`: requests are submitted anew here, and to the layers underneath they are such as those of the part of that name, whatever
+  lies above (a loop device's worker writes a file).
 - `ways`: in place of `steps`, several kinds of request (a block that is mapped, a new one); each becomes a class.
 - `split: {pages: 32, each: at once}`: larger requests are passed on in pieces, all at once or one after another (`each: in turn`).
 - `variants`: other steps, pools or sizes `before:` or `from:` a kernel. `throttle`: the pool that `depth=` of a question means, if no
@@ -43,8 +46,10 @@ from mmmodel.model.reading import kind_of, nearest, read_yaml, size_steps, size_
 from mmmodel.model.stack import RESERVE, THROTTLE, Context, Right, StackError, Strict, Text, did_you_mean, stack_error
 
 PARTS = DATA / "parts"
+TEMPLATE = DATA / "templates" / "part.yaml"
 KERNEL = "6.12"  # where nobody asks for one
 REQUEST = "request"  # what a layer walks for a whole request, and calls below for one
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 Words = list[str]
 
 
@@ -93,6 +98,9 @@ class PartStep(Strict):
     context: Context | None = None
     when: Words = Field(default_factory=list)
     unless: Words = Field(default_factory=list)
+    on: Words = Field(default_factory=list)
+    not_on: Words = Field(default_factory=list)
+    from_pages: int = Field(default=1, ge=1)
     waits_in: Words = Field(default_factory=list)
     source: Text = ""
     assumption: Text = ""
@@ -110,7 +118,10 @@ class PartStep(Strict):
                 f"{data!r:.60} is not a step; write below, submitted or a mapping{did_you_mean(data, ['below', 'submitted'])}"
             )
         if isinstance(data, dict):
-            data = {**data, **{key: [data[key]] for key in ("when", "unless", "waits_in") if isinstance(data.get(key), str)}}
+            data = {
+                **data,
+                **{key: [data[key]] for key in ("when", "unless", "on", "not_on", "waits_in") if isinstance(data.get(key), str)},
+            }
         return data
 
 
@@ -151,6 +162,7 @@ class Part(Strict):
     sources: dict[str, Text] = Field(default_factory=dict)
     offers: Words = Field(default_factory=list)
     over: dict[str, Words] = Field(default_factory=dict)
+    anew: Words | None = None
     not_under: dict[str, str] = Field(default_factory=dict)
     seen: dict[str, Any] = Field(default_factory=dict)
     request: Largest | None = None
@@ -172,8 +184,10 @@ class Part(Strict):
         data = dict(data)
         if isinstance(data.get("offers"), str):
             data["offers"] = [data["offers"]]
+        if isinstance(data.get("anew"), str):
+            data["anew"] = [data["anew"]]
         if isinstance(data.get("over"), str | list):
-            data["over"] = {"": data["over"]}
+            data["over"] = {"": data["over"]} if data["over"] else {}
         if isinstance(data.get("over"), dict):
             data["over"] = {leg: [kinds] if isinstance(kinds, str) else kinds for leg, kinds in data["over"].items()}
         if isinstance(data.get("pools"), dict):
@@ -209,6 +223,22 @@ def load_part(name: str | Path, kernel: str = KERNEL) -> Part:
         raise StackError(name, [("", f"is neither a part of the catalogue nor a file; {nearest(name, part_names())}")])
     source = path.stem if path.parent == PARTS else str(path)
     return _part(path, source, kernel) if path.parent == PARTS else part_from(read_yaml(path), kernel, source)
+
+
+def new_part(name: str, folder: str | Path = ".") -> Path:
+    """Writes a commented file for a layer of that name into a folder, and says where. A file that is there is left, with a StackError."""
+    if not NAME.fullmatch(name) or name in part_names():
+        why = (
+            "is a part of the catalogue" if name in part_names() else "cannot stand in a path; write letters, digits, -, _ and ."
+        )
+        raise StackError("new-part", [("", f"{name!r} {why}")])
+    path = Path(folder) / f"{name}.yaml"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE.read_text(encoding="utf-8").replace("NAME", name))
+    except FileExistsError:
+        raise StackError("new-part", [("", f"{path} is there already; take another name, or move it away")]) from None
+    return path
 
 
 @functools.cache
@@ -265,7 +295,7 @@ def _applies(variant: dict[str, Any], kernel: str) -> bool:
 
 def _part_problems(part: Part, kernel: str) -> Iterator[tuple[str, str]]:
     """What is wrong with a part by itself: what it lies on, its entries, its pools and every amount."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", part.name):
+    if not NAME.fullmatch(part.name):
         yield "name", f"{part.name!r} cannot stand in a path; write letters, digits, -, _ and ."
     submits = not part.offers
     if submits and part.request is None:

@@ -266,6 +266,7 @@ class _Composer:
         self.path, self.kernel = path, kernel
         self.top = read_path(path, kernel)
         self.nodes = list(self.top.all())
+        self.above = dict(_seen_above(self.top, frozenset()))
         self.stand_ins: dict[str, None] = {}
         self.pools: dict[str, dict[str, Any]] = {}
         self.throttle = self._throttle(self.top)
@@ -411,7 +412,7 @@ class _Composer:
 
     def _steps(self, node: Node, steps: Sequence[PartStep], place: str, pages: int, size: Fraction) -> list[Walk]:
         sizes = sizes_of(node.part, self.kernel, pages, size)
-        there = [(n, step) for n, step in enumerate(steps) if self._applies(node, step)]
+        there = [(n, step) for n, step in enumerate(steps) if pages >= step.from_pages and self._applies(node, step)]
         takes = [n for n, step in there if step.take or step.mempool or step.below is not None or step.fork]
         last = takes[-1] if takes else -1
         going, done = [Walk()], list[Walk]()
@@ -471,8 +472,13 @@ class _Composer:
         return going, [*ended, *done, *(replace(walk, ends=True) for walk in through)]
 
     def _applies(self, node: Node, step: PartStep) -> bool:
-        others = {other.part.name for other in self.nodes if other is not node}
-        return (not step.when or bool(others & set(step.when))) and not others & set(step.unless)
+        above, on = self.above[id(node)], {leg.part.name for leg in node.legs.values()}
+        return (
+            (not step.when or bool(above & set(step.when)))
+            and not above & set(step.unless)
+            and (not step.on or bool(on & set(step.on)))
+            and not on & set(step.not_on)
+        )
 
     # ---- numbers ----
 
@@ -585,6 +591,14 @@ class _Composer:
                     ],
                 )
         return told
+
+
+def _seen_above(node: Node, above: frozenset[str]) -> Iterator[tuple[int, frozenset[str]]]:
+    """Of each layer, the parts whose requests it sees: those above it, up to one that submits anew."""
+    yield id(node), above
+    below = above | {node.part.name} if node.part.anew is None else frozenset({node.part.name, *node.part.anew})
+    for leg in node.legs.values():
+        yield from _seen_above(leg, below)
 
 
 def _flat(steps: Sequence[PartStep]) -> Iterator[PartStep]:

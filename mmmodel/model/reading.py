@@ -24,6 +24,8 @@ def stack_from(data: Any, kernel: str | None = None, source: str = "stack") -> S
     """A stack from what a file holds: named sizes are filled in for the kernel, then all of it is checked. Raises StackError."""
     if not isinstance(data, dict):
         raise StackError(source, [("", f"holds {kind_of(data)}, not a mapping; write name:, pools: and requests:")])
+    if "requests" not in data and {"offers", "over"} & set(data):
+        raise StackError(source, [("", "is a layer, no stack: name it in a path, as in swap/./mine.yaml/nvme")])
     data = dict(data)
     own = data.pop("sizes", None)
     table = size_table_with(own, source)
