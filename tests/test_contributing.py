@@ -13,6 +13,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SEARCHED = ("mmmodel", "data", "tests", "notebooks", "README.md", "Makefile", "pyproject.toml")
 WANTED = {
     "A stack",
+    "A layer",
     "A bound",
     "A kind of step",
     "A driver's reader",

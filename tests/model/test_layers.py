@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import mmmodel as mm
 from mmmodel.answers.lint import RULES, lint
 from mmmodel.app.cli import main
+from mmmodel.installed import DATA
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.parts import Part, PartStep, load_part, part_from, part_names
 from mmmodel.model.paths import compose
@@ -217,3 +219,12 @@ def test_a_wrong_part_gets_a_message_that_says_what_would_be_right(change, messa
         part_from(GOOD | change, source="mine.yaml")
     assert message in str(caught.value), caught.value
     assert "mine" in str(caught.value)
+
+
+def test_the_layer_of_the_readme(tmp_path):
+    text = (DATA.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(name: my-driver\noffers:.*?)```", text, re.DOTALL)
+    (tmp_path / "my-driver.yaml").write_text(example, encoding="utf-8")
+    stack = load_stack(f"swap/{tmp_path}/my-driver.yaml/virtio_net")
+    assert [step.name for step in stack.requests["write-4k"].steps][2:4] == ["my-driver/tag", "my-driver/submitted"]
+    assert mm.verdict(stack.only("write-4k"), depth=8, reserve="1 MiB").safe
