@@ -1,21 +1,17 @@
 """The catalogue: finding the stacks in `data/stacks`, other files of the same format, and paths of layers.
 
 A stack is asked for by name (`nbd-tcp`), by name and kernel (`nbd-tcp@6.1`), by name and scheme (`ddsnap-2007+polyakov`), by the
-path of a YAML file, or by its layers from the top down (`swap/crypt/nbd/virtio_net`: see `mmmodel.model.parts`).
+path of a YAML file, or by its layers from the top down (`swap/crypt/nbd/virtio_net`: see `mmmodel.model.paths`).
 """
 
 from __future__ import annotations
 
-import copy
 import functools
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmodel.installed import DATA
-from mmmodel.model.amounts import NamedSize
-from mmmodel.model.reading import nearest, read_yaml, size_table_with, stack_from
+from mmmodel.model.reading import nearest, read_yaml, stack_from
 from mmmodel.model.stack import Stack, StackError
 
 if TYPE_CHECKING:
@@ -28,13 +24,14 @@ def load_stack(name: str | Path, kernel: str | None = None) -> Stack:
     """The stack of that name in the catalogue, or in the YAML file at that path, with the sizes of `kernel`.
 
     `name@kernel` says the same in one word, `name+scheme` applies a scheme to it; without a kernel it is the one that the file names.
-    A path of layers (`swap/crypt/nbd/virtio_net`) is composed: see `mmmodel.model.paths`. Raises StackError, which lists every problem with its file, its place in the file, the value and what would be right.
+    A path of layers (`swap/crypt/nbd/virtio_net`) is composed: see `mmmodel.model.paths`.
+    Raises StackError, which lists every problem with its file, its place in the file, the value and what would be right.
     """
     composed = composition(name, kernel)
     if composed is not None:
         return composed.stack
     path, suffix, scheme = _find(name)
-    data = _own(path.stem) if path.parent == STACKS else read_yaml(path)
+    data = own_data(path.stem) if path.parent == STACKS else read_yaml(path)
     stack = stack_from(data, kernel or suffix, str(path))
     if not scheme:
         return stack
@@ -52,48 +49,9 @@ def stack_names() -> list[str]:
 
 
 @functools.cache
-def _own(name: str) -> Any:
+def own_data(name: str) -> Any:
     """A file of the catalogue, read once in a process; nothing changes what it returns."""
     return read_yaml(STACKS / f"{name}.yaml")
-
-
-def size_names(name: str) -> dict[str, NamedSize]:
-    """The named sizes that a stack of the catalogue uses, with what the tables say of each. Raises StackError."""
-    data = _own(name)
-    table = size_table_with(data.get("sizes"), name)
-    words = {word for text in _sums(data) for word in re.findall(r"[A-Za-z_]\w*", text)}
-    return {word: table[word] for word in sorted(words) if word in table}
-
-
-def fitted_stack(
-    name: str,
-    sizes: Mapping[str, int],
-    capacities: Mapping[str, int],
-    source: str = "read on the host",
-) -> Stack:
-    """A stack of the catalogue with a host's own numbers: sizes in bytes by name, capacities by pool. Raises StackError."""
-    data = copy.deepcopy(_own(name))
-    data["sizes"] = {**(data.get("sizes") or {}), **{key: {"all": value, "source": source} for key, value in sizes.items()}}
-    for pool, capacity in capacities.items():
-        data["pools"][pool] = {**data["pools"][pool], "capacity": capacity}
-        if data["pools"][pool].pop("assumption", None):
-            data["pools"][pool]["source"] = source
-    return stack_from(data, None, name)
-
-
-def _sums(data: Any) -> Iterator[str]:
-    """The texts of a file that may name sizes: amounts that are taken, given back or left free, and capacities."""
-    if isinstance(data, list):
-        for one in data:
-            yield from _sums(one)
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            if key in ("take", "give", "floor") and isinstance(value, dict):
-                yield from (amount for amount in value.values() if isinstance(amount, str))
-            elif key == "capacity" and isinstance(value, str):
-                yield value
-            else:
-                yield from _sums(value)
 
 
 def composition(name: str | Path, kernel: str | None = None) -> Composition | None:

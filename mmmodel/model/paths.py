@@ -36,6 +36,7 @@ from mmmodel.model.parts import KERNEL, REQUEST, Largest, Part, PartStep, load_p
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError, did_you_mean, stack_error
 
 MOST_CLASSES = 48
+FILE = re.compile(r"\.ya?ml/")
 ENDS_EARLY = "a request that is passed on more than once is a class for each time"
 ALONE = "of several requests at once each is a class"
 
@@ -136,7 +137,7 @@ def is_path(text: str) -> bool:
     """Whether a text is meant as a path of layers: several segments, one of which is a part's name."""
     names = set(part_names())
     words = re.split(r"[/(),]", text.partition("@")[0])
-    return len(words) > 1 and any(word.partition(":")[0] in names for word in words)
+    return len(words) > 1 and (any(word.partition(":")[0] in names for word in words) or FILE.search(text) is not None)
 
 
 @dataclass
@@ -248,7 +249,6 @@ def load_path(text: str, kernel: str | None = None) -> Stack:
     return compose(text, kernel).stack
 
 
-@functools.lru_cache(maxsize=256)
 def compose(text: str, kernel: str | None = None) -> Composition:
     """The path composed, for a kernel (`…@6.1` says the same; Linux 6.12 where nobody asks for one).
 
@@ -258,7 +258,13 @@ def compose(text: str, kernel: str | None = None) -> Composition:
     kernel = kernel or suffix or KERNEL
     if not re.fullmatch(r"\d+(\.\d+)+", kernel):
         raise StackError(text, [("kernel", f"{kernel!r} is not a kernel's version; write one such as 6.12")])
-    return _Composer(before, kernel).made()
+    # a file of one's own may change from one call to the next
+    return _Composer(before, kernel).made() if FILE.search(f"{before}/") else _known(before, kernel)
+
+
+@functools.lru_cache(maxsize=256)
+def _known(path: str, kernel: str) -> Composition:
+    return _Composer(path, kernel).made()
 
 
 class _Composer:

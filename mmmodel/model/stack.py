@@ -79,8 +79,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -951,6 +950,8 @@ class _Problems(ValueError):
 
 def stack_error(source: str, error: ValidationError, model: type[BaseModel] = Stack) -> StackError:
     """All that pydantic and the checks of `model` found, one line each, with its place in the file and the word that was meant."""
+    from mmmodel.model.meant import known  # for mistakes alone
+
     problems = []
     for found in error.errors():
         place = ""
@@ -963,7 +964,7 @@ def stack_error(source: str, error: ValidationError, model: type[BaseModel] = St
         if isinstance(cause, _Problems):
             problems += cause.problems
         elif found["type"] == "extra_forbidden":
-            meant = did_you_mean(found["loc"][-1], _known(model, found["loc"][:-1]))
+            meant = did_you_mean(found["loc"][-1], known(model, found["loc"][:-1], UNION_TAGS))
             problems.append((place, f"unknown key (value {found['input']!r:.60}); see the file format in the README{meant}"))
         elif found["type"] == "missing":
             problems.append((place, "is missing"))
@@ -972,49 +973,16 @@ def stack_error(source: str, error: ValidationError, model: type[BaseModel] = St
                 (
                     place,
                     f"{found['input']!r:.60} is not what a refused step can do; write wait, {{lose: TIME}}, {{restart: TIME}} or {{steps: [...]}}"
-                    f"{did_you_mean(found['input'], _known(model, found['loc']))}",
+                    f"{did_you_mean(found['input'], known(model, found['loc'], UNION_TAGS))}",
                 )
             )
         else:
-            meant = did_you_mean(found["input"], _known(model, found["loc"])) if found["type"] == "literal_error" else ""
+            meant = (
+                did_you_mean(found["input"], known(model, found["loc"], UNION_TAGS)) if found["type"] == "literal_error" else ""
+            )
             message = str(cause) if cause else f"{found['msg']} (value {found['input']!r:.60}){meant}"
             problems.append((place, message))
     return StackError(source, list(dict.fromkeys(problems)))
-
-
-def _known(model: Any, place: Iterable[int | str]) -> list[str]:
-    """The keys, or the words, that may stand at a place of a file of this model, by the types of its fields."""
-    kinds = [model]
-    for part in place:
-        if part in UNION_TAGS:
-            continue
-        inner = []
-        for kind in _flat(kinds):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                kind.model_rebuild()  # a type that was named before it was there is known now
-                inner += [field.annotation for name, field in kind.model_fields.items() if name == part]
-            elif get_origin(kind) in (dict, list):
-                inner.append(get_args(kind)[-1])
-        kinds = inner
-    words: list[str] = []
-    for kind in _flat(kinds):
-        if get_origin(kind) is Literal:
-            words += get_args(kind)
-        elif isinstance(kind, type) and issubclass(kind, BaseModel):
-            words += kind.model_fields
-    return [*words, "sizes"] if kinds == [Stack] else words  # the catalogue's own key, worked out before a stack is made
-
-
-def _flat(kinds: Iterable[Any]) -> Iterator[Any]:
-    """The types themselves: alternatives one by one, without annotations."""
-    for kind in kinds:
-        origin = get_origin(kind)
-        if origin is Annotated:
-            yield from _flat(get_args(kind)[:1])
-        elif origin in (Union, UnionType):
-            yield from _flat(get_args(kind))
-        else:
-            yield kind
 
 
 def _short_pool(pool: Any) -> Any:

@@ -26,7 +26,7 @@ QUICK = 8  # classes: a stack of so many is judged in a fraction of a second
 def outcome(path: str, judged: int = QUICK) -> str:
     """What comes of a path: refused, with a reason; composed; or, with few classes, the word of its verdict."""
     try:
-        stack = compose.__wrapped__(path).stack
+        stack = compose(path).stack
     except StackError as error:
         assert str(error).startswith(f"{path}: ")
         assert "classes of request" in str(error) or " cannot lie under " in str(error), error
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused():
     assert len(wrong) > 300
     for upper, lower in wrong[::7]:
         with pytest.raises(StackError, match=f"{upper} does not lie on {lower}, which offers|submits nothing"):
-            compose.__wrapped__(f"{upper}/{down((lower,))}")
+            compose(f"{upper}/{down((lower,))}")
 
 
 # ---- a layer that the catalogue does not know ---------------------------------------------------------------------------------
@@ -228,3 +228,11 @@ def test_the_layer_of_the_readme(tmp_path):
     stack = load_stack(f"swap/{tmp_path}/my-driver.yaml/virtio_net")
     assert [step.name for step in stack.requests["write-4k"].steps][2:4] == ["my-driver/tag", "my-driver/submitted"]
     assert mm.verdict(stack.only("write-4k"), depth=8, reserve="1 MiB").safe
+
+
+def test_a_file_that_is_changed_is_read_again(tmp_path):
+    file = tmp_path / "mine.yaml"
+    text = "name: mine\noffers: block\nsteps: [{name: page, take: {reserve: SIZE}}]\n"
+    for size in (512, 1024):
+        file.write_text(text.replace("SIZE", str(size)))
+        assert load_stack(f"swap/{file}").requests["write-4k"].steps[-1].take == {"reserve": size}

@@ -21,7 +21,7 @@ from mmmodel.host.survey.stacks import NETWORK, Part, classes, depth_facts, part
 from mmmodel.linux.host import Host
 from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.linux.zoneinfo import Zone
-from mmmodel.model.catalogue import fitted_stack
+from mmmodel.model.fitted import fitted_stack
 from mmmodel.model.machine import memory_of
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.model.units import format_bytes

@@ -18,7 +18,8 @@ from mmmodel.linux.fuse import BASE as FUSE
 from mmmodel.linux.fuse import connection_name
 from mmmodel.linux.host import STRUCTS, Host
 from mmmodel.linux.text import HostError
-from mmmodel.model.catalogue import load_stack, size_names
+from mmmodel.model.catalogue import load_stack
+from mmmodel.model.fitted import size_names
 from mmmodel.model.stack import RESERVE, THROTTLE, Pool, Stack
 
 MOST_DEPTH = 1 << 22  # a depth beyond it is no setting of a queue but a damaged file
