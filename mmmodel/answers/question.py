@@ -10,6 +10,7 @@ The steps of a stack are laid out once. Another depth, or another capacity, is t
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -398,9 +399,12 @@ class Question:
         """The question about whatever can be asked about. Raises HostError."""
         if host is None:
             return cls(as_stack(stack), depth, reserve, pool)
-        from mmmodel.model.machine import memory_of  # a machine's readers: most questions are about none
+        from mmmodel.linux.host import load_host  # a machine's readers: most questions are about none
+        from mmmodel.model.machine import Memory, memory_of
 
-        return cls(as_stack(stack), depth, reserve, pool, memory_of(host))
+        machine = load_host(host) if isinstance(host, str | os.PathLike) else host
+        kernel = None if isinstance(machine, Memory) else getattr(machine, "kernel", None)
+        return cls(as_stack(stack, kernel), depth, reserve, pool, memory_of(machine))
 
     def only(self, *names: str) -> Question:
         """The same question about some of the classes alone."""

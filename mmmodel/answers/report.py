@@ -261,13 +261,13 @@ def size(
     pool that is sized, `reserve` if the stack has it; a stack without one gets its verdict. Raises QuestionError for a question that does
     not fit, StackError and HostError for files that cannot be used.
     """
-    model = as_stack(stack)
+    machine = _machine(host, reserve)
+    model = as_stack(stack, None if machine is None else machine.kernel)
     if classes:
         model = model.only(*([classes] if isinstance(classes, str) else classes))
     if not isinstance(device, str) or not re.fullmatch(r"[A-Za-z0-9][\w.!-]*", device, re.ASCII):
         raise QuestionError(f"device: {device!r} is not the name of a block device; write one such as nbd0 or dm-3")
     sized = _pool(model, pool, reserve)
-    machine = _machine(host, reserve)
     asked = _depth(depth)
     if machine is not None and reserve in (None, "host") and (sized == RESERVE or reserve is not None):
         return _on_machine(model, asked, machine, sized, device)
@@ -408,6 +408,9 @@ def _warnings(question: Question, verdict: sizing.Verdict | None) -> list[str]:
     assumed = sorted({step.assumption for cls in model.requests.values() for step in cls.steps if step.assumption})
     if assumed:
         found.append(f"rests on assumptions for memory or structure: {'; '.join(assumed)}")
+    if model.settings.get("stand_ins"):
+        sizes = ", ".join(model.settings["stand_ins"])
+        found.append(f"not measured for Linux {model.kernel}, the largest of other kernels instead: {sizes}")
     if verdict is not None and not verdict.certain and verdict.path is None:
         found.append("a stuck state fits, but no path to it is known: this is a warning, not a proof of deadlock")
     found += [f"{cls}: step {step} is never refused here, so that its {what} is never used" for cls, step, what in question.idle]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from mmmodel.model.catalogue import load_stack
+from mmmodel.model.catalogue import composition, load_stack
 from mmmodel.model.stack import QuestionError, Request, Stack, request_stack, stack_error
 
 Askable = Stack | Request | Sequence[tuple[Request, int]] | str | Path | dict[str, Any]
 
 
-def as_stack(what: Askable) -> Stack:
-    """The stack that is meant. Raises QuestionError for what means none, StackError for a file or data that cannot be used."""
+def as_stack(what: Askable, kernel: str | None = None) -> Stack:
+    """The stack that is meant. Raises QuestionError for what means none, StackError for a file or data that cannot be used.
+
+    `kernel`: the release of the machine that is asked about; a path of layers that names no kernel is composed for it.
+    """
     if isinstance(what, Stack):
         return what
     if isinstance(what, Request):
         return what.stack
+    if isinstance(what, str) and kernel and "@" not in what and composition(what) is not None:
+        return load_stack(what, ".".join(re.findall(r"\d+", kernel)[:2]))
     if isinstance(what, str | Path):
         return load_stack(what)
     if isinstance(what, dict):

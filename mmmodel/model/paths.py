@@ -346,12 +346,16 @@ class _Composer:
             "sources": sources,
             "pools": pools,
             "requests": classes,
-            "settings": {} if knob is None else {"throttle": knob},
+            "settings": ({} if knob is None else {"throttle": knob}) | self._stood_in(),
         }
         try:
             return Stack.model_validate(data)
         except ValidationError as error:
             raise stack_error(self.path, error) from None
+
+    def _stood_in(self) -> dict[str, list[str]]:
+        """Sizes that were not measured for this kernel."""
+        return {"stand_ins": list(self.stand_ins)} if self.stand_ins else {}
 
     def _walks(self, pages: int) -> list[Walk]:
         return self._node(self.top, REQUEST, pages, Fraction(pages * PAGE), whole=True)
@@ -573,7 +577,8 @@ class _Composer:
         if name == RESERVE or name not in node.part.pools:
             return name
         pool = node.part.pools[name]
-        told = THROTTLE if (node.name, name) == self.throttle else name if pool.shared == "machine" else f"{node.name}/{name}"
+        whose = node.part.name if pool.shared == "instance" and not node.own else node.name
+        told = THROTTLE if (node.name, name) == self.throttle else name if pool.shared == "machine" else f"{whose}/{name}"
         sizes = sizes_of(node.part, self.kernel, 1, Fraction(PAGE))
         made = {
             "unit": pool.unit,

@@ -246,3 +246,70 @@ def test_two_pools_that_are_handed_on_bound_the_requests_together():
     assert most_in_flight(relay(20, gap=False)) == 5
     assert relay(None, gap=True).system().in_flight == (None,)
     assert most_in_flight(relay(20, gap=True)) == 20
+
+
+# ---- on a machine ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_path_is_composed_for_the_kernel_of_the_machine(capsys):
+    assert load_stack("swap/nbd/nic").kernel == "6.12"
+    old = mm.verdict("swap/nbd/nic", host="debian-6.1-nbd-swap").question.stack
+    assert old == load_stack("swap/nbd/nic@6.1")
+    assert mm.verdict("swap/nbd/nic@6.12", host="debian-6.1-nbd-swap").question.stack == load_stack("swap/nbd/nic")
+    assert main(["size", "swap/nbd/nic", "--host", "debian-6.1-nbd-swap", "--class", "write-4k", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["digest"] == old.only("write-4k").digest
+
+
+def test_what_was_not_measured_for_a_kernel_is_said():
+    composed = compose("swap/nbd/nic@6.19")
+    assert set(composed.stand_ins) == {"fs_bio", "nbd_reply", "nbd_request", "sk_buff", "sk_buff_fclones", "tx_head"}
+    assert not compose("swap/nbd/nic@6.12").stand_ins
+    report = mm.size("swap/nbd/nic@6.19", "64 MiB")
+    assert any("not measured for Linux 6.19, the largest of other kernels instead" in warning for warning in report.warnings)
+
+
+def test_a_server_in_the_same_memory_needs_that_memory():
+    """Whatever the reserve for the path: the server's own pages have the ordinary right."""
+    machine = memory(37065, 26508)
+    apart, here = load_stack("swap/nbd/nic").only("write-4k"), load_stack("swap/nbd/loopback/server/disk").only("write-4k")
+    assert mm.verdict(apart, host=machine).safe
+    verdict = mm.verdict(here, host=machine)
+    assert not verdict.safe
+    assert "server/threads" in verdict.cycle
+
+
+def test_legs_share_the_card_that_they_go_out_through():
+    both = load_stack("swap/raid1/nbd/virtio_net")
+    assert [name for name in both.pools if name.endswith("/napi")] == ["virtio_net/napi"]
+    assert {"nbd/tags", "nbd-2/tags"} <= set(both.pools)
+    two = load_stack("swap/raid1(nbd/virtio_net:eth0,nbd/virtio_net:eth1)")
+    assert [name for name in two.pools if name.endswith("/napi")] == ["eth0/napi", "eth1/napi"]
+    assert two.pools["eth0/napi"].shared
+    joined = mm.joint("swap/nbd:nbd0/virtio_net:eth0", "direct/nbd:nbd0/virtio_net:eth0")
+    assert {"eth0/napi", "nbd0/tags", "reserve"} <= set(joined.pools)
+
+
+# ---- several requests underneath ---------------------------------------------------------------------------------------------
+
+
+def test_a_deadlock_that_needs_an_approximate_class_is_a_warning():
+    stack = load_stack("direct/raid1/nvme")
+    assert all(cls.approximate for cls in stack.requests.values())
+    verdict = mm.verdict(stack, reserve="64 KiB")
+    assert not verdict.safe
+    assert verdict.path
+    assert not verdict.certain
+    assert verdict.word == "NOT SHOWN SAFE"
+    assert "a warning, since" in verdict.explain().split("\n")[1]
+    assert {sizes.safe_reserve_is for sizes in mm.size(stack, "1 MiB", 8).sizes} == {"sufficient"}
+
+
+def test_those_that_belong_to_others_are_bounded_by_them():
+    stack = load_stack("swap/raid1/nvme")
+    alone = stack.requests["write-4k-first-alone"]
+    assert alone.beside == {"write-4k-first": 1, "write-4k-second": 1}
+    for depth in (8, 1023):
+        system = load_stack("swap/crypt/raid1/nvme").system(depth=depth, reserve=2**30)
+        most = dict(zip((cls.name for cls in system.classes), system.in_flight))
+        assert most["write-4k-first"] == TASKS + depth
+        assert most["write-4k-first-alone"] == 2 * (TASKS + depth)
