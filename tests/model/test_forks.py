@@ -162,3 +162,23 @@ def test_what_gets_stuck_is_not_called_safe(tmp_path, seed):
     assert counts[True, "SAFE"] == 0
     assert sum(number for (stuck, _), number in counts.items() if stuck) > 2
     assert sum(number for (_, word), number in counts.items() if word == "SAFE") > 2
+
+
+def test_a_request_before_the_last_one_is_looked_at_too(tmp_path):
+    """Two requests each hold one x while a request of two pages underneath wants two more; the last one, of one page, wants none."""
+    lower = {"name": "bottom", "offers": "block", "pools": {"x": {"capacity": 3, "shared": "machine"}}}
+    lower["steps"] = [{"take": {"x": 2}, "from_pages": 2}]
+    upper = {
+        "name": "top",
+        "over": ["block"],
+        "request": {"largest": 1, "assumption": "-"},
+        "pools": {"x": lower["pools"]["x"], "places": 2},
+    }
+    upper["steps"] = [{"take": {"places": 1}}, {"take": {"x": 1}}, {"below": "request", "name": "copy", "pages": 2}, "below"]
+    for part in (upper, lower):
+        with (tmp_path / f"{part['name']}.yaml").open("w", encoding="utf-8") as file:
+            YAML(typ="safe").dump(part, file)
+    stack = load_stack(f"{tmp_path}/top.yaml/{tmp_path}/bottom.yaml")
+    assert set(stack.requests) == {"write-4k", "write-4k-copy"}
+    assert mm.verdict(stack.only("write-4k"), reserve=1).safe
+    assert mm.verdict(stack, reserve=1).word == "NOT SHOWN SAFE"
