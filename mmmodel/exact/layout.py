@@ -66,6 +66,7 @@ class Layout:
 
     def __init__(self, system: System, grant: Grant = "random", stages: int = STAGES):
         system.require_plain("times and throughput")
+        system.require_exact("times and throughput")
         check_grant(grant, system)
         self.system, self.grant = system, grant
         self.relation = Relation(system, merged=False)

@@ -649,6 +649,15 @@ class System:
         found += ["several ways to be satisfied"] if any(step.others for step in steps) else []
         return found + (["a restart"] if any(step.restart is not None for step in steps) else [])
 
+    def require_exact(self, what: str) -> None:
+        """Raises QuestionError for `what` where a class is approximate: verdicts know what that is worth, frequencies and times do not."""
+        near = [name for name, cls_ in self.stack.requests.items() if cls_.approximate]
+        if near:
+            raise QuestionError(
+                f"{what}: not computed for what is approximate, {', '.join(near)} ({self.stack.requests[near[0]].approximate}); "
+                "ask about other classes alone"
+            )
+
     def require_plain(self, what: str) -> None:
         """Raises QuestionError for `what` where the system is not plain."""
         if unknown := self._not_plain():

@@ -169,6 +169,7 @@ class Program:
 
     def __post_init__(self) -> None:
         self.system.require_plain("a simulation")
+        self.system.require_exact("a simulation")
 
     @property
     def asked_pools(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from mmmodel.model.catalogue import load_stack, stack_names
 from mmmodel.model.machine import Memory
 from mmmodel.model.parts import part_names
 from mmmodel.model.paths import compose
-from mmmodel.model.stack import Stack, StackError
+from mmmodel.model.stack import QuestionError, Stack, StackError
 from mmmodel.model.transitions import Relation
 
 PAGE = 4096
@@ -313,3 +313,23 @@ def test_those_that_belong_to_others_are_bounded_by_them():
         most = dict(zip((cls.name for cls in system.classes), system.in_flight))
         assert most["write-4k-first"] == TASKS + depth
         assert most["write-4k-first-alone"] == 2 * (TASKS + depth)
+
+
+def test_times_are_not_computed_for_what_is_approximate():
+    stack = load_stack("swap/raid1/nvme")
+    for ask in (lambda: mm.simulate(stack, 4, "1 MiB", seed=1), lambda: mm.throughput(stack, 4)):
+        with pytest.raises(QuestionError, match="not computed for what is approximate, write-4k-first, "):
+            ask()
+
+
+def test_the_knob_of_a_layer_is_in_the_advice(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\noffers: block\nthrottle: tags\n"
+        "pools: {tags: {capacity: 64, set: {lines: ['echo {depth} > /sys/block/{device}/mine'], undo: echo 64 into the same file}}}\n"
+        "steps: [{take: {tags: 1}}, submitted, {take: {reserve: 4096 B}}, {take: {reserve: 4096 B}}]\n"
+    )
+    report = mm.size(f"swap/{tmp_path}/mine.yaml", "96 KiB", 64, classes=["write-4k"])
+    depths = [int(line.split()[1]) for advice in report.advice for line in advice.lines if line.endswith("/sys/block/nbd0/mine")]
+    assert depths
+    assert all(mm.verdict(report.stack, depth, "96 KiB").safe for depth in depths)
+    assert any(advice.undo == "echo 64 into the same file" for advice in report.advice)
