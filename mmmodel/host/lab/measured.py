@@ -7,11 +7,10 @@
     confront      prediction against frequency: agreed, conservative, WRONG or open
     Survival      the share of runs that still move, over time
     Counterpart   the recorded settings that stand for a scheme of the catalogue
-    Floors        what the rights leave of the guest's free memory, and the cushion between two of them
+    guest         the memory of the lab's guest with other sysctls, about which the model is asked; `small`: a few pages in its place
+    Floors        what the rights leave of such a memory, and the cushion between two of them
 
-The rule that the predictions use (RES-16; notebooks 6 and 12): a refused refill of the receive ring switches
-receive service off and waits for ordinary memory. It is not refused while the draw of the others below the ordinary floor
-stays within the cushion, ordinary floor - ATOMIC floor.
+What the predictions were made by is `first_rule`; what the model says of the same settings now, `general`.
 """
 
 from __future__ import annotations
@@ -27,15 +26,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from mmmodel.answers.machine import draw
 from mmmodel.installed import DATA, PACKAGE
-from mmmodel.linux.percpu import zone_limit
-from mmmodel.linux.sysrq import Report, memory_zones, parse_sysrq
-from mmmodel.linux.watermarks import right_floor, zone_marks
-from mmmodel.linux.zoneinfo import Zone
-from mmmodel.model.catalogue import load_stack
+from mmmodel.linux.host import FRACTION, MIN_FREE, load_host
+from mmmodel.linux.sysrq import Report, parse_sysrq
+from mmmodel.model.machine import LISTS, Memory, memory_of
 from mmmodel.model.reading import read_yaml
-from mmmodel.model.stack import Stack
 
 RECORDED = DATA / "lab"
 NBDS_MAX = "nbd/nbds_max"  # a module's option: how many nbd devices the guest makes
@@ -43,7 +38,7 @@ NBD_DEVICES = {"prototype": 2}  # where a run does not say; nbd's own default is
 NBD_DEFAULT = 16
 DEFAULTS = {"nic": "virtio-net-pci", "nic_options": {"rx_queue_size": 256}}  # qemu's own: saying so makes no difference
 COUNTED = ("survive", "hang", "slow", "oom")  # verdicts of runs that came to an end; the others say nothing of the kernel
-BIO = 256  # bytes of a swap bio in the stack: tells how many pages a request of it moves
+VIRTIO, GUEST = "nbd-swap-virtio", "debian-6.1-nbd-swap"  # the path that the lab runs by default, and its guest as recorded
 Agreement = Literal["agreed", "conservative", "WRONG", "open"]
 
 
@@ -416,14 +411,13 @@ def counterpart(stack: str, scheme: str, request: str) -> Counterpart | None:
     return next((one for one in counterparts() if (one.stack, one.scheme, one.request) == wanted), None)
 
 
-# ---- rights of the guest --------------------------------------------------------------------------------------------
+# ---- memory of the guest --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Floors:
-    """What two rights leave of the guest's free memory, pages over all zones, without boost and HIGHATOMIC reservation."""
+    """What two rights leave of a memory, pages."""
 
-    min_free_kbytes: int
     ordinary: int
     atomic: int
 
@@ -431,6 +425,34 @@ class Floors:
     def cushion(self) -> int:
         """Pages that the rights below the ordinary one can draw before an ATOMIC page is refused."""
         return self.ordinary - self.atomic
+
+
+def floors(memory: Memory) -> Floors:
+    """The floors of the ordinary and the ATOMIC right in whole pages."""
+    return Floors(memory.capacity // memory.page, memory.floors["atomic"] // memory.page)
+
+
+@cache
+def guest(min_free_kbytes: int | None = None, fraction: int = 0) -> Memory:
+    """The memory of the lab's guest: as recorded, or with this vm.min_free_kbytes; `fraction`: vm.percpu_pagelist_high_fraction.
+
+    Raises HostError.
+    """
+    least = {} if min_free_kbytes is None else {MIN_FREE: min_free_kbytes}
+    return memory_of(load_host(GUEST).with_sysctls({**least, FRACTION: fraction}))
+
+
+def small(cushion: int, parked: int = 0, atomic: int = 12 * 4096) -> Memory:
+    """A memory of a few pages, for as few writes that every state can be searched: bytes, and pages parked in per-cpu lists."""
+    return Memory(
+        atomic + cushion,
+        {"high": atomic, "atomic": atomic, "memalloc": 0},
+        {LISTS: parked} if parked else {},
+        name="a small machine",
+    )
+
+
+# ---- consoles and traces --------------------------------------------------------------------------------------------
 
 
 @cache
@@ -455,119 +477,3 @@ def recorded_trace(name: str) -> str:
 def hang_report(name: str = "hang-6.1") -> Report:
     """The tasks, memory and refusals of a shipped console (sysrq-w, sysrq-m, warn_alloc)."""
     return parse_sysrq(console(name), name)
-
-
-def guest_zones(name: str = "hang-6.1") -> tuple[Zone, ...]:
-    """The zones of the guest that wrote that console."""
-    return memory_zones(hang_report(name).memory[-1])
-
-
-def floors(min_free_kbytes: int, zones: Sequence[Zone] | None = None) -> Floors:
-    """The floors that go with a vm.min_free_kbytes (`__setup_per_zone_wmarks`), for the lab's guest if no zones are given."""
-    zones = tuple(zones or guest_zones())
-    kept = [
-        (mark.min, max(zone.protection))
-        for zone, mark in zip(zones, zone_marks(zones, min_free_kbytes), strict=True)
-        if zone.managed
-    ]
-    ordinary, atomic = (sum(right_floor(low, right) + withheld for low, withheld in kept) for right in ("ordinary", "atomic"))
-    return Floors(min_free_kbytes, ordinary, atomic)
-
-
-def percpu_limit(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None, cpus: int = 1) -> int:
-    """The most pages that one CPU's lists may hold, over all zones, by the rule of the guests' kernel, 6.1 (`linux.percpu`)."""
-    zones = tuple(zones or guest_zones())
-    marks = zone_marks(zones, min_free_kbytes)
-    return sum(
-        zone_limit(zone, mark.low, 1, cpus, fraction, "6.1") for zone, mark in zip(zones, marks, strict=True) if zone.managed
-    )
-
-
-def swap_stack() -> Stack:
-    """The stack that the predictions speak of: swap on NBD across virtio-net, 128 writes of one page in flight."""
-    return load_stack(RECORDED / "nbd-swap-virtio-128.yaml")
-
-
-def least_safe(pages: int, zones: Sequence[Zone] | None = None) -> int:
-    """The least vm.min_free_kbytes whose cushion is at least `pages`, by bisection: the cushion never falls by more than rounding."""
-    low, high = 0, 1 << 20
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if floors(middle, zones).cushion >= pages else (middle + 1, high)
-    return low
-
-
-def amended_safe(min_free_kbytes: int, fraction: int = 0, zones: Sequence[Zone] | None = None) -> bool:
-    """The rule as it was amended after it had failed: with the lock, draw and per-cpu lists together stay within the cushion.
-
-    `fraction`: vm.percpu_pagelist_high_fraction. The draw is that of `swap_stack`.
-    """
-    return _swap_draw() + percpu_limit(min_free_kbytes, fraction, zones) + 1 <= floors(min_free_kbytes, zones).cushion
-
-
-@cache
-def _swap_draw() -> int:
-    return draw(swap_stack())
-
-
-def shrunk(stack: Stack, cushion: int, depth: int = 4, atomic: int = 12) -> Stack:
-    """`nbd-swap-virtio`, or a scheme of it, small enough for every state to be searched: pages in place of bytes.
-
-    `depth` writes; an ATOMIC floor of `atomic` pages and an ordinary one `cushion` above it; what is free at first is the
-    ordinary floor and a page for each bio. Raises ValueError for a stack without that class.
-    """
-    if "swap-write" not in stack.requests:
-        raise ValueError(f"stack: {stack.name!r} has no class swap-write; take nbd-swap-virtio or a scheme of it")
-    heights = {"ordinary": atomic + cushion, "nomemalloc": atomic + cushion, "atomic": atomic}
-    data = stack.model_dump(mode="json")
-    write = data["requests"]["swap-write"]
-    write["depth"] = depth
-    together = max(1, write["steps"][0]["take"].get("reserve", 0) // BIO)  # pages that move as one request
-    for step in _nested(write["steps"]):
-        for key in ("take", "give"):
-            step[key] = {pool: _pages(amount // together) if pool == "reserve" else amount for pool, amount in step[key].items()}
-        step["floor"] = dict.fromkeys(step["floor"], heights.get(step["right"], 0))
-    _balance(write["steps"])
-    data["pools"]["reserve"] |= {"unit": "page", "capacity": atomic + cushion + depth}
-    return Stack.model_validate(data)
-
-
-def with_stock(stack: Stack, pages: int) -> Stack:
-    """The stack with `pages` more that privileged allocations and frees have moved into per-cpu lists, where no floor counts them.
-
-    They come back when somebody returns from direct reclaim and drains the lists (`__alloc_pages_direct_reclaim`,
-    mm/page_alloc.c, 6.1), that is with a swap bio, that is after receive service. A class of `pages` requests of one page each.
-    """
-    if not pages:
-        return stack
-    data = stack.model_dump(mode="json")
-    source = {"context": "kthread", "source": next(iter(data["sources"]))}
-    park = {"name": "park", "take": {"reserve": 1}, "right": "memalloc", **source}
-    drain = {"name": "drain", "take": {"napi": 1}, "give": {"napi": 1, "reserve": 1}, **source}
-    data["requests"]["parked"] = {
-        "title": "page of a per-cpu list",
-        "depth": pages,
-        "steps": [park, drain],
-        "source": source["source"],
-    }
-    return Stack.model_validate(data)
-
-
-def _pages(amount: int) -> int:
-    """A send of a page with its head stays one page, so that the small stack has the proportions of the large one."""
-    return max(1, amount // 2048) if amount > 5700 else 1
-
-
-def _nested(steps: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for step in steps:
-        yield step
-        if isinstance(step["refused"], dict):
-            yield from _nested(step["refused"].get("steps", []))
-
-
-def _balance(steps: list[dict[str, Any]]) -> None:
-    """After rounding, `receive` gives back what it and `send` took."""
-    taken = {step["name"]: step["take"].get("reserve", 0) for step in steps}
-    for step in steps:
-        if step["name"] == "receive":
-            step["give"]["reserve"] = taken["send"] + taken["receive"]
