@@ -3,6 +3,7 @@
 used       given back whatever others do, after a bounded time; consumed: given back only when somebody else acts
 cushion    ordinary floor less ATOMIC floor: what the requests may draw below the first before the refill is refused
 draw       what all requests but one hold together, at the most, while that one refills the ring
+lists      free pages that one processor keeps for itself, counted by no floor
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from mmmodel.answers.sizing import Verdict
 from mmmodel.app.primer.curves import mean_of
 from mmmodel.app.primer.parameters import Known, Number, Whole, some
 from mmmodel.bounds import receive as receive_bounds
-from mmmodel.host.lab.measured import Frequency, by_setting, frequency, recorded_runs, thresholds
+from mmmodel.host.lab import first_rule
+from mmmodel.host.lab.measured import VIRTIO, Frequency, by_setting, floors, frequency, guest, recorded_runs, small, thresholds
 from mmmodel.model.catalogue import load_stack
 from mmmodel.model.schemes import load_scheme
 from mmmodel.model.stack import RESERVE, Stack
@@ -30,17 +32,16 @@ from mmmodel.simulation.estimates import Estimate, student
 from mmmodel.simulation.trace import free_over_time
 
 PAGE = 4096
-MODELLED = "prototype, 2 nbd devices"  # the series of the machine whose floors and draw the stack has
 SHARES = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02)  # of the replies that are lost
 POINTS = 32  # of a curve over depth
-VIRTIO = "nbd-swap-virtio"
-SETTINGS = {1519: "", 2048: "min-free-2048", 2304: "min-free-2304", 2560: "min-free-2560", 3072: "min-free-3072"}
-LISTS = {
-    "min-free-3072": "prototype,min-free=3072",
-    "min-free-3072-lists": "nbd-devices,vm.min_free_kbytes=3072",
-    "min-free-3072-short-lists": "percpu,vm.min_free_kbytes=3072",
+SETTINGS = (1519, 2048, 2304, 2560, 3072)  # of vm.min_free_kbytes, on the machine that was measured
+SHORT = 1000  # vm.percpu_pagelist_high_fraction that cuts its lists short
+LISTS = {  # runs of one setting with the lists as they are, and cut short: their label, and the fraction
+    "lists as they are": ("nbd-devices,vm.min_free_kbytes=3072", 0),
+    "lists cut short": ("percpu,vm.min_free_kbytes=3072", SHORT),
 }
-HIDDEN = "min-free-3072-lists"  # the one that hangs
+LISTED_AT = 3072  # their vm.min_free_kbytes
+SMALL_DEPTH = 4  # writes on the small machine
 CURES = {
     "virtio-no-lock": "",
     "virtio-work-atomic": "refill_work GFP_ATOMIC",
@@ -317,13 +318,13 @@ def loss_figure(rows: Sequence[Loss]) -> plot.Shown:
 
 @dataclass(frozen=True)
 class Cushion:
-    """One `vm.min_free_kbytes` of the machine that was measured: floors, cushion and draw in pages, and what the runs of each series did."""
+    """One `vm.min_free_kbytes` of the machine that was measured: floors, draw and lists in pages, and what the runs of each series did."""
 
     min_free_kbytes: int
-    stack: str
     ordinary: int
     atomic: int
-    draw: float
+    draw: int
+    lists: int
     runs: Mapping[str, Frequency]
 
     @property
@@ -332,8 +333,13 @@ class Cushion:
 
     @property
     def refused(self) -> bool:
-        """Whether the refill can be refused: the draw of the others leaves no page above the ATOMIC floor."""
+        """Whether the refill can be refused for the writes alone: the draw of the others leaves no page above the ATOMIC floor."""
         return self.draw > self.cushion - 1
+
+    @property
+    def refused_with_lists(self) -> bool:
+        """The same with as many pages in lists as there may be."""
+        return self.draw + self.lists > self.cushion - 1
 
     @property
     def measured(self) -> str:
@@ -342,21 +348,48 @@ class Cushion:
 
 
 def cushions() -> list[Cushion]:
-    """The settings that were run, least first: the catalogue's floors beside the lab's frequencies."""
+    """The settings that were run, least first: the machine's floors beside the lab's frequencies."""
     seen = thresholds(recorded_runs())
-    return [
-        _cushion(kbytes, scheme, {name: at[kbytes] for name, at in seen.items() if kbytes in at})
-        for kbytes, scheme in SETTINGS.items()
-    ]
+    rows = []
+    for kbytes in SETTINGS:
+        memory = guest(kbytes)
+        at = floors(memory)
+        runs = {name: found[kbytes] for name, found in seen.items() if kbytes in found}
+        rows.append(Cushion(kbytes, at.ordinary, at.atomic, first_rule.draw(), sum(memory.parked.values()), runs))
+    return rows
 
 
-def _cushion(kbytes: int, scheme: str, runs: Mapping[str, Frequency]) -> Cushion:
-    name = f"{VIRTIO}+{scheme}" if scheme else VIRTIO
-    (cls,) = load_stack(name).requests.values()
-    steps = {step.name: step for step in cls.steps}
-    held = sum(steps[step].take[RESERVE] for step in ("send", "segment"))
-    ordinary, atomic = (steps[step].floor[RESERVE] // PAGE for step in ("bio", "refill"))
-    return Cushion(kbytes, name, ordinary, atomic, ((cls.depth or 1) - 1) * held / PAGE, runs)
+Judged = dict[int, tuple[Verdict, Verdict]]  # by vm.min_free_kbytes: with the lists as they are, and cut short
+
+
+def judged(rows: Sequence[Cushion]) -> Judged:
+    """The machine's verdicts on the path at these settings."""
+    return {
+        at: (sizing.verdict(VIRTIO, host=guest(at)), sizing.verdict(VIRTIO, host=guest(at, SHORT)))
+        for at in (row.min_free_kbytes for row in rows)
+    }
+
+
+def judged_in_words(rows: Sequence[Cushion], verdicts: Judged) -> str:
+    """A line a setting."""
+    return "\n".join(
+        f"min_free_kbytes {row.min_free_kbytes}: cushion {row.cushion}, draw {row.draw}, lists up to {row.lists:,} pages: {long.word}; "
+        f"lists cut short: {short.word} ({short.method})"
+        for row in rows
+        for long, short in [verdicts[row.min_free_kbytes]]
+    )
+
+
+def on_small(scheme: str = "", more: int = 0, parked: int = 0) -> Verdict:
+    """Four writes on a memory of a few pages, with a cushion of their draw and `more` pages, and pages parked in per-cpu lists."""
+    stack = load_stack(f"{VIRTIO}+{scheme}" if scheme else VIRTIO)
+    return sizing.verdict(stack, SMALL_DEPTH, host=small(small_draw() + more * PAGE, parked))
+
+
+def small_draw() -> int:
+    """Bytes that SMALL_DEPTH writes draw at most while one of them refills: what the others hold, and its own bio."""
+    steps = {step.name: step for step in load_stack(VIRTIO).requests["swap-write"].steps}
+    return (SMALL_DEPTH - 1) * sum(steps[name].take[RESERVE] for name in ("send", "segment")) + steps["bio"].take[RESERVE]
 
 
 def cures() -> list[tuple[str, str, Frequency | None]]:
@@ -366,9 +399,12 @@ def cures() -> list[tuple[str, str, Frequency | None]]:
     ]
 
 
-def lists() -> list[tuple[str, str, Frequency | None]]:
-    """One setting without per-cpu lists, with those that were seen, and with short ones: scheme, title, frequency of hangs."""
-    return [(name, load_scheme(name).title, _hangs(label)) for name, label in LISTS.items()]
+def lists() -> dict[str, tuple[Verdict, Frequency | None]]:
+    """One setting with the lists as they are and cut short: verdict, and frequency of hangs."""
+    return {
+        name: (sizing.verdict(VIRTIO, host=guest(LISTED_AT, fraction)), _hangs(label))
+        for name, (label, fraction) in LISTS.items()
+    }
 
 
 def _hangs(label: str) -> Frequency | None:
@@ -377,16 +413,19 @@ def _hangs(label: str) -> Frequency | None:
 
 
 def cushions_in_words(rows: Sequence[Cushion]) -> str:
-    """How the runs of each series bear out the cushion: what hung where the draw is larger, what where it is smaller."""
-    sides = [_pooled([row for row in rows if row.refused]), _pooled([row for row in rows if not row.refused])]
-    heads = ("Where the draw is larger than the cushion", "Where it is smaller")
-    said = [f"{head}, {'; '.join(f.words for f in pooled.values()) or 'nothing was run'}." for head, pooled in zip(heads, sides)]
-    if wrong := [name for name, f in sides[1].items() if f.hangs]:
-        said.append(
-            f"So the picture is not the whole truth: runs of one series or more ({'; '.join(wrong)}) hung where it promises that none would."
-        )
+    """How the runs of each series bear out the picture: what hung where the writes alone draw more, or with the lists, or not even so."""
+    groups = {
+        "Where the writes alone draw more than the cushion": [row for row in rows if row.refused],
+        "Where they do only together with the lists": [row for row in rows if row.refused_with_lists and not row.refused],
+        "Where not even the two together do": [row for row in rows if not row.refused_with_lists],
+    }
+    pooled = {head: _pooled(group) for head, group in groups.items() if group}
+    said = [f"{head}, {'; '.join(f.words for f in found.values()) or 'nothing was run'}." for head, found in pooled.items()]
+    safe = pooled.get("Where not even the two together do", {})
+    if wrong := [name for name, f in safe.items() if f.hangs]:
+        said.append(f"So the picture is not the whole truth: runs of {'; '.join(wrong)} hung where it promises that none would.")
     else:
-        said.append("None of the runs contradicts the picture; that none hung where the cushion is larger is no proof of safety.")
+        said.append("None of the runs contradicts the picture; that none hung is no proof of safety.")
     return " ".join(said)
 
 
@@ -399,14 +438,18 @@ def _pooled(rows: Sequence[Cushion]) -> dict[str, Frequency]:
 
 
 def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
-    """Draw against cushion for each setting; below, how many of the runs of each series hung."""
-    figure, ax = plot.axes(8.6, 4.8)
+    """Cushion, draw and lists for each setting; below, how many of the runs of each series hung."""
+    figure, ax = plot.axes(8.6, 5.2)
     at = range(len(rows))
     ax.plot(at, [row.cushion for row in rows], color=plot.BLUE, marker="o")
     ax.plot(at, [row.draw for row in rows], color=plot.VERMILION, marker="s", ls="--")
+    ax.plot(at, [row.draw + row.lists for row in rows], color=plot.PURPLE, marker="^", ls=":")
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
-    ax.annotate("cushion between the floors", (at[-1], rows[-1].cushion), xytext=(-8, 4), ha="right", **look)
-    ax.annotate("largest draw", (at[0], rows[0].draw), xytext=(4, 8), **look)
+    ax.annotate("cushion between the floors", (at[-1], rows[-1].cushion), xytext=(-8, 10), ha="right", **look)
+    ax.annotate("largest draw of the writes", (at[0], rows[0].draw), xytext=(4, 8), **look)
+    ax.annotate(
+        "the same, and per-cpu lists as large as they may be", (at[0], rows[0].draw + rows[0].lists), xytext=(40, -4), **look
+    )
     series = list(dict.fromkeys(name for row in rows for name in row.runs))
     for line, name in enumerate(("runs that hung", *series)):
         look = {"transform": ax.get_xaxis_transform(), "fontsize": 9, "va": "center", "clip_on": False}
@@ -420,14 +463,15 @@ def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
     ax.set(
         xlabel="vm.min_free_kbytes (KiB)",
         ylabel="pages of 4 KiB",
-        ylim=(0, max(row.cushion for row in rows) * 1.15),
+        ylim=(0, max(max(row.cushion, row.draw + row.lists) for row in rows) * 1.1),
         xlim=(-0.3, len(rows) - 0.7),
     )
-    last = [row for row in rows if row.refused]
-    crosses = f"crosses the largest draw of {rows[0].draw:.0f} pages above {last[-1].min_free_kbytes if last else rows[0].min_free_kbytes} KiB"
+    more = [row for row in rows if row.refused]
+    crosses = f"above {more[-1].min_free_kbytes} KiB" if more else "everywhere"
     alt = (
         f"Cushion between the ordinary and the ATOMIC floor against min_free_kbytes: it rises from {rows[0].cushion} to {rows[-1].cushion} "
-        f"pages and {crosses}. "
+        f"pages, and {crosses} it is larger than the largest draw of the writes, {rows[0].draw} pages. With per-cpu lists as large as they "
+        f"may be the draw rises from {rows[0].draw + rows[0].lists:,} to {rows[-1].draw + rows[-1].lists:,} pages. "
         + " ".join(f"At {row.min_free_kbytes}: {'; '.join(f.words for f in row.runs.values())}." for row in rows if row.runs)
     )
     return plot.Shown(figure, alt)
@@ -436,23 +480,28 @@ def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
 def add_measured(
     table: Table,
     rows: Sequence[Cushion],
-    verdicts: Mapping[int, Verdict],
-    listed: Mapping[str, tuple[Verdict, str, Frequency | None]],
+    verdicts: Judged,
+    listed: Mapping[str, tuple[Verdict, Frequency | None]],
     cured: Mapping[str, tuple[Verdict, str, Frequency | None]],
 ) -> None:
-    """Draw against cushion, the model against the runs of its own series, what the lists and the cures change: lines of evidence."""
+    """The arithmetic of the picture against the verdicts, the verdicts against the runs, what the lists and the cures change."""
+    few = sum(guest(SETTINGS[0], SHORT).parked.values())
     for row in rows:
-        verdict = verdicts[row.min_free_kbytes]
-        table.add(f"{row.min_free_kbytes}: draw against cushion", not row.refused, verdict.safe, verdict.rung, verdict.method)
-        if found := row.runs.get(MODELLED):
+        long, short = verdicts[row.min_free_kbytes]
+        at = f"{row.min_free_kbytes}"
+        table.add(f"{at}: draw and lists against cushion", not row.refused_with_lists, long.safe, long.rung, long.method)
+        fits = row.draw + few < row.cushion
+        table.add(f"{at}: the same, lists cut short", fits, short.safe, short.rung, short.method)
+        for found in row.runs.values():
+            if found.hangs:
+                table.add(f"{at}: called safe though it hung", False, long.safe, "measured", f"Linux 6.1.192: {found.words}")
+    seen: Frequency | None
+    for name, (verdict, seen) in listed.items():
+        if seen is not None:
             table.add(
-                f"{row.min_free_kbytes}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}"
+                f"{LISTED_AT}, {name}: any hang", not verdict.safe, seen.hangs > 0, "measured", f"Linux 6.1.192: {seen.words}"
             )
-    for name, (verdict, _, found) in listed.items():
-        table.add(f"{name}: safe", name != HIDDEN, verdict.safe, verdict.rung, verdict.method)
-        if found is not None:
-            table.add(f"{name}: any hang", not verdict.safe, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
-    for name, (verdict, _, found) in cured.items():
+    for name, (verdict, _, seen) in cured.items():
         table.add(name, True, verdict.safe, verdict.rung, verdict.method)
-        if found is not None:
-            table.add(f"{name}: any hang", False, found.hangs > 0, "measured", f"Linux 6.1.192: {found.words}")
+        if seen is not None:
+            table.add(f"{name}: any hang", False, seen.hangs > 0, "measured", f"Linux 6.1.192: {seen.words}")
