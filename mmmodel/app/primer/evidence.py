@@ -19,7 +19,7 @@ from mmmodel.app.primer.parameters import Known, Whole, some
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import occupancy, reach
 from mmmodel.exact.verdict import decide
-from mmmodel.host.lab import measured
+from mmmodel.host.lab import general, measured
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation.estimates import Estimate, simulate
 
@@ -206,19 +206,15 @@ def safe_is_safe(seed: int, count: int = 12) -> compare.Table:
 
 def measured_table() -> compare.Table:
     """The kernel lab's predictions against its recorded runs, each line a prediction that was put to the test."""
-    table, runs = compare.Table(), measured.recorded_runs()
-    for one in measured.confront(measured.read_predictions(), runs):
+    table, now = compare.Table(), general.said()
+    for one in measured.confront(measured.read_predictions(), measured.recorded_runs()):
         if one.runs is None:
             continue
         said = "survives" if one.prediction.safe else "can hang"
         seen = one.runs.words
-        if (
-            one.agreement == "WRONG" and one.prediction.amended
-        ):  # shown as what it is, held against the rule that replaced its own
-            values = {run.min_free_kbytes for run in runs if run.label in one.prediction.settings}
-            word = "safe" if any(value and measured.amended_safe(value) for value in values) else "not shown safe"
-            name = f"{one.prediction.name}: survives, WRONG; by the amended rule"
-            table.add(name, "not shown safe", word, "measured", f"{seen}; {one.prediction.amended}")
+        if one.agreement == "WRONG":  # shown as what it is, held against what the model says now
+            name = f"{one.prediction.name}: survives, WRONG; as modelled now"
+            table.add(name, "UNSAFE", now[one.prediction.name].word, "measured", f"{seen}; {one.prediction.amended}")
             continue
         table.add(f"{one.prediction.name}: {said}", True, one.agreement != "WRONG", "measured", f"{seen}: {one.agreement}")
     return table
@@ -237,7 +233,7 @@ def measured_in_words() -> str:
     wrong = counts.get("WRONG", 0)
     told = {"agreed": "agreed", "conservative": "were conservative", "WRONG": "went wrong", "open": "were not run"}
     said = ", ".join(f"{counts[word]} {what}" for word, what in told.items() if word in counts)
-    after = "; those stand in the table with the rule that replaced their own" if wrong else ""
+    after = "; those stand in the table with what the model says now" if wrong else ""
     return f"Of {some(sum(counts.values()), 'prediction')} {said}{after}."
 
 
