@@ -494,8 +494,8 @@ class Lab:
                 f"Settings whose draw, as far as it was seen, stayed below the cushion: {len(inside)}; over these {_words(pooled(inside))}. "
                 f"Settings whose draw passed it: {len(crossed)}; over these {_words(pooled(crossed))}.",
                 "The watcher looks every few milliseconds and can miss the lowest moment; the kernel's own test is exact and made zone by zone.",
-                f"The largest draw seen was {max(drawn for _, drawn, _, _ in self.draws)} pages, against the {self.draw} that the rule "
-                "reckons with.",
+                f"The largest draw seen was {max(drawn for _, drawn, _, _ in self.draws)} pages, against the {self.draw} that the "
+                "first rule reckons with.",
             ]
         )
 
@@ -531,6 +531,13 @@ class Lab:
             for what, label in self.list_settings.items()
         ]
 
+    @cached_property
+    def least_now(self) -> tuple[float, float]:
+        """The least vm.min_free_kbytes that the model calls safe now, with per-cpu lists as they are and cut short; math.inf for none."""
+        host = load_host(measured.GUEST)
+        least, short = (safe_min_free(measured.VIRTIO, host.with_sysctls({FRACTION: n})) for n in (0, netpath.SHORT))
+        return least, short
+
     def lists_text(self) -> str:
         """What the lists explain, and what takes the rule's place."""
         deepest = {
@@ -541,8 +548,7 @@ class Lab:
             )
             for what, label in self.list_settings.items()
         }
-        host = load_host(measured.GUEST)
-        least, short = (safe_min_free(measured.VIRTIO, host.with_sysctls({FRACTION: n})) for n in (0, netpath.SHORT))
+        least, short = self.least_now
         enough = "**no `vm.min_free_kbytes` is shown to be enough**" if math.isinf(least) else f"{least:,} kB are"
         return (
             f"The test of that: `vm.percpu_pagelist_high_fraction={netpath.SHORT}` leaves the lists {listed_at(3072, netpath.SHORT)} pages and "
@@ -719,7 +725,8 @@ class Lab:
                 "* **Keep the server off the machine that swaps to it.** `mlock`, O_DIRECT and PR_SET_IO_FLUSHER do not help: with all three "
                 f"{locked_server.words}.",
                 "* **Cut the per-cpu lists short**: `sysctl vm.percpu_pagelist_high_fraction=1000` (to undo: 0). With it "
-                f"{self.short.words} on the stock kernel, those at 1519 included. It costs lock traffic on machines with many CPUs, which was "
+                f"{self.short.words} on the stock kernel, those at 1519 included; with `vm.min_free_kbytes` from {self.least_now[1]:,} on as well "
+                "the model finds no way into the deadlock. It costs lock traffic on machines with many CPUs, which was "
                 "not measured.",
                 "* **No swap on a loop device, on a FUSE file or on a target in the same kernel**: at 16384 too, "
                 f"{local.words}. No reserve cures them.",
