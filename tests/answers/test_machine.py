@@ -43,7 +43,7 @@ def test_the_measured_machine(guest):
     assert found.certain
     assert {"napi", "ordinary memory"} <= set(found.cycle), "the refill holds receive service and waits for memory; so do bios"
     assert not found.others & {group.cls for group in found.waiting}, "a deadlock that needs no parked page is told as such"
-    short = guest.with_sysctls({MIN_FREE: 2708, FRACTION: 1000})
+    short = guest.with_sysctls({MIN_FREE: 2616, FRACTION: 1000})
     safe = sizing.verdict(stack, host=short)
     assert safe.safe
     assert safe.word == "SAFE IF", "blocks for high orders hold nothing now, and may"
@@ -52,8 +52,8 @@ def test_the_measured_machine(guest):
     assert FRACTION in machine.least_min_free(Question.of(stack), guest).why
     least = machine.least_min_free(Question.of(stack), guest.with_sysctls({FRACTION: 1000}))
     assert least.size.sure is Sure.EXACT
-    assert least.size.value == 2708
-    assert not sizing.verdict(stack, host=guest.with_sysctls({MIN_FREE: 2704, FRACTION: 1000})).safe
+    assert least.size.value == 2616
+    assert not sizing.verdict(stack, host=guest.with_sysctls({MIN_FREE: 2612, FRACTION: 1000})).safe
 
 
 def test_the_spare_pages_are_all_that_may_be(guest):
@@ -159,11 +159,11 @@ def test_the_report_of_a_machine(guest):
     assert answer.headline.startswith("UNSAFE")
     assert "vm.min_free_kbytes 1,521 (no value of it is safe)" in answer.headline
     (advice,) = answer.advice
-    assert advice.lines == ("vm.min_free_kbytes = 2708", "vm.percpu_pagelist_high_fraction = 1000")
+    assert advice.lines == ("vm.min_free_kbytes = 2616", "vm.percpu_pagelist_high_fraction = 1000")
     assert mm.size("nbd-swap-virtio", "host", host=guest).headline == answer.headline
-    cured = mm.size("nbd-swap-virtio", host=guest.with_sysctls({MIN_FREE: 2708, FRACTION: 1000}))
+    cured = mm.size("nbd-swap-virtio", host=guest.with_sysctls({MIN_FREE: 2616, FRACTION: 1000}))
     assert cured.headline.startswith("SAFE IF")
-    assert "2,708 (safe from 2,708 on)" in cured.headline
+    assert "2,616 (safe from 2,616 on)" in cured.headline
     assert report.cross_check(cured).ok
     assert "nothing to set" in str(cured.advice[0])
     large = mm.size("nbd-tcp", host="x86-24g")

@@ -493,9 +493,9 @@ def add_measured(
         table.add(f"{at}: draw and lists against cushion", not row.refused_with_lists, long.safe, long.rung, long.method)
         fits = row.draw + few < row.cushion
         table.add(f"{at}: the same, lists cut short", fits, short.safe, short.rung, short.method)
-        for found in row.runs.values():
+        for series, found in row.runs.items():
             if found.hangs:
-                table.add(f"{at}: called safe though it hung", False, long.safe, "measured", f"Linux 6.1.192: {found.words}")
+                table.add(f"{at}, {series}: called safe and hung", False, long.safe, "measured", f"Linux 6.1.192: {found.words}")
     seen: Frequency | None
     for name, (verdict, seen) in listed.items():
         if seen is not None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy.stats import poisson
 
 import mmmodel as mm
-from mmmodel import load_stack
 from mmmodel.answers import sizing
 from mmmodel.app.primer import netpath
-from mmmodel.model.stack import Stack
+from mmmodel.exact import reach
+from mmmodel.host.lab.measured import guest
 
 
 @pytest.mark.parametrize("depth", [1, 8, 128])
@@ -76,9 +77,10 @@ def test_cushions_as_measured():
     """domain: cushions 234, 318, 359, 398, 478 pages; hangs 19/20, 8/8, 4/6, 0/8, 0/8 on Debian 6.1.192."""
     rows = netpath.cushions()
     assert [row.cushion for row in rows] == [234, 318, 359, 398, 478]
-    its = [row.runs[netpath.MODELLED] for row in rows]
+    its = [row.runs["prototype, 2 nbd devices"] for row in rows]
     assert [(runs.hangs, runs.runs) for runs in its] == [(19, 20), (8, 8), (4, 6), (0, 8), (0, 8)]
     assert [row.refused for row in rows] == [True, True, True, False, False]
+    assert all(row.refused_with_lists for row in rows)
 
 
 def test_cures_were_tried():
@@ -87,17 +89,38 @@ def test_cures_were_tried():
     assert all(one.hangs == 0 and one.runs == 8 for one in runs.values())
 
 
+def test_the_cures_hold_where_every_state_was_searched():
+    assert reach.search(netpath.on_small().question.system).moves is not None
+    for scheme, more in [("", 1), *((name, 0) for name in netpath.CURES)]:
+        found = netpath.on_small(scheme, more)
+        assert found.safe
+        assert reach.search(found.question.system).moves is None
+
+
+def test_the_lists_move_the_threshold_by_their_own_size():
+    for pages in (0, 1, 2):
+        assert not netpath.on_small("", pages, pages).safe
+        assert netpath.on_small("", pages + 1, pages).safe
+
+
 def test_percpu_lists_take_what_the_cushion_had_left():
-    """By hand: the cushion of 3072 is 478 pages, eleven others draw 381, the refill asks for one: 96 pages may lie in lists."""
-    verdicts = {name: sizing.verdict(f"{netpath.VIRTIO}+{name}").safe for name, _, _ in netpath.lists()}
-    assert verdicts == {"min-free-3072": True, "min-free-3072-lists": False, "min-free-3072-short-lists": True}
-    hung = {name: runs.hangs > 0 for name, _, runs in netpath.lists()}
-    assert hung == {name: not safe for name, safe in verdicts.items()}
-    for pages in (96, 97):
-        data = load_stack(f"{netpath.VIRTIO}+min-free-3072-lists").model_dump(mode="json")
-        park, drain = data["requests"]["lists"]["steps"]
-        park["take"]["reserve"] = drain["give"]["reserve"] = pages * netpath.PAGE
-        assert sizing.verdict(Stack.model_validate(data)).safe == (pages == 96)
+    """By hand: the cushion of 3072 is 478 pages, 127 others draw 1,499,108 B with a bio of 256 B, the refill asks for a page: 110 are left."""
+    listed = {name: (verdict.safe, runs.hangs > 0) for name, (verdict, runs) in netpath.lists().items()}
+    assert listed == {"lists as they are": (False, True), "lists cut short": (True, False)}
+    left = (478 * 4096 - 127 * (1536 + 4124 + 3 * 2048) - 256 - 4096) // 4096
+    for pages in (left, left + 1):
+        memory = replace(guest(3072), parked={"per-cpu lists": pages})
+        assert sizing.verdict(netpath.VIRTIO, host=memory).safe == (pages == left == 110)
+
+
+def test_the_verdicts_are_those_of_the_machine():
+    rows = netpath.cushions()[-2:]
+    verdicts = netpath.judged(rows)
+    assert {at: [one.safe for one in pair] for at, pair in verdicts.items()} == {2560: [False, False], 3072: [False, True]}
+    said = netpath.judged_in_words(rows, verdicts).splitlines()
+    assert said[1].startswith(
+        "min_free_kbytes 3072: cushion 478, draw 366, lists up to 958 pages: UNSAFE; lists cut short: SAFE IF ("
+    )
 
 
 def test_figures_say_what_they_show():

@@ -51,6 +51,7 @@ tx_head                                                  1024           640     
 AMOUNTS = [
     ("nbd-tcp", "write-4k", 10_460),
     ("nbd-tcp", "write-128k", 192 + 1024 + 3 * 1152 + 131_100 + 4992),
+    ("nbd-swap-virtio", "swap-write", 256 + (512 + 1024 + 4124) + 3 * 2048 + (256 + 1280 + 2048) + 4096),
     ("nbd-tcp@6.1", "write-4k", 256 + (512 + 1024) + 4124 + (256 + 1024 + 4096)),
     ("iscsi-tcp", "write-4k", 192 + 1152 + 48 + 4992),
     ("iscsi-tcp", "write-128k", 1216 + 1024 + 3456 + 48 + 4992),
@@ -122,7 +123,7 @@ CAPACITIES = [
     ("nbd-swap-virtio", "napi", 1),
 ]
 
-# nbd-swap-virtio and its min_free variants: min_free_kbytes, ordinary floor, ATOMIC floor, cushion (pages)
+# the guest that nbd-swap-virtio was measured on: min_free_kbytes, ordinary floor, ATOMIC floor, cushion (pages)
 FLOORS = [(1519, 503, 269, 234), (2048, 636, 318, 318), (2304, 700, 341, 359), (2560, 764, 366, 398), (3072, 892, 414, 478)]
 
 # scheme, stack, pool, capacity
