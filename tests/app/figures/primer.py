@@ -25,7 +25,7 @@ from mmmodel.app.primer import (
 )
 from mmmodel.exact.chain import Certified
 from mmmodel.host.lab import measured
-from mmmodel.host.lab.measured import Frequency, Run, Survival, floors
+from mmmodel.host.lab.measured import Frequency, Run, Survival
 from mmmodel.model.stack import Request
 from tests.app.figures.drawn import bands, bars, draws, lines, names, same, spans, texts, ticks, whiskers
 
@@ -468,14 +468,15 @@ def the_price_of_loss():
 def draw_against_cushion():
     a, b = Frequency(3, 4, ("a",)), Frequency(0, 5, ("b",))
     shown = netpath.cushion_figure(
-        [netpath.Cushion(1000, "s", 300, 100, 250.0, {"a": a}), netpath.Cushion(2000, "t", 700, 300, 250.0, {"b": b})]
+        [netpath.Cushion(1000, 300, 100, 250, 300, {"a": a}), netpath.Cushion(2000, 700, 300, 250, 500, {"b": b})]
     )
     (ax,) = shown.figure.axes
 
     def check():
-        assert same(lines(ax), [("", [0, 1], [200, 400]), ("", [0, 1], [250, 250])])
+        assert same(lines(ax), [("", [0, 1], [200, 400]), ("", [0, 1], [250, 250]), ("", [0, 1], [550, 750])])
         rows = [-0.24 - 0.075 * n for n in range(3)]
-        expected = [("cushion between the floors", 1, 400), ("largest draw", 0, 250), ("runs that hung", -0.35, rows[0])]
+        expected = [("cushion between the floors", 1, 400), ("largest draw of the writes", 0, 250)]
+        expected += [("the same, and per-cpu lists as large as they may be", 0, 550), ("runs that hung", -0.35, rows[0])]
         expected += [("a", -0.35, rows[1]), ("3 of 4", 0, rows[1]), ("–", 1, rows[1])]
         expected += [("b", -0.35, rows[2]), ("–", 0, rows[2]), ("0 of 5", 1, rows[2])]
         assert same(texts(ax), expected)
@@ -695,7 +696,7 @@ def a_hang_beside_a_life():
 
     def check():
         for ax, reserve, free, title in zip(shown.figure.axes, (1519, 16384), ((900, 40), (9000, 8000)), ("hang", "survive")):
-            at = floors(reserve)
+            at = labnotes.floors_at(reserve)
             across = [("", [0, 1], [pages] * 2) for pages in (at.ordinary, at.atomic, min(free))]
             assert same(lines(ax), [("free pages", [0, 1], free), *across])
             marks = [(f"{right}: {pages:,}", 0.99, pages) for right, pages in (("ordinary", at.ordinary), ("ATOMIC", at.atomic))]
