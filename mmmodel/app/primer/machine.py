@@ -41,6 +41,6 @@ def measured_text(answer: Survey) -> str:
         said.append(
             f"They bear on what is said above of the stack `{netpath.VIRTIO}`, which is {' and '.join(lock)} here: the lock in the receive "
             "path of `virtio_net` (notebook 6), where the refill of the receive ring switches receive service off and then waits for memory. "
-            "The advice for it knows nothing of these runs but the size of the largest draw."
+            "The advice for it knows nothing of these runs."
         )
     return "\n\n".join(said)
