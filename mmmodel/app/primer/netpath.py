@@ -449,7 +449,7 @@ def cushion_figure(rows: Sequence[Cushion]) -> plot.Shown:
     ax.annotate("cushion between the floors", (at[-1], rows[-1].cushion), xytext=(-8, 10), ha="right", **look)
     ax.annotate("largest draw of the writes", (at[0], rows[0].draw), xytext=(4, 8), **look)
     ax.annotate(
-        "the same, and per-cpu lists as large as they may be", (at[0], rows[0].draw + rows[0].lists), xytext=(40, -4), **look
+        "draw and per-cpu lists, these as large as they may be", (at[0], rows[0].draw + rows[0].lists), xytext=(40, -4), **look
     )
     series = list(dict.fromkeys(name for row in rows for name in row.runs))
     for line, name in enumerate(("runs that hung", *series)):

@@ -476,7 +476,7 @@ def draw_against_cushion():
         assert same(lines(ax), [("", [0, 1], [200, 400]), ("", [0, 1], [250, 250]), ("", [0, 1], [550, 750])])
         rows = [-0.24 - 0.075 * n for n in range(3)]
         expected = [("cushion between the floors", 1, 400), ("largest draw of the writes", 0, 250)]
-        expected += [("the same, and per-cpu lists as large as they may be", 0, 550), ("runs that hung", -0.35, rows[0])]
+        expected += [("draw and per-cpu lists, these as large as they may be", 0, 550), ("runs that hung", -0.35, rows[0])]
         expected += [("a", -0.35, rows[1]), ("3 of 4", 0, rows[1]), ("–", 1, rows[1])]
         expected += [("b", -0.35, rows[2]), ("–", 0, rows[2]), ("0 of 5", 1, rows[2])]
         assert same(texts(ax), expected)
