@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mmmodel.exact.reach import search
-from mmmodel.model.catalogue import Change, Scheme, apply_scheme, load_scheme, load_stack, scheme_names, stack_names
+from mmmodel.model.catalogue import load_stack, stack_names
 from mmmodel.model.machine import Memory
+from mmmodel.model.schemes import Change, Scheme, apply_scheme, load_scheme, scheme_names
 from mmmodel.model.stack import Request, Stack, StackError, System
 from tests.model.explore import finds_deadlock
 

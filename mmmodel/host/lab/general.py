@@ -23,8 +23,9 @@ from mmmodel.answers.sizing import Verdict, verdict
 from mmmodel.host.lab.experiment import Settings, experiments
 from mmmodel.host.lab.measured import RECORDED, Agreement, Confrontation, Prediction, Run, confront, read_predictions
 from mmmodel.linux.host import SETTABLE, load_host
-from mmmodel.model.catalogue import load_stack, read_yaml
+from mmmodel.model.catalogue import load_stack
 from mmmodel.model.machine import LISTS, Memory, memory_of
+from mmmodel.model.reading import read_yaml
 from mmmodel.model.stack import Stack
 
 PATHS, WRITTEN = RECORDED / "paths.yaml", RECORDED / "general.yaml"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mmmodel.linux.host import load_host
-from mmmodel.model.catalogue import load_scheme, load_stack, size_table, stack_names
+from mmmodel.model.catalogue import load_stack, stack_names
 from mmmodel.model.machine import memory_of
+from mmmodel.model.reading import size_table
+from mmmodel.model.schemes import load_scheme
 from tests.model.blind.transcription import AMOUNTS, CAPACITIES, FLOORS, OBJECTS, SCHEMED
 
 KERNELS = ("6.1", "6.12", "6.18")
