@@ -19,7 +19,9 @@ from functools import cache
 from pathlib import Path as File
 
 from mmmodel.answers.machine import spare_pages
+from mmmodel.answers.question import Question
 from mmmodel.answers.sizing import Verdict, verdict
+from mmmodel.exact.verdict import nothing_sticks
 from mmmodel.host.lab.experiment import Settings, experiments
 from mmmodel.host.lab.measured import RECORDED, Agreement, Confrontation, Prediction, Run, confront, read_predictions
 from mmmodel.linux.host import SETTABLE, load_host
@@ -35,11 +37,15 @@ NOT_EXPRESSED = "not expressed"
 
 @dataclass(frozen=True)
 class Path:
-    """A path with its stack, as a name of the catalogue and a class of it; `missing`: why there is none."""
+    """A path with its stack, as a name or a path of layers, and a class of it; `missing`: why there is none.
+
+    `throttle`: the module's parameter that the depth is, where a setting gives it.
+    """
 
     path: str
     stack: str
     request: str
+    throttle: str
     missing: str
     note: str
     predictions: tuple[str, ...]
@@ -73,7 +79,17 @@ class Said:
 def paths() -> list[Path]:
     """The table. Raises ValueError where a prediction is in it twice, not at all, or is none."""
     rows = [
-        Path(**{"stack": "", "request": "", "missing": "", "note": "", **one, "predictions": tuple(one["predictions"])})
+        Path(
+            **{
+                "stack": "",
+                "request": "",
+                "throttle": "",
+                "missing": "",
+                "note": "",
+                **one,
+                "predictions": tuple(one["predictions"]),
+            }
+        )
         for one in read_yaml(PATHS)["paths"]
     ]
     listed = Counter(name for row in rows for name in row.predictions)
@@ -95,30 +111,32 @@ def memory_for(label: str) -> Memory:
     return memory_of(host.with_sysctls({name: int(value) for name, value in settings.sysctls.items() if name in SETTABLE}))
 
 
-def ask() -> Iterator[Said]:
-    """The model's word on every prediction, in the order of the table."""
+def ask(but: str = "") -> Iterator[Said]:
+    """The model's word on every prediction, in the order of the table; `but`: not of the paths that begin so."""
     settings = {one.name: one.settings for one in read_predictions()}
-    asked: dict[tuple[str, str, str], tuple[Verdict, int | None]] = {}
-    for row in paths():
+    asked: dict[tuple[str, str, int | None, str], tuple[Verdict, int | None]] = {}
+    for row in (row for row in paths() if not but or not row.path.startswith(but)):
         for name in row.predictions:
             if row.missing:
                 yield Said(name, row.path, "", NOT_EXPRESSED, row.missing)
                 continue
             found = []
-            for memory in map(memory_for, settings[name]):
-                key = (row.stack, row.request, repr(memory))
+            for label in settings[name]:
+                memory, depth = memory_for(label), _cells()[label].parameters.get(row.throttle)
+                key = (row.stack, row.request, depth, repr(memory))
                 if key not in asked:
-                    asked[key] = _judge(row.load(), memory)
+                    asked[key] = _judge(row.load(), depth, memory)
                 found.append((*asked[key], memory))
             worst, lists, memory = min(found, key=lambda one: (WORST.index(one[0].word), one[1] is not None, one[1] or 0))
             yield Said(name, row.path, row.stack, worst.word, _why(worst), lists, memory.parked.get(LISTS, 0))
 
 
-def _judge(stack: Stack, memory: Memory) -> tuple[Verdict, int | None]:
+def _judge(stack: Stack, depth: int | None, memory: Memory) -> tuple[Verdict, int | None]:
     """The verdict, and the most pages in per-cpu lists with which it is proved safe; None where not even with none."""
-    bare = verdict(stack, host=replace(memory, parked={name: n for name, n in memory.parked.items() if name != LISTS}))
-    lists = int(min(spare_pages(bare.question), memory.capacity // memory.page)) if bare.safe else None
-    return verdict(stack, host=memory), lists
+    bare = replace(memory, parked={name: n for name, n in memory.parked.items() if name != LISTS})
+    asked = Question.of(stack, depth, host=bare)
+    lists = int(min(spare_pages(asked), memory.capacity // memory.page)) if nothing_sticks(asked.relation) else None
+    return verdict(stack, depth, host=memory), lists
 
 
 def _why(found: Verdict) -> str:
