@@ -119,28 +119,23 @@ def not_exclusive(stack: Stack) -> str:
     By what its steps say: a floor in the pool is a watermark, so that the pool is all free memory and other rights share it; and a
     path none of whose steps has the memalloc right may not take that memory at all. A step that names no right may be any.
     """
-    takes = list(_takes(stack))
-    floors = [name for name, _, floor in takes if floor]
+    found = list(takes(stack))
+    floors = [name for name, _, floor in found if floor]
     if floors:
         return (
             f"the pool {RESERVE} of stack {stack.name} is all free memory: {_some(floors)} must leave a floor of it free for other "
             "rights; give its size in bytes, or survey the host, which puts its own floors in"
         )
-    rights = {right for _, right, _ in takes}
-    if takes and not rights & {None, "memalloc"}:
-        names = _some(name for name, _, _ in takes)
+    rights = {right for _, right, _ in found}
+    if found and not rights & {None, "memalloc"}:
+        names = _some(name for name, _, _ in found)
         return (
             f"in stack {stack.name} {names} may not take it (right: {', '.join(sorted(map(str, rights)))}); give a size in bytes"
         )
     return ""
 
 
-def closed_to(stack: Stack) -> list[str]:
-    """The steps that take from the pool `reserve` with a right to which a machine's exclusive reserve is closed."""
-    return list(dict.fromkeys(f"{name} ({right})" for name, right, _ in _takes(stack) if right not in (None, "memalloc")))
-
-
-def _takes(stack: Stack) -> Iterator[tuple[str, str | None, int]]:
+def takes(stack: Stack) -> Iterator[tuple[str, str | None, int]]:
     """(step, right, floor) of every take from the reserve."""
 
     def walk(steps: Iterable[Step]) -> Iterator[tuple[str, str | None, int]]:

@@ -36,13 +36,25 @@ FILE = "/etc/sysctl.d/90-writeout-reserve.conf"
 
 
 def advise(question: Question, host: Host, found: OnMachine, device: str = "nbd0") -> Iterator[Advice]:
-    """What to set so that the question's verdict on `host` becomes safe: vm.min_free_kbytes, short per-cpu lists, the depth."""
-    if found.least is not None:
-        yield from _min_free(question, host, found)
+    """What to set so that the question's verdict on `host` becomes safe: vm.min_free_kbytes, short per-cpu lists, receive rings, the depth."""
+    yield from advise_memory(question, host, found.least)
+    yield from advise_depth(question, found.depth.value, device)
+
+
+def advise_memory(question: Question, host: Host, least: LeastMinFree | None) -> Iterator[Advice]:
+    """The settings of the memory itself; `least` as `least_min_free` gives it, None where that is not known."""
+    if least is not None:
+        yield from _min_free(question, host, least)
     memory = _memory(question)
-    if RINGS in memory.unknown and math.isfinite(spare := spare_pages(question)):
-        yield from shrink_rings(memory.capacity - int(spare) * memory.page, memory.capacity, host)
-    depth, most = depth_of(question), found.depth.value
+    if RINGS in memory.unknown:
+        spare = spare_pages(question) - sum(pages for name, pages in memory.limits.items() if name != RINGS)
+        if math.isfinite(spare):
+            yield from shrink_rings(memory.capacity - int(spare) * memory.page, memory.capacity, host)
+
+
+def advise_depth(question: Question, most: float, device: str = "nbd0") -> Iterator[Advice]:
+    """The throttle at the largest depth that is safe, where it is deeper."""
+    depth = depth_of(question)
     if depth is not None and THROTTLE in question.stack.pools and 0 < most < depth:
         knob, unit = knob_of(question.stack), question.stack.pools[THROTTLE].unit
         yield Advice(
@@ -56,23 +68,21 @@ def advise(question: Question, host: Host, found: OnMachine, device: str = "nbd0
         )
 
 
-def _min_free(question: Question, host: Host, found: OnMachine) -> Iterator[Advice]:
-    least = found.least
-    settings: dict[str, int] = {}
-    if least is not None and math.isinf(least.size.value) and host.percpu_limit():
+def _min_free(question: Question, host: Host, least: LeastMinFree) -> Iterator[Advice]:
+    now, settings = min_free_of(host), dict[str, int]()
+    if math.isinf(least.size.value) and host.percpu_limit():
         host = host.with_sysctls({FRACTION: SHORT_LISTS})
         least, settings = least_min_free(replace(question, memory=None), host), {FRACTION: SHORT_LISTS}
-    if least is None or math.isinf(least.size.value):
+    if math.isinf(least.size.value):
         return
     kbytes = int(least.size.value)
-    room = kbytes - found.min_free if found.min_free is not None else None
-    if not settings and room is not None and room <= 0:
+    if not settings and now is not None and now >= kbytes:
         yield Advice(
-            f"Safe with vm.min_free_kbytes = {found.min_free:,}, which it has: nothing to set (from {kbytes:,} on)",
-            "", (), least.why, -room * 1024, "",
+            f"Safe with vm.min_free_kbytes = {now:,}, which it has: nothing to set (from {kbytes:,} on)",
+            "", (), least.why, (now - kbytes) * 1024, "",
         )  # fmt: skip
         return
-    kbytes = max(kbytes, found.min_free or 0)
+    kbytes = max(kbytes, now or 0)
     settings = {MIN_FREE: kbytes, **settings}
     undo = "; ".join(
         f"sysctl {name}={host.sysctls.get(name, '(its value before)') if name != FRACTION else 0}" for name in settings
@@ -83,6 +93,12 @@ def _min_free(question: Question, host: Host, found: OnMachine) -> Iterator[Advi
         f"Safe with vm.min_free_kbytes of at least {kbytes:,}{more}",
         FILE, lines, least.why, 0, f"delete the file; {undo}", MinFree(host, kbytes).caveat("lower the depth"),
     )  # fmt: skip
+
+
+def min_free_of(host: Host) -> int | None:
+    """vm.min_free_kbytes of the host, kB; None: not known."""
+    value = host.sysctls.get(MIN_FREE)
+    return value if isinstance(value, int) else None
 
 
 @dataclass(frozen=True)
@@ -103,8 +119,7 @@ class MinFree:
     @property
     def now(self) -> int | None:
         """The value that the host has; None: not known."""
-        value = self.host.sysctls.get("vm.min_free_kbytes")
-        return value if isinstance(value, int) else None
+        return min_free_of(self.host)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -135,6 +150,14 @@ class LeastMinFree:
 
     size: Size
     why: str
+
+    def words(self, now: int | None) -> str:
+        """In words, beside the value that is set."""
+        is_now = f"vm.min_free_kbytes is {'unknown' if now is None else f'{now:,}'}"
+        if math.isinf(self.size.value):
+            return f"{is_now}; no value is safe: {self.why}"
+        about = "" if self.size.sure is Sure.EXACT else " (or less: whether less is enough was not decided)"
+        return f"{is_now}; every one from {int(self.size.value):,} on is safe{about}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -188,14 +211,11 @@ class OnMachine:
 
     def lines(self) -> Iterator[str]:
         """In words."""
-        now = "unknown" if self.min_free is None else f"{self.min_free:,}"
         if self.least is None:
+            now = "unknown" if self.min_free is None else f"{self.min_free:,}"
             yield f"vm.min_free_kbytes is {now}; from which value on all is safe cannot be computed for this host"
-        elif math.isinf(self.least.size.value):
-            yield f"vm.min_free_kbytes is {now}; no value is safe: {self.least.why}"
         else:
-            about = "" if self.least.size.sure is Sure.EXACT else " (or less: whether less is enough was not decided)"
-            yield f"vm.min_free_kbytes is {now}; every one from {int(self.least.size.value):,} on is safe{about}: {self.least.why}"
+            yield self.least.words(self.min_free)
         if self.unknown:
             yield f"not counted in that, since it was not read or may change: {_listed(self.unknown)}"
         depth = "any depth" if math.isinf(self.depth.value) else f"a depth of {int(self.depth.value):,}"
@@ -206,14 +226,13 @@ class OnMachine:
 
 def on_machine(question: Question, host: Host) -> OnMachine:
     """The settings of `host` for a question on its memory. Raises QuestionError."""
-    now = host.sysctls.get(MIN_FREE)
     try:
         least = least_min_free(replace(question, memory=None), host)
     except HostError:
         least = None
     return OnMachine(
         host,
-        now if isinstance(now, int) else None,
+        min_free_of(host),
         least,
         question.safe_depth,
         spare_atomic(question),
@@ -302,14 +321,18 @@ def _why_none(question: Question, host: Host, last: int) -> str:
     return "some step waits for memory that no floor keeps for it, whatever vm.min_free_kbytes is"
 
 
-def conditions(question: Question) -> list[str]:
-    """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be."""
+def conditions(question: Question, spare: float | None = None) -> list[str]:
+    """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be.
+
+    `spare`: the question's `spare_pages`, where they are known.
+    """
     memory = _memory(question)
     pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC, LOWMEM, RINGS)]
     made = [f"{name} is as taken: {why}" for name, why in memory.unknown.items() if name not in pages]
     if not pages or not any(memory.limits.get(name, math.inf) for name in pages):
         return made
-    spare, most = spare_pages(question), sum(memory.limits.get(name, math.inf) for name in pages)
+    most = sum(memory.limits.get(name, math.inf) for name in pages)
+    spare = spare_pages(question) if spare is None else spare
     if spare >= most:
         return made
     more = " more" * any(name in memory.parked for name in pages)
@@ -343,7 +366,7 @@ def _memory(question: Question) -> Memory:
 
 
 def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int | float:
-    """By bisection: whatever fits beside fewer pages fits beside more of them, for nobody need hold them."""
+    """By bisection, to a page or a 64th: whatever fits beside fewer pages fits beside more of them, for nobody need hold them."""
     memory = _memory(question)
 
     def safe(pages: int) -> bool:
@@ -352,7 +375,7 @@ def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int
     low, high = 0, memory.capacity // memory.page + 1  # there are no more to be taken
     if safe(high):
         return math.inf
-    while high - low > 1:
+    while high - low > max(1, low // 64):
         middle = (low + high) // 2
         low, high = (middle, high) if safe(middle) else (low, middle)
     return low

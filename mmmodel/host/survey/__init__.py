@@ -23,7 +23,7 @@ from mmmodel.host.survey.answer import (
     Path,
 )
 from mmmodel.host.survey.check import cross_check
-from mmmodel.host.survey.judging import doubts, judged, shared
+from mmmodel.host.survey.judging import beside, doubts, judged, together
 from mmmodel.host.survey.notes import notes, remarks
 from mmmodel.host.survey.page import floor_figure, margin_figure, table_html, table_rows
 from mmmodel.host.survey.paths import paths
@@ -32,6 +32,7 @@ from mmmodel.host.survey.settings import advised
 from mmmodel.host.survey.shown import Survey
 from mmmodel.linux.host import Host, load_host
 from mmmodel.linux.network import receive_rings
+from mmmodel.model.machine import memory_of
 
 __all__ = [
     "CONSUMES",
@@ -60,13 +61,10 @@ def survey(root: str | Host = "/", advice: bool = True) -> Survey:
     `advice=False` leaves out the settings, which take most of the time. Raises HostError where there is no zoneinfo.
     """
     host = root if isinstance(root, Host) else load_host("host" if root == "/" else root)
-    reserve = host.exclusive_reserve()
-    least = max(0, reserve - host.highatomic_limit())
-    bare = Survey(host, reserve, least, (), tuple(receive_rings(host.nics, host.page_size)), tuple(doubts(host)))
+    bare = Survey(host, memory_of(host), (), tuple(receive_rings(host.nics, host.page_size)), tuple(doubts(host)))
     listed = [replace(path, servers=servers_of(host, path)) for path in paths(host)]
     found = [judged(bare, replace(path, notes=(*path.notes, *remarks(host, path)))) for path in listed]
-    found = [replace(path, judgements=tuple(shared(bare, found, path))) for path in found]
+    answer = replace(bare, paths=tuple(beside(bare, found)), together=together(bare, found))
     if advice:
-        found = [advised(bare, path) for path in found]
-    answer = replace(bare, paths=tuple(found))
+        answer = advised(answer)
     return replace(answer, notes=tuple(notes(answer)))

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmmodel.answers.advice import Advice
+from mmmodel.answers.machine import LeastMinFree
 from mmmodel.answers.sizing import Verdict
 from mmmodel.linux.host import Host
 from mmmodel.linux.network import Ring
 from mmmodel.linux.servers import Server
 from mmmodel.linux.text import Missing
+from mmmodel.model.machine import Memory
 from mmmodel.model.stack import Stack
 
 SAFE, SAFE_IF, UNSAFE, NOT_SHOWN, CONSUMES, UNKNOWN, LOCAL = (
@@ -65,15 +67,13 @@ class Judgement:
     stack: Stack
     devices: tuple[str, ...]  # those that the stack stands for, from the top down
     state: str
-    right: str  # memalloc, ordinary, or all (a ladder of rights on one pool)
     facts: tuple[Fact, ...]
     depth: int | None
-    have: int  # bytes that this path may really use, whatever others do
-    one: int
+    one: int  # the three reserves in the abstract: of memory that is this path's own
     safe: float
     free: float
-    margin: float
-    verdict: Verdict
+    spare: float  # bytes below the ordinary floor that others may keep, beyond what is counted, before it is no longer proved to be safe
+    verdict: Verdict  # on the machine's memory
     conditions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()
@@ -82,6 +82,11 @@ class Judgement:
     def device(self) -> str:
         """The undermost device."""
         return self.devices[-1]
+
+    @property
+    def name(self) -> str:
+        """Stack and device."""
+        return f"{self.stack.name} on {self.device}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -109,21 +114,42 @@ class Path:
 
 
 @dataclass(frozen=True)
+class Together:
+    """All paths of the machine as one system: what is part of it, with the state, the bytes to spare and the verdict of the whole."""
+
+    members: tuple[str, ...]
+    state: str
+    spare: float
+    verdict: Verdict
+    conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
-    """The answer for one host: its paths with their verdicts, and what else touches the reserve."""
+    """The answer for one host: its paths with their verdicts, all of them together, and what else touches the memory."""
 
     host: Host
-    reserve: int  # bytes that only memalloc requests may take
-    reserve_at_least: int  # the same if high-order atomic reservations hold all that they may come to hold
+    memory: Memory  # below the ordinary floor, as every verdict takes it
     paths: tuple[Path, ...]
     rings: tuple[Ring, ...]
-    doubts: tuple[str, ...]  # about the reserve itself
+    doubts: tuple[str, ...]  # about the floors
+    together: Together | None = None  # None: no two paths are judged
+    advice: tuple[Advice, ...] = ()  # for all of them
+    least: LeastMinFree | None = (
+        None  # vm.min_free_kbytes from which on all of them are safe; None: not asked, or it cannot be told
+    )
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether all paths could be looked for, and every one is safe, or a local disk about which nothing is claimed."""
-        return not self.blind and all(path.state in (SAFE, LOCAL) for path in self.paths)
+        """Whether all paths could be looked for, and every one, and all together, are safe, or local disks about which nothing is claimed."""
+        whole = self.together is None or self.together.state == SAFE
+        return whole and not self.blind and all(path.state in (SAFE, LOCAL) for path in self.paths)
+
+    @property
+    def reserve(self) -> int:
+        """Bytes that only memalloc requests may take: 3/8 of min in every zone."""
+        return self.host.exclusive_reserve()
 
     @property
     def blind(self) -> tuple[str, ...]:

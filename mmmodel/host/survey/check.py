@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from mmmodel.answers import compare
+from mmmodel.answers.sizing import verdict
 from mmmodel.host.survey.answer import Answer
-from mmmodel.host.survey.judging import verdict_of
 
 
 def cross_check(survey: Answer) -> compare.Table:
@@ -29,12 +30,17 @@ def cross_check(survey: Answer) -> compare.Table:
         )
     for path in survey.paths:
         for judgement in path.judgements:
-            if judgement.right != "memalloc" or math.isinf(judgement.safe):
-                continue
-            name, least = f"{judgement.stack.name} on {judgement.device}", int(judgement.safe)
-            table.add(f"{name}: safe at R_safe", True, verdict_of(judgement.stack, least).safe, "solved", "z3, stuck states")
-            below = verdict_of(judgement.stack, least - 1)
-            table.add(
-                f"{name}: unsafe one byte below", False, below.safe, "solved", "path replayed" if below.path else "stuck state"
-            )
+            name, memory = f"{judgement.stack.name} on {judgement.device}", survey.memory
+            if math.isfinite(judgement.safe):
+                least = int(judgement.safe)
+                for reserve, safe, where in ((least, True, "at R_safe"), (least - 1, False, "a byte below R_safe")):
+                    found = verdict(judgement.stack, None, reserve)
+                    table.add(f"{name}: safe {where}, in the abstract", safe, found.safe, found.rung, found.method)
+            if judgement.verdict.safe and math.isfinite(judgement.spare):
+                pages = int(judgement.spare) // memory.page
+                held = replace(memory, parked={**memory.parked, "others": pages})
+                found = verdict(judgement.stack, host=held)
+                table.add(
+                    f"{name}: safe with the {pages:,} pages that others may keep", True, found.safe, found.rung, found.method
+                )
     return table

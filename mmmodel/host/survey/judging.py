@@ -1,7 +1,6 @@
-"""Every path held against the host: three reserves, the verdict, and what would have to hold.
+"""Every path held against the machine's memory: the verdict of `size --host`, and what would have to hold beside it.
 
-A reserve is open by right. Steps with the memalloc right may use the exclusive reserve of the host's zones; steps with the
-ordinary right may not, whatever its size, and only their mempools are theirs.
+One judge: `sizing.verdict_of` a question about the machine (`model.machine`), for each path alone and for all of them together.
 """
 
 from __future__ import annotations
@@ -10,40 +9,81 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from mmmodel.answers import sizing
-from mmmodel.answers.machine import draw
+from mmmodel.answers.advice import takes
+from mmmodel.answers.machine import conditions, spare_pages
+from mmmodel.answers.question import Question
 from mmmodel.host.survey import servers
-from mmmodel.host.survey.answer import CONSUMES, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, Answer, Fact, Judgement, Path
-from mmmodel.host.survey.stacks import NETWORK, Part, classes, depth_facts, parts, size_facts, stored_page
+from mmmodel.host.survey.answer import (
+    CONSUMES,
+    NOT_SHOWN,
+    SAFE,
+    SAFE_IF,
+    UNKNOWN,
+    UNSAFE,
+    Answer,
+    Fact,
+    Judgement,
+    Path,
+    Together,
+)
+from mmmodel.host.survey.stacks import NETWORK, STACK_ACROSS, Part, classes, depth_facts, parts, size_facts, stored_page
 from mmmodel.linux.host import Host
 from mmmodel.linux.watermarks import exclusive_reserve
-from mmmodel.linux.zoneinfo import Zone
 from mmmodel.model.fitted import fitted_stack
-from mmmodel.model.machine import memory_of
+from mmmodel.model.joint import joint
+from mmmodel.model.machine import SURE_RIGHTS, Memory
 from mmmodel.model.stack import RESERVE, THROTTLE, Stack, StackError
 from mmmodel.model.units import format_bytes
 
 MOST_MEMORY = 1 << 50  # bytes; no machine has more
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the judge says of a stack on a memory: the verdict, what it rests on, and the bytes that others may still keep (0 if unsafe)."""
+
+    verdict: sizing.Verdict
+    conditions: tuple[str, ...]
+    spare: float
+
+    @property
+    def state(self) -> str:
+        """In the survey's words."""
+        if self.verdict.reason == "consumed":
+            return CONSUMES
+        if self.verdict.safe:
+            return SAFE_IF if self.conditions else SAFE
+        return UNSAFE if self.verdict.certain else NOT_SHOWN
+
+
+def judge(stack: Stack, memory: Memory) -> Judged:
+    """The verdict at the stack's own depth, remembered: many hosts, and many damaged ones, have the same."""
+    key = stack.digest, repr(memory)
+    if key not in _JUDGED:
+        if len(_JUDGED) > 500:
+            _JUDGED.clear()
+        question = Question(stack, memory=memory)
+        verdict = sizing.verdict_of(question)
+        spare = spare_pages(question) if verdict.safe else 0
+        told = tuple(conditions(question, spare)) if verdict.safe else ()
+        _JUDGED[key] = Judged(verdict, told, spare * memory.page)
+    return _JUDGED[key]
+
+
+_JUDGED: dict[tuple[str, str], Judged] = {}
+
+
 def judged(survey: Answer, path: Path) -> Path:
     """The path with a judgement of every part that has a stack, and the layers that have none."""
-    found, refused = parts(path)
+    near = servers.here(servers.servers_of(survey.host, path))
+    found, refused = parts(path, () if near else {ring.driver for ring in survey.rings})
     judgements: list[Judgement] = []
-    virtio = any(ring.driver == "virtio_net" for ring in survey.rings)
     for part in found:
         try:
             judgements.append(_judge(survey, part))
-            if (
-                path.swap
-                and part.path.layers[-1] == "nbd"
-                and virtio
-                and not servers.here(servers.servers_of(survey.host, part.path))
-            ):
-                judgements.append(_judge_ladder(survey, part.path))
         except StackError as error:  # numbers that no stack can have, from a damaged file: nothing is claimed
             refused = (
                 *refused,
@@ -53,7 +93,7 @@ def judged(survey: Answer, path: Path) -> Path:
 
 
 def doubts(host: Host) -> Iterator[str]:
-    """Reasons not to trust the exclusive reserve as it was computed."""
+    """Reasons not to trust the floors as they were computed."""
     managed = sum(zone.managed for zone in host.zones) * host.page_size
     total = host.meminfo.get("MemTotal")
     if managed > MOST_MEMORY:
@@ -75,20 +115,18 @@ def doubts(host: Host) -> Iterator[str]:
 
 def _judge(survey: Answer, part: Part) -> Judgement:
     stack, facts, larger = _filled(survey.host, part)
-    right = "memalloc" if any(s.right == "memalloc" for s in _reserve_steps(stack)) else "ordinary"
+    found = judge(stack, survey.memory)
     one, safe, free = _three(stack)
-    have = survey.reserve if right == "memalloc" else 0
-    verdict = verdict_of(stack, have)
-    state, first = _state(survey, stack, right, safe, verdict)
-    found = servers.servers_of(survey.host, part.path)
-    conditions = [*servers.conditions(survey.host, part.path, found), *first]
+    there = servers.servers_of(survey.host, part.path)
+    conditions = [*servers.conditions(survey.host, part.path, there), *found.conditions]
     conditions += [_as_condition(fact) for fact in facts if not fact.known]
     conditions += [f"assumed: {text}" for text in _assumed(stack)] + ([larger] if larger else [])
-    conditions += [*_path_conditions(survey, part.path), *_above(part)]
-    conditions += [f"the reserve is as computed: {doubt}" for doubt in survey.doubts if right == "memalloc"]
+    conditions += [*_path_conditions(survey, part), *_above(part)]
+    conditions += [f"the floors are as computed: {doubt}" for doubt in survey.doubts]
+    state = found.state
     if state == SAFE and conditions:
         state = SAFE_IF
-    near = servers.here(found)
+    near = servers.here(there)
     if near and state in (SAFE, SAFE_IF):
         state = NOT_SHOWN
     if state == UNSAFE and (part.above or any(not server.tcp for server in near)):
@@ -96,11 +134,9 @@ def _judge(survey: Answer, part: Part) -> Judgement:
             NOT_SHOWN  # the layers above may admit less than the device does, the stack is of TCP: then the way in may be none
         )
     depth = stack.pools[THROTTLE].capacity if THROTTLE in stack.pools else None
-    margin = (survey.reserve_at_least if right == "memalloc" else 0) - safe
-    notes = tuple(_path_notes(part.path, right))
-    return Judgement(
-        stack, part.path.devices, state, right, facts, depth, have, one, safe, free, margin, verdict, tuple(conditions), notes
-    )
+    notes = tuple(_path_notes(part.path))
+    devices = part.path.devices
+    return Judgement(stack, devices, state, facts, depth, one, safe, free, found.spare, found.verdict, tuple(conditions), notes)
 
 
 def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None]:
@@ -125,168 +161,81 @@ def _fitted(name: str, sizes: tuple, capacities: tuple) -> Stack:
     return fitted_stack(name, dict(sizes), dict(capacities))
 
 
-def _state(survey: Answer, stack: Stack, right: str, safe: float, verdict: sizing.Verdict) -> tuple[str, list[str]]:
-    """The state by the three reserves and the verdict alone, with the condition that is to be read first."""
-    host = survey.host
-    if math.isinf(safe) and any(step.serve == "never" for step in _reserve_steps(stack)):
-        return CONSUMES, []
-    if right == "ordinary" and not verdict.safe:
-        floor, now = host.floor("ordinary"), sum(zone.free for zone in host.zones) * host.page_size
-        return NOT_SHOWN, [
-            f"{size_text(safe)} stay free above the ordinary floor of {format_bytes(floor)} (free in all now: {format_bytes(now)}); "
-            f"its steps have the ordinary right, to which the reserve is closed, and nothing guarantees memory above the floor"
-        ]
-    if right == "memalloc" and survey.reserve < safe:
-        between = f"the reserve stays exactly as it is: it lies between unsafe ones, and is safe only from {size_text(safe)} on"
-        state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
-        return state, [between] if verdict.safe else []
-    if right == "memalloc" and survey.reserve_at_least < safe:
-        room = format_bytes(survey.reserve - safe)
-        return SAFE, [
-            f"blocks reserved for high-order atomic requests hold no more than {room} of free pages (not readable here; "
-            f"they may come to {format_bytes(survey.reserve - survey.reserve_at_least)})"
-        ]
-    return SAFE, []
-
-
 def _above(part: Part) -> Iterator[str]:
     if part.above:
         yield f"what lies above ({' on '.join(part.above)}) adds nothing and admits as much: the catalogue has no stack for all of it together"
     if part.under_file:
-        yield "the file system between the file and this device takes nothing of the reserve (the catalogue has no stack for it)"
+        yield "the file system between the file and this device takes no memory (the catalogue has no stack for it)"
     if part.path.file_system:
-        yield f"the file system on this device, {part.path.file_system}, takes nothing of the reserve when it writes out (the catalogue has no stack for it)"
+        yield f"the file system on this device, {part.path.file_system}, takes no memory when it writes out (the catalogue has no stack for it)"
 
 
-def _judge_ladder(survey: Answer, path: Path) -> Judgement:
-    """Swap on NBD across virtio-net: the ladder of rights and the lock of its receive refill, with this host's floors."""
-    name = "nbd-swap-virtio"
-    ordinary, atomic = floors(survey.host)
-    stack = ladder(ordinary, atomic)
-    facts = (
-        Fact("ordinary floor", ordinary, "read", "proc/zoneinfo, unboosted"),
-        Fact("atomic floor", atomic, "read", "proc/zoneinfo, unboosted"),
-    )
-    capacity = stack.pools[RESERVE].capacity or 0
-    verdict = verdict_of(stack, capacity)
-    one, safe, free = _three(stack)
-    lists, spare = percpu_pages(survey.host.zones), spare_pages(ordinary, atomic, survey.host.page_size)
-    state = UNSAFE if not verdict.safe and verdict.certain and verdict.path is not None else NOT_SHOWN
-    if verdict.safe and lists is not None and lists <= spare:
-        state = SAFE_IF
-    conditions = [f"assumed: {text}" for text in _assumed(stack)]
-    conditions.insert(
-        0,
-        f"the requests in flight never draw the whole cushion between the ordinary and the atomic floor, "
-        f"{format_bytes(ordinary - atomic)} (draws of 1.3 to 1.4 MiB were measured on a 192 MiB guest)",
-    )
-    if verdict.safe:
-        may = "an unknown number" if lists is None else f"up to {lists:,} by proc/zoneinfo"
-        conditions.insert(
-            1,
-            f"per-cpu lists keep at most {spare:,} pages from the refill, beside what the requests draw; they may keep {may}, and 471 to 523 "
-            f"were there when a guest hung whose cushion was larger than its requests' draw",
-        )
-    if verdict.safe and not _at_most(survey.host.kernel, (6, 12)):
-        conditions.append("the driver of this kernel does as that of Linux 6.1 and 6.12, which were read")
-    conditions += servers.conditions(survey.host, path, servers.servers_of(survey.host, path))
-    conditions += [f"the floors are as computed: {doubt}" for doubt in survey.doubts]
-    notes = (f"stack {name}: unsafe here means the measured machine's draw would close the lock with this host's floors",)
-    return Judgement(
-        stack,
-        path.devices,
-        state,
-        "all",
-        facts,
-        12,
-        capacity,
-        one,
-        safe,
-        free,
-        capacity - safe,
-        verdict,
-        tuple(conditions),
-        notes,
-    )
+def together(survey: Answer, paths: list[Path]) -> Together | None:
+    """All paths of the machine as one system on its memory; None where fewer than two can be part of it.
 
-
-def percpu_pages(zones: Iterable[Zone]) -> int | None:
-    """The most pages that per-cpu lists may keep from everybody else, by the limits that zoneinfo prints; None where it prints none.
-
-    No watermark counts them: a request with a better right can move free memory there from below the ordinary floor.
+    What consumes (zram) never gives back, so that with it nothing would be safe: what it may keep is a condition of the others.
     """
-    limits = [zone.pcp_limit for zone in zones if zone.managed]
-    return sum(map(sum, limits)) if limits and all(limits) else None
+    there = members(paths)
+    if len(there) < 2:
+        return None
+    found = _jointly(survey, there)
+    return Together(tuple(j.name for j in there), found.state, found.spare, found.verdict, found.conditions)
 
 
-def spare_pages(ordinary: int, atomic: int, page: int) -> int:
-    """Pages of the cushion that the largest draw of nbd-swap-virtio leaves, beside the one that the refill asks for."""
-    return max(0, (ordinary - atomic) // page - draw(ladder(ordinary, atomic), page=page) - 1)
+def members(paths: Iterable[Path]) -> list[Judgement]:
+    """What writes out: devices that several paths go through once; two stacks that stand for one path count both."""
+    return list({(j.devices, j.stack.name): j for path in paths for j in path.judgements if j.state != CONSUMES}.values())
 
 
-def floors(host: Host) -> tuple[int, int]:
-    """The ordinary and the atomic floor in bytes, without a boost."""
-    memory = memory_of(host)
-    return memory.capacity, memory.floors["atomic"]
+def _jointly(survey: Answer, there: Iterable[Judgement]) -> Judged:
+    stacks = [judgement.stack for judgement in there]
+    return judge(joint(*stacks) if stacks[1:] else stacks[0], survey.memory)
 
 
-def ladder(ordinary: int, atomic: int) -> Stack:
-    """The stack nbd-swap-virtio with these floors in place of the measured machine's."""
-    return fitted_stack("nbd-swap-virtio", {"ordinary_floor": ordinary, "atomic_floor": atomic}, {})
-
-
-def shared(survey: Answer, paths: list[Path], path: Path) -> Iterator[Judgement]:
-    """The reserve is one for all paths, and for the rings: what the others need is taken off each one's margin.
-
-    Σ R_safe suffices for devices that share a pool: in a deadlock each device with waiting requests holds less than its own R_safe.
-    What consumes (zram) needs no size that could be taken off: what it must leave is a condition.
-    """
-    needs = {(j.devices, j.stack.name): j.safe for other in paths for j in other.judgements if j.right == "memalloc"}
+def beside(survey: Answer, paths: list[Path]) -> list[Path]:
+    """The paths with what of the others is a condition of each: what is not safe by itself, or not in the catalogue, may keep what it holds."""
+    sound = [j for j in members(paths) if j.verdict.safe]
+    if not sound:
+        return paths
+    all_sound = _jointly(survey, sound)
+    weak = {
+        j.devices: f"{j.name} ({'which keeps what it takes' if j.state == CONSUMES else j.state})"
+        for path in paths
+        for j in path.judgements
+        if j.state not in (SAFE, SAFE_IF) and _shares(j.stack)
+    }
     unknown = [
-        f"{other.use} {other.device}" for other in paths if other is not path and (other.refused or other.state == UNKNOWN)
+        (path, f"{path.use} {path.device} (nothing is claimed about it)")
+        for path in paths
+        if path.refused or path.state == UNKNOWN
     ]
-    drawing = [ring for ring in survey.rings if ring.draws]
-    drawn = sum(ring.size or 0 for ring in drawing)
-    for judgement in path.judgements:
-        if judgement.right != "memalloc":
-            yield judgement
-            continue
-        others = {key: need for key, need in needs.items() if key != (judgement.devices, judgement.stack.name)}
-        needed = judgement.safe + sum(need for need in others.values() if math.isfinite(need))
-        margin = survey.reserve_at_least - needed - drawn
+
+    def conditions(path: Path, judgement: Judgement) -> Iterator[str]:
+        yield from judgement.conditions
+        if not all_sound.verdict.safe:
+            yield "the other paths do not write out at the same time: together they are not shown to be safe"
+            return
+        left = [text for devices, text in weak.items() if devices != judgement.devices]
+        left += [text for other, text in unknown if other is not path]
+        if left:
+            yield (
+                f"what else is written out keeps at most {size_text(all_sound.spare)} of the memory below the ordinary floor, and nothing of "
+                f"the pools that it shares with this path: {', '.join(left)}"
+            )
+
+    def with_them(path: Path, judgement: Judgement) -> Judgement:
         if judgement.state not in (SAFE, SAFE_IF):
-            yield replace(judgement, margin=margin)
-            continue
-        conditions = list(judgement.conditions)
-        conditions += [
-            f"{name} on {devices[-1]}, which keeps what it takes, leaves {size_text(needed)} of the reserve"
-            for (devices, name), need in others.items()
-            if math.isinf(need)
-        ]
-        if unknown:
-            conditions.append(
-                f"what is written out elsewhere takes nothing of the reserve (nothing is claimed about it): {', '.join(unknown)}"
-            )
-        if needed > judgement.safe and needed > survey.reserve_at_least:
-            conditions.append(
-                f"the other paths do not need their {size_text(needed - judgement.safe)} of the same reserve at the same time"
-            )
-        if drawn and margin < 0:
-            names = ", ".join(f"{ring.nic} ({ring.driver}, {ring.right})" for ring in drawing)
-            conditions.append(
-                f"the receive rings of {names} do not refill all their {format_bytes(drawn)} from the reserve at once"
-            )
-        conditions += [
-            f"the ring of {ring.nic} ({ring.driver}), whose size cannot be read, fits too"
-            for ring in drawing
-            if ring.size is None
-        ]
-        yield replace(judgement, margin=margin, conditions=tuple(conditions), state=SAFE_IF if conditions else SAFE)
+            return judgement
+        told = tuple(conditions(path, judgement))
+        return replace(judgement, conditions=told, state=SAFE_IF if told else SAFE)
+
+    return [replace(path, judgements=tuple(with_them(path, j) for j in path.judgements)) for path in paths]
 
 
-def _reserve_steps(stack: Stack) -> Iterator[Any]:
-    for cls in stack.requests.values():
-        yield from (step for step in cls.steps if RESERVE in step.take)
+def _shares(stack: Stack) -> bool:
+    """Whether a path takes anything that others need: memory below the ordinary floor, or of a pool that the machine has one of."""
+    privileged = any(right in SURE_RIGHTS for _, right, _ in takes(stack))
+    return privileged or any(pool.shared for pool in stack.pools.values())
 
 
 def _assumed(stack: Stack) -> list[str]:
@@ -302,23 +251,24 @@ def _as_condition(fact: Fact) -> str:
     return f"{fact.name} is at most {fact.value:,}, the catalogue's value ({fact.where})"
 
 
-def _path_conditions(survey: Answer, path: Path) -> Iterator[str]:
-    layers = path.layers
+def _path_conditions(survey: Answer, part: Part) -> Iterator[str]:
+    path, layers = part.path, part.path.layers
+    if part.across is not None and not _at_most(survey.host.kernel, part.across.read):
+        yield part.across.condition
     if "linear" in layers:
         yield "the linear mapping between adds nothing but a clone of the bio (it is not a layer of the stack)"
     if not layers or layers[-1] not in NETWORK:
         return
-    if path.swap and layers[-1] != "nbd" and any(ring.driver == "virtio_net" for ring in survey.rings):
+    unread = (ring.driver for ring in survey.rings if (layers[-1], ring.driver) not in STACK_ACROSS)
+    if path.swap and "virtio_net" in unread:
         yield "virtio_net's refill does not close its lock (measured for swap on NBD; the order of takes is the same here)"
     if not survey.rings:
-        yield "the network interface that leads to the server takes nothing of the reserve (none can be read here)"
+        yield "the network interface that leads to the server takes no memory (none can be read here)"
     if layers[-1] == "nvme-tcp" and (disk := survey.host.disk_of(path.devices[-1])) is not None and len(disk.targets) > 1:
         yield f"a controller stays connected (it has {len(disk.targets)}: with none left, requests wait above the stack until one is back)"
 
 
-def _path_notes(path: Path, right: str) -> Iterator[str]:
-    if right == "memalloc" and path.layers[-1] in NETWORK:
-        yield "bios have the ordinary right and then 2 elements of fs_bio_set; they are counted against the reserve here, which is more than needed"
+def _path_notes(path: Path) -> Iterator[str]:
     if path.swap and path.layers[-1] in ("nbd", "iscsi", "nvme-tcp") and len(path.layers) == 1:
         yield "swap bios queue above the tags and are not bounded by them"
 
@@ -332,18 +282,7 @@ def _three(stack: Stack) -> tuple[int, float, float]:
     return _SIZES[stack.digest]
 
 
-def verdict_of(stack: Stack, reserve: int) -> sizing.Verdict:
-    """The verdict at the stack's own depth, remembered."""
-    key = stack.digest, reserve
-    if key not in _VERDICTS:
-        if len(_VERDICTS) > 500:
-            _VERDICTS.clear()
-        _VERDICTS[key] = sizing.verdict(stack, None, reserve)
-    return _VERDICTS[key]
-
-
 _SIZES: dict[str, tuple[int, float, float]] = {}
-_VERDICTS: dict[tuple[str, int], sizing.Verdict] = {}
 
 
 def size_text(size: float) -> str:

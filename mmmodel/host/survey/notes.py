@@ -29,11 +29,6 @@ def notes(survey: Answer) -> Iterator[str]:
         yield from _sockets(host)
     for daemon in host.daemons:
         yield _daemon_note(daemon)
-    if survey.reserve_at_least < survey.reserve:
-        yield (
-            f"free pages of high-order atomic blocks cannot be read: of the reserve {format_bytes(survey.reserve)}, "
-            f"{format_bytes(survey.reserve - survey.reserve_at_least)} may be theirs, so {format_bytes(survey.reserve_at_least)} is reckoned with"
-        )
     yield from survey.doubts
     if survey.blind:
         yield f"there may be paths that are not listed: {', '.join(survey.blind)} could not be read"

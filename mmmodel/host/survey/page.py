@@ -7,51 +7,71 @@ import math
 from collections.abc import Iterator
 
 from mmmodel.answers import plot
-from mmmodel.host.survey.answer import SAFE, SAFE_IF, Answer
+from mmmodel.host.survey.answer import CONSUMES, SAFE, SAFE_IF, Answer
 from mmmodel.host.survey.judging import size_text
 from mmmodel.linux.watermarks import Right, lowmem_protection
 from mmmodel.model.output import html_table
 from mmmodel.model.units import format_bytes
 
+OTHERS = "others"
+
 
 def margin_figure(survey: Answer) -> plot.Shown | None:
-    """What every path with the memalloc right and every ring needs of the reserve, beside what there is. None: nothing to draw."""
-    bars: list[tuple[str, float, str]] = []
-    done = set()
+    """What every path may draw of the memory below the ordinary floor, beside what others may keep there. None: nothing to draw."""
+    memory, whole = survey.memory, survey.together
+    bars: dict[str, tuple[float, str]] = {}
+    counted = memory.capacity - memory.page * sum(memory.parked.values())
+
+    def needs(spare: float) -> float:
+        return max(0.0, counted - spare) if math.isfinite(spare) else 0.0
+
     for path in survey.paths:
-        for judgement in path.judgements:
-            key = judgement.device, judgement.stack.name
-            if judgement.right == "memalloc" and not math.isinf(judgement.safe) and key not in done:
-                done.add(key)
-                bars.append((f"{judgement.stack.name}\n{judgement.device}", judgement.safe, judgement.state))
-    bars += [
-        (f"rings of {ring.nic}\n({ring.driver}: {ring.right})", float(ring.size), "ring") for ring in survey.rings if ring.size
-    ]
+        for j in path.judgements:
+            label = f"{j.stack.name}\n{j.device}"
+            if j.verdict.safe:
+                bars.setdefault(label, (needs(j.spare), j.state))
+            elif j.state != CONSUMES:
+                bars.setdefault(label, (math.inf, j.state))
     if not bars:
         return None
-    size, name = plot.scale_bytes(max(survey.reserve, *(amount for _, amount, _ in bars)))
+    if whole is not None:
+        bars["all together"] = (needs(whole.spare) if whole.verdict.safe else math.inf, whole.state)
+    for name, pages in memory.parked.items():
+        if pages:
+            bars[f"{name}\n(others may keep it)"] = (float(pages * memory.page), OTHERS)
+    for ring in survey.rings:
+        if ring.size:
+            bars[f"rings of {ring.nic}\n({ring.driver}: {ring.right})"] = (float(ring.size), OTHERS)
+    most = max(memory.capacity, *(amount for amount, _ in bars.values() if math.isfinite(amount)))
+    size, name = plot.scale_bytes(most)
     figure, ax = plot.axes(8.0, 1.2 + 0.55 * len(bars))
-    colours = {SAFE: plot.GREEN, SAFE_IF: plot.SKY, "ring": plot.ORANGE}
-    hatches = {SAFE: "", SAFE_IF: "//", "ring": ".."}
-    for row, (_, amount, state) in enumerate(bars):
+    colours = {SAFE: plot.GREEN, SAFE_IF: plot.SKY, OTHERS: plot.ORANGE}
+    hatches = {SAFE: "", SAFE_IF: "//", OTHERS: ".."}
+    for row, (amount, state) in enumerate(bars.values()):
+        width = most if math.isinf(amount) else amount
         ax.barh(
-            row, amount / size, color=colours.get(state, plot.VERMILION), hatch=hatches.get(state, "xx"), ec="white", height=0.6
+            row, width / size, color=colours.get(state, plot.VERMILION), hatch=hatches.get(state, "xx"), ec="white", height=0.6
         )
-        ax.text(amount / size, row, f" {amount / size:,.4g} {name} ({state})", va="center", fontsize=9)
-    ax.axvline(survey.reserve / size, color=plot.BLACK, lw=1.5, label=f"exclusive reserve, {survey.reserve / size:,.4g} {name}")
-    if survey.reserve_at_least < survey.reserve:
-        low = survey.reserve_at_least / size
-        ax.axvline(
-            low, color=plot.BLACK, lw=1.2, ls=":", label=f"the same, high-order atomic blocks taken off, {low:,.4g} {name}"
-        )
-    ax.set_yticks(range(len(bars)), [label for label, _, _ in bars])
+        ax.text(width / size, row, f" {_needs(amount, size, name)} ({state})", va="center", fontsize=9)
+    floor = memory.capacity / size
+    ax.axvline(floor, color=plot.BLACK, lw=1.5, label=f"below the ordinary floor, {floor:,.4g} {name}")
+    ax.set_yticks(range(len(bars)), list(bars))
     ax.invert_yaxis()
-    right = max(survey.reserve, *(amount for _, amount, _ in bars)) / size
-    ax.set(xlabel=f"reserve ({name})", xlim=(0, right * 1.35))
+    ax.set(xlabel=f"free memory below the ordinary floor ({name})", xlim=(0, most / size * 1.5))
     ax.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), fontsize=9, frameon=False)
-    listed = "; ".join(f"{' '.join(label.split())} {format_bytes(amount)}, {state}" for label, amount, state in bars)
-    alt = f"What needs the exclusive reserve of host {survey.host.name}, which is {format_bytes(survey.reserve)}: {listed}."
+    listed = "; ".join(
+        f"{' '.join(label.split())} {'more than there is' if math.isinf(amount) else format_bytes(amount)}, {state}"
+        for label, (amount, state) in bars.items()
+    )
+    alt = (
+        f"What may be drawn of the {format_bytes(memory.capacity)} below the ordinary floor of host {survey.host.name}, by path and by "
+        f"others: {listed}."
+    )
     return plot.Shown(figure, alt)
+
+
+def _needs(amount: float, size: float, name: str) -> str:
+    return "more than there is" if math.isinf(amount) else f"{amount / size:,.4g} {name}"
 
 
 def floor_figure(survey: Answer) -> plot.Shown:
@@ -105,7 +125,7 @@ def page(survey: Answer) -> str:
 
 def table_rows(survey: Answer) -> Iterator[tuple[str, ...]]:
     """The head and a line a judgement (or a path without one) of the survey as a table."""
-    yield "path", "layers", "stack", "depth", "one request", "safe from", "never waits from", "may use", "verdict"
+    yield "path", "layers", "stack", "depth", "one request", "safe from", "never waits from", "to spare", "verdict"
     for path in survey.paths:
         where, layers = f"{path.use} {path.device}", " on ".join(path.layers)
         for j in path.judgements:
@@ -118,11 +138,24 @@ def table_rows(survey: Answer) -> Iterator[tuple[str, ...]]:
                 size_text(j.one),
                 size_text(j.safe),
                 size_text(j.free),
-                format_bytes(j.have),
+                "any" if math.isinf(j.spare) else format_bytes(j.spare),
                 j.state,
             )
         if not path.judgements:
             yield where, layers, "-", "-", "-", "-", "-", "-", path.state
+    if survey.together is not None:
+        spare = survey.together.spare
+        yield (
+            "all together",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "any" if math.isinf(spare) else format_bytes(spare),
+            survey.together.state,
+        )
 
 
 def table_html(survey: Answer) -> str:

@@ -50,6 +50,22 @@ NETWORK = ("nbd", "iscsi", "nvme-tcp", "nfs-swap")
 
 
 @dataclass(frozen=True)
+class Across:
+    """The stack of a swap over a network card whose driver does more than hand on; `read`: the newest kernel of which that is known."""
+
+    stack: str
+    read: tuple[int, int]
+    condition: str
+
+
+STACK_ACROSS = {  # the undermost layer and the driver of a card
+    ("nbd", "virtio_net"): Across(
+        "nbd-swap-virtio", (6, 12), "the driver of this kernel does as that of Linux 6.1 and 6.12, which were read"
+    )
+}
+
+
+@dataclass(frozen=True)
 class Part:
     """Layers of a path that a stack stands for, as a path of their own, and the kinds between them and the next part above."""
 
@@ -57,13 +73,14 @@ class Part:
     stack: str
     above: tuple[str, ...]
     under_file: bool  # of a loop device
+    across: Across | None = None
 
 
-def parts(path: Path) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+def parts(path: Path, drivers: Iterable[str] = ()) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     """The stacks that a path is made of, and its layers that have none, with the reason.
 
     What lies on the two sides of a file is judged apart, and so is the undermost group of layers that has a stack where all
-    together have none: what is said of it holds for the device, whoever writes to it.
+    together have none: what is said of it holds for the device, whoever writes to it. `drivers`: of the machine's network cards.
     """
     found: list[Part] = []
     refused: list[str] = []
@@ -81,7 +98,10 @@ def parts(path: Path) -> tuple[tuple[Part, ...], tuple[str, ...]]:
             own = replace(
                 path, use=use, file_system=on_it, layers=kinds[start:], devices=tuple(device for _, device in group[start:])
             )
-            found.append(Part(own, stack, tuple(kind for kind, _ in above), under_file=number > 0))
+            part = Part(own, stack, tuple(kind for kind, _ in above), under_file=number > 0)
+            found.append(part)
+            over = (STACK_ACROSS.get((kinds[-1], driver)) for driver in drivers) if path.swap else ()
+            found += [replace(part, stack=across.stack, across=across) for across in over if across is not None]
     return tuple(found), tuple(refused)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from mmmodel.answers.advice import Advice
+from mmmodel.answers.machine import min_free_of
 from mmmodel.answers.sizing import HOW, Verdict
 from mmmodel.answers.summary import Done, summary
 from mmmodel.host.survey.answer import MEANING, SAFE_IF, UNSAFE, WORST_FIRST, Answer, Judgement, Path
@@ -18,18 +20,18 @@ from mmmodel.model.units import format_bytes
 def lines(survey: Answer) -> Iterator[str]:
     host = survey.host
     yield f"host {host.name}, Linux {host.kernel or '(release not known)'}"
-    min_free = host.sysctls.get("vm.min_free_kbytes")
-    of = f"{min_free:,} kB" if isinstance(min_free, int) else "not readable"
-    yield f"  exclusive reserve  {format_bytes(survey.reserve)}: what only writing out can take, 3/8 of min in every zone (vm.min_free_kbytes: {of})"
+    yield f"  memory  {survey.memory}"
+    yield f"  exclusive reserve  {format_bytes(survey.reserve)} of it: what only the MEMALLOC right may take, 3/8 of min in every zone"
     for ring in survey.rings:
         size = "size not readable" if ring.size is None else format_bytes(ring.size)
-        draws = ": not under the throttle, draws on the reserve" if ring.draws else ""
+        draws = ": not under the throttle, draws on all of it" if ring.draws else ""
         yield f"  receive rings      {ring.nic} ({ring.driver}): {size}, refilled by right: {ring.right}{draws}"
+    yield from _together_text(survey)
     for state in WORST_FIRST:
         for path in survey.paths:
             if path.state == state:
                 yield ""
-                yield from _path_text(path, survey.reserve - survey.reserve_at_least)
+                yield from _path_text(path)
     if not survey.paths:
         yield ""
         yield "no swap, no mount on a block device, no device in use: nothing to judge"
@@ -39,7 +41,7 @@ def lines(survey: Answer) -> Iterator[str]:
         yield f"not read: {item.name}: {item.reason}"
 
 
-def _path_text(path: Path, doubt: int) -> Iterator[str]:
+def _path_text(path: Path) -> Iterator[str]:
     way = " on ".join(f"{kind} {device}".strip() for kind, device in zip(path.layers, path.devices, strict=True))
     yield f"{path.state.upper()}: {path.use} {path.device}"
     yield f"  is {way}"
@@ -47,22 +49,42 @@ def _path_text(path: Path, doubt: int) -> Iterator[str]:
     yield from (f"  no stack: {reason}" for reason in path.refused)
     yield from (f"  note: {note}" for note in path.notes)
     for judgement in path.judgements:
-        yield from (f"  {line}" for line in _judgement_text(judgement, doubt))
+        yield from (f"  {line}" for line in _judgement_text(judgement))
 
 
-def _judgement_text(judgement: Judgement, doubt: int) -> Iterator[str]:
+def _together_text(survey: Answer) -> Iterator[str]:
+    """The verdict on all paths together, and the settings of the memory that they share."""
+    whole = survey.together
+    if whole is not None:
+        yield ""
+        yield f"{whole.state.upper()}: all together: {', '.join(whole.members)}"
+        yield f"  that means: {MEANING[whole.state]}"
+        if whole.verdict.safe:
+            yield f"  {_spare(whole.spare)}"
+        elif not any(j.state == UNSAFE for path in survey.paths for j in path.judgements):
+            yield from (f"  {line}" for line in _short(whole.verdict))
+        yield from (f"  only if: {text}" for text in whole.conditions)
+    if survey.least is not None:
+        yield ""
+        yield f"for all that is judged, together: {survey.least.words(min_free_of(survey.host))}"
+    for advice in survey.advice:
+        yield from str(advice).splitlines()
+
+
+def _spare(spare: float) -> str:
+    return f"others may keep {'any amount' if math.isinf(spare) else format_bytes(spare)} more below the ordinary floor before that is no longer proved"
+
+
+def _judgement_text(judgement: Judgement) -> Iterator[str]:
     stack = judgement.stack
     depth = "no throttle" if judgement.depth is None else f"depth {judgement.depth:,}"
     yield f"stack {stack.name}, {depth}: {judgement.state}"
-    if judgement.right == "all":
-        ordinary, atomic = (fact.value for fact in judgement.facts[:2])
-        yield f"  ordinary floor {format_bytes(ordinary)}, atomic floor {format_bytes(atomic)}: a cushion of {format_bytes(ordinary - atomic)}"
-    else:
-        yield from _sizes_text(judgement)
-    if judgement.right == "memalloc" and math.isfinite(judgement.margin):
-        yield f"  margin {_signed(judgement.margin + doubt)}, after the other paths and the rings" + (
-            f"; {_signed(judgement.margin)} if high-order atomic blocks hold all that they may" if doubt else ""
-        )
+    yield (
+        f"  of memory of its own one request needs {size_text(judgement.one)}; safe from {size_text(judgement.safe)} on; nobody waits from "
+        f"{size_text(judgement.free)} on"
+    )
+    if judgement.verdict.safe:
+        yield f"  {_spare(judgement.spare)}"
     if judgement.state == UNSAFE:
         yield from (f"  {line}" for line in _short(judgement.verdict))
     yield from (f"  {'only if' if judgement.state == SAFE_IF else 'rests on'}: {text}" for text in judgement.conditions)
@@ -70,10 +92,6 @@ def _judgement_text(judgement: Judgement, doubt: int) -> Iterator[str]:
     yield from (f"  note: {note}" for note in judgement.notes)
     for advice in judgement.advice:
         yield from (f"  {line}" for line in str(advice).splitlines())
-
-
-def _signed(margin: float) -> str:
-    return format_bytes(abs(margin)) + (" short" if margin < 0 else "")
 
 
 def _short(verdict: Verdict) -> Iterator[str]:
@@ -89,13 +107,6 @@ def _short(verdict: Verdict) -> Iterator[str]:
         yield str(replace(run[0], who=run[0].who + many))
 
 
-def _sizes_text(judgement: Judgement) -> Iterator[str]:
-    yield (
-        f"  one request needs {size_text(judgement.one)}; safe from {size_text(judgement.safe)} on; nobody waits from "
-        f"{size_text(judgement.free)} on; of the reserve this path may use {format_bytes(judgement.have)}"
-    )
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return "inf" if math.isinf(value) else value
@@ -108,7 +119,14 @@ def as_dict(survey: Answer) -> dict[str, Any]:
         "kernel": survey.host.kernel,
         "ok": survey.ok,
         "reserve": survey.reserve,
-        "reserve_at_least": survey.reserve_at_least,
+        "memory": {
+            "below_ordinary": survey.memory.capacity,
+            "floors": dict(survey.memory.floors),
+            "parked_pages": dict(survey.memory.parked),
+        },
+        "together": _together_dict(survey),
+        "safe_min_free_kbytes": None if survey.least is None else _plain(survey.least.size.value),
+        "advice": _advice_dicts(survey.advice),
         "paths": [_path_dict(path) for path in survey.paths],
         "rings": [vars(ring) for ring in survey.rings],
         "daemons": [
@@ -145,11 +163,28 @@ def _path_dict(path: Path) -> dict[str, Any]:
 
 
 def _judgement_dict(judgement: Judgement) -> dict[str, Any]:
-    names = ("devices", "state", "right", "depth", "have", "one", "safe", "free", "margin", "conditions", "notes")
+    names = ("devices", "state", "depth", "one", "safe", "free", "spare", "conditions", "notes")
     return {
         "stack": judgement.stack.name,
         **{name: _plain(getattr(judgement, name)) for name in names},
         "facts": [vars(fact) for fact in judgement.facts],
         "explanation": judgement.verdict.explain(),
-        "advice": [{key: _plain(value) for key, value in vars(advice).items()} for advice in judgement.advice],
+        "advice": _advice_dicts(judgement.advice),
     }
+
+
+def _together_dict(survey: Answer) -> dict[str, Any] | None:
+    whole = survey.together
+    if whole is None:
+        return None
+    return {
+        "members": list(whole.members),
+        "state": whole.state,
+        "spare": _plain(whole.spare),
+        "conditions": list(whole.conditions),
+        "explanation": whole.verdict.explain(),
+    }
+
+
+def _advice_dicts(settings: Iterable[Advice]) -> list[dict[str, Any]]:
+    return [{key: _plain(value) for key, value in vars(advice).items()} for advice in settings]

@@ -1,5 +1,6 @@
 """Cases of the figures of reports and surveys: drawn from the answers, of which the numbers here are worked out by hand or read off."""
 
+import mmmodel as mm
 from mmmodel import load_stack
 from mmmodel.answers import diagram, figures, report, sizing
 from mmmodel.host.survey import floor_figure, margin_figure, survey
@@ -150,34 +151,36 @@ def the_way_to_a_deadlock():
 
 @draws(margin_figure)
 def what_needs_the_reserve_of_a_host():
-    answer = survey("debian-6.12-crypt-nbd", advice=False)
+    host = mm.load_host("debian-6.12-crypt-nbd").with_sysctls(
+        {"vm.min_free_kbytes": 2700, "vm.percpu_pagelist_high_fraction": 1000}
+    )
+    answer = survey(host, advice=False)
     shown = margin_figure(answer)
     (ax,) = shown.figure.axes
 
     def check():
-        needs = [
-            (f"{judgement.stack.name}\n{judgement.device}", judgement.safe, str(judgement.state))
-            for path in answer.paths
-            for judgement in path.judgements
-            if judgement.right == "memalloc"
-        ]
-        assert needs
-        needs += [
-            (f"rings of {ring.nic}\n({ring.driver}: {ring.right})", ring.size, "ring") for ring in answer.rings if ring.size
-        ]
-        size, unit = max((2**20, "MiB"), (2**10, "KiB"), key=lambda s: s[0] if 2 * s[0] <= max(n for _, n, _ in needs) else 0)
-        assert same(bars(ax), [(0, row - 0.3, need / size, 0.6) for row, (_, need, _) in enumerate(needs)])
+        memory, rows = answer.memory, {}
+        counted = memory.capacity - 4096 * sum(memory.parked.values())
+        judged = [(f"{j.stack.name}\n{j.device}", j) for path in answer.paths for j in path.judgements]
+        for label, one in [*judged, ("all together", answer.together)]:
+            rows[label] = (counted - one.spare if one.verdict.safe else None, str(one.state))
+        assert {safe is None for safe, _ in rows.values()} == {True, False}
+        rows |= {f"{name}\n(others may keep it)": (pages * 4096, "others") for name, pages in memory.parked.items()}
+        rows |= {f"rings of {r.nic}\n({r.driver}: {r.right})": (r.size, "others") for r in answer.rings if r.size}
+        most = max(memory.capacity, *(amount for amount, _ in rows.values() if amount is not None))
+        size, unit = max((2**20, "MiB"), (2**10, "KiB"), key=lambda s: s[0] if 2 * s[0] <= most else 0)
+        widths = [(most if amount is None else amount) / size for amount, _ in rows.values()]
+        assert same(bars(ax), [(0, row - 0.3, width, 0.6) for row, width in enumerate(widths)])
+        told = ["more than there is" if amount is None else f"{amount / size:,.4g} {unit}" for amount, _ in rows.values()]
+        states = [state for _, state in rows.values()]
         assert same(
-            texts(ax), [(f" {need / size:,.4g} {unit} ({state})", need / size, row) for row, (_, need, state) in enumerate(needs)]
+            texts(ax), [(f" {text} ({state})", width, row) for row, (text, state, width) in enumerate(zip(told, states, widths))]
         )
-        assert ticks(ax.yaxis) == [(row, label) for row, (label, _, _) in enumerate(needs)]
-        have = answer.reserve / size
-        found = lines(ax)
-        assert same(found[0], (f"exclusive reserve, {have:,.4g} {unit}", [have, have], [0, 1]))
-        least = answer.reserve_at_least / size
-        less = (f"the same, high-order atomic blocks taken off, {least:,.4g} {unit}", [least, least], [0, 1])
-        assert same(found[1:], [less] if least < have else [])
-        assert names(ax) == [f"reserve ({unit})", *(label for label, _, _ in found)]
+        assert ticks(ax.yaxis) == list(enumerate(rows))
+        have = memory.capacity / size
+        label = f"below the ordinary floor, {have:,.4g} {unit}"
+        assert same(lines(ax), [(label, [have, have], [0, 1])])
+        assert names(ax) == [f"free memory below the ordinary floor ({unit})", label]
 
     return shown.figure, check
 

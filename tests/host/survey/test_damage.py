@@ -24,6 +24,7 @@ from mmmodel.host.survey.stacks import STACK_OF
 from mmmodel.linux.host import RECORDED, Host
 from mmmodel.linux.servers import Place
 from mmmodel.linux.text import HostError
+from mmmodel.model.machine import HIGHATOMIC, LOWMEM, RINGS, memory_of
 from tests.host.survey.test_stacked import ALL
 from tests.host.survey.trees import (
     ATA,
@@ -150,8 +151,10 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
                 assert fact.origin == "source" or fact.value in there, (seed, fact)
             assert judgement.depth in there, seed
             assert math.isfinite(judgement.safe)
-            assert judgement.safe <= answer.reserve_at_least <= answer.reserve == Host.read(root).exclusive_reserve(), seed
-            assert judgement.margin >= 0
+            memory = memory_of(Host.read(root))
+            assert answer.memory == memory, seed
+            assert set(memory.unknown) <= {HIGHATOMIC, LOWMEM, RINGS}, seed  # pages, of which all that may be are to spare
+            assert judgement.spare >= memory.page * sum(memory.limits.values()), seed
     finally:
         for name in names:
             repair(root / name, whole[name])

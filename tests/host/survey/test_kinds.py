@@ -5,12 +5,12 @@ import os
 import pytest
 
 from mmmodel.app import cli
-from mmmodel.host.survey import CONSUMES, LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
+from mmmodel.host.survey import CONSUMES, LOCAL, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
 from mmmodel.host.survey.kinds import NO_STACK, reason
 from mmmodel.host.survey.stacks import STACK_OF
 from mmmodel.linux.md import LEVELS
 from mmmodel.linux.mounts import IN_MEMORY
-from tests.host.survey.trees import ATA, OTHER, READ, array, disk, mounted, nbd, swaps
+from tests.host.survey.trees import ATA, OTHER, READ, array, disk, mounted, nbd, swaps, too_deep
 from tests.linux.conftest import write_tree
 
 NONE = {"proc/swaps": swaps()}
@@ -225,7 +225,7 @@ def test_a_file_system_on_the_device_is_a_condition(host, kind):
     path = answer.paths[0]
     assert (path.use, path.layers, path.state) == (f"mount /srv ({kind})", ("nbd",), SAFE_IF)
     assert path.judgements[0].conditions == (
-        f"the file system on this device, {kind}, takes nothing of the reserve when it writes out (the catalogue has no stack for it)",
+        f"the file system on this device, {kind}, takes no memory when it writes out (the catalogue has no stack for it)",
     )
     assert cli.main(["survey", "--root", str(answer.host.tree.root), "--check"]) == cli.UNSAFE
 
@@ -256,7 +256,7 @@ def test_a_swap_file_on_several_devices_is_refused(host, kind):
 def test_fuse_on_a_block_device_is_two_paths(host):
     """A process writes to the device: it is judged, with that file system as a condition."""
     answer = host(READ, SRV, mounted(("43:0", "/w", "fuseblk", "/dev/nbd0")))
-    assert [(path.layers, path.state) for path in answer.paths] == [(("fuse",), NOT_SHOWN), (("nbd",), SAFE_IF)]
+    assert [(path.layers, path.state) for path in answer.paths] == [(("fuse",), UNSAFE), (("nbd",), SAFE_IF)]
 
 
 UPPER = "/var/lib/x"
@@ -364,10 +364,10 @@ def test_the_transport_of_a_virtio_disk_by_its_way(tmp_path, way, transport, lay
         (SDA | {"proc/swaps": swaps("/dev/sda")}, LOCAL, cli.OK),
         (nbd(16), SAFE, cli.OK),
         (nbd(16) | {"sys/block/nbd0/pid": ""}, SAFE_IF, cli.UNSAFE),
-        (nbd(128), UNSAFE, cli.UNSAFE),
-        (disk("loop0") | {"proc/swaps": swaps("/dev/loop0")}, NOT_SHOWN, cli.UNSAFE),
-        (disk("ublkb0") | {"proc/swaps": swaps("/dev/ublkb0")}, NOT_SHOWN, cli.UNSAFE),
-        (NONE | mounted(("0:45", "/f", "fuse.sshfs", "u@h:")), NOT_SHOWN, cli.UNSAFE),
+        (too_deep(), UNSAFE, cli.UNSAFE),
+        (disk("loop0") | {"proc/swaps": swaps("/dev/loop0")}, UNSAFE, cli.UNSAFE),
+        (disk("ublkb0") | {"proc/swaps": swaps("/dev/ublkb0")}, UNSAFE, cli.UNSAFE),
+        (NONE | mounted(("0:45", "/f", "fuse.sshfs", "u@h:")), UNSAFE, cli.UNSAFE),
         (disk("zram0") | {"proc/swaps": swaps("/dev/zram0")}, CONSUMES, cli.UNSAFE),
         (disk("rbd0") | {"proc/swaps": swaps("/dev/rbd0")}, UNKNOWN, cli.UNSAFE),
         ({"proc/swaps": "?"}, None, cli.UNSAFE),  # what is not read may be a path

@@ -10,6 +10,7 @@ from mmmodel.answers.question import Question
 from mmmodel.host.survey import survey
 from mmmodel.linux.host import Host
 from mmmodel.linux.network import Nic, Rings, frame_bytes, receive_rings
+from mmmodel.model.machine import RINGS
 from tests.host.survey.trees import READ, nbd
 from tests.linux.conftest import write_tree
 
@@ -78,18 +79,18 @@ def test_rings_that_fit_or_cannot_be_helped_are_left(tmp_path):
 
 
 def test_the_survey_s_advice_shrinks_rings(tmp_path):
-    """16 requests and 8 MiB of rings fit a reserve of 13.7 MiB, 16 queues do not; the size of size counts the same rings."""
-    more = QUEUES | {f"sys/class/net/eth0/queues/rx-{n}/present": "" for n in range(16)}
-    root = str(write_tree(tmp_path / "a", READ | nbd(16) | more | DRAWING))
-    answer = survey(root)
-    judgement = answer.paths[0].judgements[0]
-    assert judgement.margin < 0
-    lines = [line for advice in judgement.advice for line in advice.lines]
+    """16 requests and 32 MiB of rings do not fit: with rings as small as is told they do, and with larger ones that is not said."""
+    more = QUEUES | {f"sys/class/net/eth0/queues/rx-{n}/present": "" for n in range(32)}
+    answer = survey(str(write_tree(tmp_path / "a", READ | nbd(16) | more | DRAWING)))
+    assert not answer.ok
+    lines = [line for advice in answer.advice for line in advice.lines]
     rx = next(int(match[1]) for line in lines if (match := re.fullmatch(r"ethtool -G eth0 rx ([0-9]+)", line)))
-    assert judgement.safe + rx * 16 * 4096 <= answer.reserve < judgement.safe + (rx + 1) * 16 * 4096
+    spare = answer.paths[0].judgements[0].spare - 4096 * (5109 + 1900)  # HighAtomic blocks, lowmem_reserve
+    assert rx * 32 * 4096 <= spare < (rx + 1) * 32 * 4096
     question = Question.of("nbd-tcp", 16, host=answer.host)
     assert any("receive rings" in condition for condition in conditions(question))
     half = dict.fromkeys(("high", "atomic"), 7 * MIB) | {"memalloc": 0}
-    question = replace(question, memory=replace(question.memory, capacity=14 * MIB, floors=half, parked={}))
+    limits = {RINGS: question.memory.limits[RINGS]}
+    question = replace(question, memory=replace(question.memory, capacity=14 * MIB, floors=half, parked={}, limits=limits))
     asked = list(advise(question, answer.host, on_machine(question, answer.host)))
     assert any(line.startswith("ethtool -G eth0 rx") for advice in asked for line in advice.lines)

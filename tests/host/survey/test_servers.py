@@ -36,6 +36,7 @@ from tests.host.survey.trees import (
     route,
     swaps,
     tcp,
+    too_deep,
 )
 from tests.linux.conftest import write_tree
 
@@ -235,10 +236,10 @@ def disk_alone():
 
 
 def test_a_unix_socket_takes_the_way_into_a_deadlock_over_tcp_away(host):
-    """128 requests over TCP are unsafe, whoever the server is; what they take over a Unix socket no stack of the catalogue says."""
+    """512 requests over TCP are unsafe, whoever the server is; what they take over a Unix socket no stack of the catalogue says."""
     loopback = {"proc/net/tcp": tcp((7000, "127.0.0.1", 40000, "127.0.0.1", 10809))}
-    assert first(host(READ, nbd(128), loopback)).state == UNSAFE
-    assert first(host(READ, nbd(128), client(700, "nbd0", 9000))).state == NOT_SHOWN
+    assert first(host(READ, too_deep(), loopback)).state == UNSAFE
+    assert first(host(READ, too_deep(), client(700, "nbd0", 9000))).state == NOT_SHOWN
 
 
 def test_over_the_loopback_nothing_passes_virtio_net(host):
@@ -248,8 +249,14 @@ def test_over_the_loopback_nothing_passes_virtio_net(host):
 
 
 def test_there_is_no_setting_for_a_server_on_this_machine(host):
-    assert first(host(READ, over_nbd(OTHER), advice=True)).judgements[0].advice
-    assert not first(host(READ, over_nbd(OWN), advice=True)).judgements[0].advice
+    assert host(READ, over_nbd(OTHER), advice=True).advice
+    assert not host(READ, over_nbd(OWN), advice=True).advice
+    beside = {"proc/swaps": swaps("/dev/nbd0", "/dev/nvme0n1")}
+    both = host(READ, over_nbd(OWN), nvme("nvme0n1", OTHER, near=OWN, tags="4"), beside, advice=True)
+    assert (
+        both.least
+        == host(READ, nvme("nvme0n1", OTHER, near=OWN, tags="4"), {"proc/swaps": swaps("/dev/nvme0n1")}, advice=True).least
+    )
 
 
 # ---- NVMe and iSCSI: which controller, which session ------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import pytest
 
 from mmmodel.app import cli
 from mmmodel.host.survey import CONSUMES, LOCAL, NOT_SHOWN, SAFE, SAFE_IF, UNKNOWN, UNSAFE, survey
+from mmmodel.host.survey.judging import size_text
 from mmmodel.linux.host import Host
-from tests.host.survey.trees import ATA, READ, array, disk, fuse, loop, mounted, nbd, swaps, zram
+from tests.host.survey.trees import ATA, READ, array, disk, fuse, loop, mounted, nbd, swaps, too_deep, zram
 from tests.linux.conftest import write_tree
 
 NONE = {"proc/swaps": swaps()}
@@ -32,7 +33,7 @@ def only(answer, **wanted):
 def test_a_fuse_connection_is_read(host):
     answer = host(READ, NONE, mounted(("0:45", "/mnt/a", "fuse.sshfs", "u@h:")), fuse(45, most=40, congestion=30))
     path = only(answer, layers=("fuse",))
-    assert (path.devices, path.state) == (("0:45",), NOT_SHOWN)
+    assert (path.devices, path.state) == (("0:45",), UNSAFE)
     judgement = path.judgements[0]
     assert (judgement.depth, facts(judgement)["throttle"].origin) == (40, "read")
     assert facts(judgement)["throttle"].where == "sys/fs/fuse/connections/45/max_background"
@@ -115,27 +116,28 @@ def test_where_zram_writes_back_is_a_path_of_its_own(host):
 
 
 def test_zram_beside_another_path_must_leave_it_its_reserve(host):
-    """zram keeps what it takes: no size of it can be taken off, so that the other path is safe only on a condition."""
+    """zram keeps what it takes: how much that may be, before the other path is no longer safe, is a condition of that."""
     alone = host(READ, nbd(16)).paths[0]
     beside = only(host(READ, nbd(16), zram("zram0"), {"proc/swaps": swaps("/dev/nbd0", "/dev/zram0")}), device="/dev/nbd0")
     assert (alone.state, beside.state) == (SAFE, SAFE_IF)
-    assert beside.judgements[0].margin == alone.judgements[0].margin
-    assert any("zram on zram0, which keeps what it takes, leaves" in text for text in beside.judgements[0].conditions)
+    assert beside.judgements[0].spare == alone.judgements[0].spare
+    keeps = f"keeps at most {size_text(alone.judgements[0].spare)} of the memory below the ordinary floor"
+    assert any(keeps in text and "zram on zram0 (which keeps what it takes)" in text for text in beside.judgements[0].conditions)
 
 
 # ---- loop devices ---------------------------------------------------------------------------------------------------------
 
 STORED = mounted(("8:1", "/", "ext4", "/dev/root"), ("43:0", "/srv", "xfs", "/dev/nbd0"), ("0:50", "/n", "nfs4", "h:/x"), ("0:51", "/t", "tmpfs", "t"), ("0:45", "/f", "fuse.x", "f"))  # fmt: skip
 OVER = [
-    ("/img", 0, ("loop", "file", "local"), ["loop"], NOT_SHOWN),
-    ("/srv/a/img", 0, ("loop", "file", "nbd"), ["loop", "nbd-tcp"], NOT_SHOWN),
+    ("/img", 0, ("loop", "file", "local"), ["loop"], UNSAFE),
+    ("/srv/a/img", 0, ("loop", "file", "nbd"), ["loop", "nbd-tcp"], UNSAFE),
     ("/srv/a/img", 1, ("loop with direct I/O", "file", "nbd"), ["nbd-tcp"], UNKNOWN),
-    ("/srvimg", 0, ("loop", "file", "local"), ["loop"], NOT_SHOWN),
-    ("/n/img", 0, ("loop", "file", "nfs4"), ["loop"], NOT_SHOWN),
-    ("/t/img", 0, ("loop", "file", "tmpfs"), ["loop"], NOT_SHOWN),
-    ("/f/img", 0, ("loop", "file", "fuse"), ["loop", "fuse-before-6.16"], NOT_SHOWN),
+    ("/srvimg", 0, ("loop", "file", "local"), ["loop"], UNSAFE),
+    ("/n/img", 0, ("loop", "file", "nfs4"), ["loop"], UNSAFE),
+    ("/t/img", 0, ("loop", "file", "tmpfs"), ["loop"], UNSAFE),
+    ("/f/img", 0, ("loop", "file", "fuse"), ["loop", "fuse-before-6.16"], UNSAFE),
     ("/dev/nbd0", 0, ("loop", "nbd"), ["nbd-tcp"], UNKNOWN),
-    ("not a path", 0, ("loop", "file", "?"), ["loop"], NOT_SHOWN),
+    ("not a path", 0, ("loop", "file", "?"), ["loop"], UNSAFE),
 ]
 
 
@@ -157,8 +159,8 @@ def test_what_is_under_a_file_is_judged_with_the_file_system_as_a_condition(host
 
 
 def test_layers_without_a_stack_never_leave_an_unsafe_verdict(host):
-    """Above 128 NBD requests, which are unsafe by themselves, an array may admit fewer: that the way in exists is not shown."""
-    many = nbd(128, dev="43:0")
+    """Above 512 NBD requests, which are unsafe by themselves, an array may admit fewer: that the way in exists is not shown."""
+    many = too_deep(dev="43:0")
     bare = only(host(READ, many), use="swap")
     assert bare.state == UNSAFE
     over = host(READ, many, array("md0", "raid1", "nbd0"), {"proc/swaps": swaps("/dev/md0")})
@@ -178,7 +180,7 @@ def test_what_cannot_be_written_is_no_path(host):
 def test_a_circle_of_loops_ends(host):
     files = loop("loop0", "/a/img") | loop("loop1", "/b/img") | {"sys/block/loop0/dev": "7:0", "sys/block/loop1/dev": "7:1"}
     answer = host(READ, NONE, files, mounted(("7:1", "/a", "ext4", "/dev/loop1"), ("7:0", "/b", "ext4", "/dev/loop0")))
-    assert all(path.state in (NOT_SHOWN, UNKNOWN) for path in answer.paths)
+    assert all(path.state in (UNSAFE, NOT_SHOWN, UNKNOWN) for path in answer.paths)
     assert answer.paths
 
 
@@ -235,7 +237,7 @@ def test_what_nothing_is_claimed_of_may_take_of_the_reserve(host):
     path = only(host(READ, nbd(16), disk("rbd0"), {"proc/swaps": swaps("/dev/nbd0", "/dev/rbd0")}), device="/dev/nbd0")
     assert path.state == SAFE_IF
     assert any(
-        "takes nothing of the reserve (nothing is claimed about it): swap /dev/rbd0" in text
+        text.startswith("what else is written out keeps at most") and "swap /dev/rbd0 (nothing is claimed about it)" in text
         for text in path.judgements[0].conditions
     )
 

@@ -133,7 +133,8 @@ NET = {
     "proc/net/tcp6": tcp((23, "::", 22)),
     "proc/net/unix": unix(9000),
 }
-READ = BARE | NIC | NET | {"struct-sizes": SIZED, "proc/slabinfo": SLABS}
+SHORT = {"proc/sys/vm/percpu_pagelist_high_fraction": "1000\n"}  # per-cpu lists that keep little
+READ = BARE | NIC | NET | SHORT | {"struct-sizes": SIZED, "proc/slabinfo": SLABS}
 
 
 def nbd(requests, device="nbd0", **more):
@@ -141,6 +142,11 @@ def nbd(requests, device="nbd0", **more):
     number = int(device.removeprefix("nbd"))
     files = disk(device, **{"queue/nr_requests": str(requests), "mq/0/nr_tags": "128", **more})
     return files | client(700 + number, device, 7000 + number) | {"proc/swaps": swaps(f"/dev/{device}")}
+
+
+def too_deep(**more):
+    """More requests in flight than the memory of READ bears: 328 are the most that are safe there."""
+    return nbd(512, **{"mq/0/nr_tags": "512"} | more)
 
 
 def nvme(name, address, port=4420, near=None, tags="8"):
