@@ -321,18 +321,17 @@ def _why_none(question: Question, host: Host, last: int) -> str:
     return "some step waits for memory that no floor keeps for it, whatever vm.min_free_kbytes is"
 
 
-def conditions(question: Question, spare: float | None = None) -> list[str]:
-    """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be.
-
-    `spare`: the question's `spare_pages`, where they are known.
-    """
+def conditions(question: Question) -> list[str]:
+    """What a verdict of safe on a machine rests on: what could not be read there, or may come to be, and how much of it there may be."""
     memory = _memory(question)
     pages = [name for name in memory.unknown if name in (LISTS, HIGHATOMIC, LOWMEM, RINGS)]
     made = [f"{name} is as taken: {why}" for name, why in memory.unknown.items() if name not in pages]
     if not pages or not any(memory.limits.get(name, math.inf) for name in pages):
         return made
     most = sum(memory.limits.get(name, math.inf) for name in pages)
-    spare = spare_pages(question) if spare is None else spare
+    if math.isfinite(most) and _safe_beside(question, _parked, int(most)):
+        return made
+    spare = spare_pages(question)
     if spare >= most:
         return made
     more = " more" * any(name in memory.parked for name in pages)
@@ -349,14 +348,12 @@ def spare_pages(question: Question) -> int | float:
 
     0 where that is not known of any. It is a proof for these, not against more.
     """
-    return _most_more(question, lambda memory, more: replace(memory, parked={**memory.parked, "more": more}))
+    return _most_more(question, _parked)
 
 
 def spare_atomic(question: Question) -> int | float:
     """Bytes that others may take with the ATOMIC right, and keep, beyond what the memory counts: proved as `spare_pages` is."""
-    return _memory(question).page * _most_more(
-        question, lambda memory, more: replace(memory, atomic=memory.atomic + more * memory.page)
-    )
+    return _memory(question).page * _most_more(question, _taken)
 
 
 def _memory(question: Question) -> Memory:
@@ -365,12 +362,25 @@ def _memory(question: Question) -> Memory:
     return question.memory
 
 
+def _parked(memory: Memory, pages: int) -> Memory:
+    return replace(memory, parked={**memory.parked, "more": pages})
+
+
+def _taken(memory: Memory, pages: int) -> Memory:
+    return replace(memory, atomic=memory.atomic + pages * memory.page)
+
+
+def _safe_beside(question: Question, more: Callable[[Memory, int], Memory], pages: int) -> bool:
+    """Whether it is proved that nothing sticks beside so many pages more."""
+    return nothing_sticks(replace(question, memory=more(_memory(question), pages)).relation)
+
+
 def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int | float:
     """By bisection, to a page or a 64th: whatever fits beside fewer pages fits beside more of them, for nobody need hold them."""
     memory = _memory(question)
 
     def safe(pages: int) -> bool:
-        return nothing_sticks(replace(question, memory=more(memory, pages)).relation)
+        return _safe_beside(question, more, pages)
 
     low, high = 0, memory.capacity // memory.page + 1  # there are no more to be taken
     if safe(high):

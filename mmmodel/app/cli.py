@@ -9,10 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from mmmodel.installed import version
+
+if TYPE_CHECKING:
+    from mmmodel.model.stack import Stack
 
 OK, UNSAFE, BAD_INPUT = 0, 1, 2
 
@@ -45,7 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = _command(commands, "size", _size, "size a stack: verdict, the three reserves, the two depths, settings to paste")
     sub.add_argument(
-        "stack", metavar="STACK", help="a name in the catalogue, the path of a YAML file, or layers: swap/crypt/nbd/virtio_net"
+        "stacks",
+        nargs="+",
+        metavar="STACK",
+        help="a name in the catalogue, the path of a YAML file, or layers: swap/crypt/nbd/virtio_net; several share one memory, "
+        "each with a depth of its own, as nbd-tcp@64",
     )
     sub.add_argument(
         "--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); host: the memory of this machine, or of --host'
@@ -188,12 +197,25 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 def _size(arguments: argparse.Namespace) -> int:
     from mmmodel.answers.report import size
 
-    asked = (arguments.stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes))
+    stack = _together(arguments) if len(arguments.stacks) > 1 else arguments.stacks[0]
+    asked = (stack, arguments.reserve, arguments.depth, arguments.host, tuple(arguments.classes))
     report = size(*asked, arguments.device, arguments.pool)
     if arguments.check and report.verdict is None:
         raise ValueError("--check needs a reserve: give --reserve")
     _print(arguments, report.as_dict, report)
     return UNSAFE if arguments.check and report.verdict is not None and report.verdict.word != "SAFE" else OK
+
+
+def _together(arguments: argparse.Namespace) -> Stack:
+    """Several stacks as one, each with the depth behind its "@" where it has one. Raises ValueError for --depth beside several."""
+    from mmmodel.model.joint import joint
+
+    if arguments.depth is not None:
+        raise ValueError(
+            f"--depth: {len(arguments.stacks)} stacks have a depth each; write it behind the name, as {arguments.stacks[0]}@64"
+        )
+    split = (re.fullmatch(r"(.+)@([0-9]{1,9})", name) for name in arguments.stacks)
+    return joint(*((match[1], int(match[2])) if match else name for match, name in zip(split, arguments.stacks)))
 
 
 def _stacks(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmmodel.model.askable import Askable, as_stack
-from mmmodel.model.stack import RESERVE, THROTTLE, QuestionError, Stack, stack_error
+from mmmodel.model.stack import LARGEST, RESERVE, THROTTLE, QuestionError, Stack, stack_error
 
 AMOUNTS = ("take", "give", "floor", "mempool")
 
@@ -53,6 +53,8 @@ def _add(data: dict[str, Any], name: str, stack: Stack, depth: int | None) -> No
     if depth is not None and THROTTLE not in one["pools"]:
         raise QuestionError(f"joint: stack {stack.name} has no throttle to give a depth to; give its classes depths")
     if depth is not None:
+        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= LARGEST:
+            raise QuestionError(f"joint: the depth of stack {stack.name} is {depth!r}; write a whole number from 1 to {LARGEST:,}")
         one["pools"][THROTTLE]["capacity"] = depth
     if THROTTLE in one["pools"] and one["pools"][THROTTLE]["capacity"] is None:
         raise QuestionError(

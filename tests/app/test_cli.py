@@ -105,6 +105,28 @@ def test_several_classes_have_the_whole_and_each(capsys):
     assert data["reserve"] is None
 
 
+def test_several_stacks_share_one_memory(capsys):
+    """By hand (4.2): with nbd-tcp at 2 and iscsi-tcp at 3 requests, as `mm.joint` has them."""
+    _, data = answer(capsys, "size", "nbd-tcp@2", "iscsi-tcp@3", "--reserve", "64 MiB", "--host", "x86-24g")
+    both = mm.joint(("nbd-tcp", 2), ("iscsi-tcp", 3))
+    assert data["sizes"][0]["safe_reserve"] == mm.safe_reserve(both)
+    assert mm.safe_reserve(both) <= mm.safe_reserve("nbd-tcp", 2) + mm.safe_reserve("iscsi-tcp", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nbd-tcp", "iscsi-tcp", "--depth", "4"), "write it behind the name, as nbd-tcp@64"),
+        (("nbd-tcp", "iscsy-tcp"), "the nearest names are iscsi-tcp"),
+        (("nbd-tcp@0", "iscsi-tcp"), "the depth of stack nbd-tcp is 0; write a whole number from 1"),
+        (("dm-thin@4", "nbd-swap-virtio@4"), "nbd-swap-virtio has no throttle"),
+    ],
+)
+def test_several_stacks_that_cannot_be_joined(capsys, words, message):
+    assert cli.main(["size", *words]) == cli.BAD_INPUT
+    assert message in capsys.readouterr().err
+
+
 def test_text_says_what_json_says(capsys):
     _, out = run(capsys, *NBD, "--reserve", "704895")
     for phrase in ("UNSAFE", "704,896 B", "1,338,880 B", "requests 1 to 128"):

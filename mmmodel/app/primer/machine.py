@@ -16,8 +16,10 @@ PARAMETERS: Known = {
 
 
 def paths_text(answer: Survey) -> str:
-    """A line a path: its state and what it rests on."""
+    """A line a path: its state and what it rests on; then all of them together."""
     lines = [f"{path.state.upper()}: {path.use} {path.device} ({' on '.join(path.layers)})" for path in answer.paths]
+    if answer.together is not None:
+        lines.append(f"{answer.together.state.upper()}: all together")
     return "\n".join(lines) or f"no writeout path was found on host {answer.host.name}"
 
 
@@ -40,7 +42,6 @@ def measured_text(answer: Survey) -> str:
     if lock:
         said.append(
             f"They bear on what is said above of the stack `{netpath.VIRTIO}`, which is {' and '.join(lock)} here: the lock in the receive "
-            "path of `virtio_net` (notebook 6), where the refill of the receive ring switches receive service off and then waits for memory. "
-            "The advice for it knows nothing of these runs."
+            "path of `virtio_net` (notebook 6), where the refill of the receive ring switches receive service off and then waits for memory."
         )
     return "\n\n".join(said)

@@ -9,9 +9,10 @@ state      "safe" only where every number that the verdict rests on was read on 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from mmmodel.answers.advice import Advice
-from mmmodel.answers.machine import LeastMinFree
+from mmmodel.answers.machine import LeastMinFree, spare_pages
 from mmmodel.answers.sizing import Verdict
 from mmmodel.linux.host import Host
 from mmmodel.linux.network import Ring
@@ -61,6 +62,26 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the judge says of a stack on a memory."""
+
+    verdict: Verdict
+
+    @property
+    def state(self) -> str:
+        """In the survey's words."""
+        if self.verdict.reason == "consumed":
+            return CONSUMES
+        return {"SAFE": SAFE, "SAFE IF": SAFE_IF, "UNSAFE": UNSAFE, "NOT SHOWN SAFE": NOT_SHOWN}[self.verdict.word]
+
+    @cached_property
+    def spare(self) -> float:
+        """Bytes below the ordinary floor that others may keep, beyond what is counted, before it is no longer proved to be safe."""
+        question = self.verdict.question
+        return spare_pages(question) * question.memory.page if self.verdict.safe and question.memory is not None else 0
+
+
+@dataclass(frozen=True)
 class Judgement:
     """One stack of the catalogue with this host's numbers. Sizes in bytes; math.inf where no reserve is enough."""
 
@@ -72,11 +93,20 @@ class Judgement:
     one: int  # the three reserves in the abstract: of memory that is this path's own
     safe: float
     free: float
-    spare: float  # bytes below the ordinary floor that others may keep, beyond what is counted, before it is no longer proved to be safe
-    verdict: Verdict  # on the machine's memory
+    judged: Judged  # on the machine's memory
     conditions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """On the machine's memory, alone."""
+        return self.judged.verdict
+
+    @property
+    def spare(self) -> float:
+        """See `Judged.spare`."""
+        return self.judged.spare
 
     @property
     def device(self) -> str:
@@ -115,13 +145,27 @@ class Path:
 
 @dataclass(frozen=True)
 class Together:
-    """All paths of the machine as one system: what is part of it, with the state, the bytes to spare and the verdict of the whole."""
+    """All paths of the machine as one system: what is part of it, and what is said of the whole."""
 
     members: tuple[str, ...]
-    state: str
-    spare: float
-    verdict: Verdict
-    conditions: tuple[str, ...]
+    judged: Judged
+
+    @property
+    def state(self) -> str:
+        return self.judged.state
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judged.verdict
+
+    @property
+    def conditions(self) -> list[str]:
+        return self.verdict.conditions
+
+    @property
+    def spare(self) -> float:
+        """See `Judged.spare`."""
+        return self.judged.spare
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mmmodel.answers import sizing
 from mmmodel.answers.advice import takes
-from mmmodel.answers.machine import conditions, spare_pages
 from mmmodel.answers.question import Question
 from mmmodel.host.survey import servers
 from mmmodel.host.survey.answer import (
@@ -25,6 +24,7 @@ from mmmodel.host.survey.answer import (
     UNSAFE,
     Answer,
     Fact,
+    Judged,
     Judgement,
     Path,
     Together,
@@ -41,35 +41,13 @@ from mmmodel.model.units import format_bytes
 MOST_MEMORY = 1 << 50  # bytes; no machine has more
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the judge says of a stack on a memory: the verdict, what it rests on, and the bytes that others may still keep (0 if unsafe)."""
-
-    verdict: sizing.Verdict
-    conditions: tuple[str, ...]
-    spare: float
-
-    @property
-    def state(self) -> str:
-        """In the survey's words."""
-        if self.verdict.reason == "consumed":
-            return CONSUMES
-        if self.verdict.safe:
-            return SAFE_IF if self.conditions else SAFE
-        return UNSAFE if self.verdict.certain else NOT_SHOWN
-
-
 def judge(stack: Stack, memory: Memory) -> Judged:
     """The verdict at the stack's own depth, remembered: many hosts, and many damaged ones, have the same."""
     key = stack.digest, repr(memory)
     if key not in _JUDGED:
         if len(_JUDGED) > 500:
             _JUDGED.clear()
-        question = Question(stack, memory=memory)
-        verdict = sizing.verdict_of(question)
-        spare = spare_pages(question) if verdict.safe else 0
-        told = tuple(conditions(question, spare)) if verdict.safe else ()
-        _JUDGED[key] = Judged(verdict, told, spare * memory.page)
+        _JUDGED[key] = Judged(sizing.verdict_of(Question(stack, memory=memory)))
     return _JUDGED[key]
 
 
@@ -118,7 +96,7 @@ def _judge(survey: Answer, part: Part) -> Judgement:
     found = judge(stack, survey.memory)
     one, safe, free = _three(stack)
     there = servers.servers_of(survey.host, part.path)
-    conditions = [*servers.conditions(survey.host, part.path, there), *found.conditions]
+    conditions = [*servers.conditions(survey.host, part.path, there), *found.verdict.conditions]
     conditions += [_as_condition(fact) for fact in facts if not fact.known]
     conditions += [f"assumed: {text}" for text in _assumed(stack)] + ([larger] if larger else [])
     conditions += [*_path_conditions(survey, part), *_above(part)]
@@ -136,7 +114,7 @@ def _judge(survey: Answer, part: Part) -> Judgement:
     depth = stack.pools[THROTTLE].capacity if THROTTLE in stack.pools else None
     notes = tuple(_path_notes(part.path))
     devices = part.path.devices
-    return Judgement(stack, devices, state, facts, depth, one, safe, free, found.spare, found.verdict, tuple(conditions), notes)
+    return Judgement(stack, devices, state, facts, depth, one, safe, free, found, tuple(conditions), notes)
 
 
 def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None]:
@@ -179,7 +157,7 @@ def together(survey: Answer, paths: list[Path]) -> Together | None:
     if len(there) < 2:
         return None
     found = _jointly(survey, there)
-    return Together(tuple(j.name for j in there), found.state, found.spare, found.verdict, found.conditions)
+    return Together(tuple(j.name for j in there), found)
 
 
 def members(paths: Iterable[Path]) -> list[Judgement]:

@@ -14,6 +14,7 @@ from mmmodel.model.output import html_table
 from mmmodel.model.units import format_bytes
 
 OTHERS = "others"
+CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # a label across a line
 
 
 def margin_figure(survey: Answer) -> plot.Shown | None:
@@ -52,7 +53,7 @@ def margin_figure(survey: Answer) -> plot.Shown | None:
         ax.barh(
             row, width / size, color=colours.get(state, plot.VERMILION), hatch=hatches.get(state, "xx"), ec="white", height=0.6
         )
-        ax.text(width / size, row, f" {_needs(amount, size, name)} ({state})", va="center", fontsize=9)
+        ax.text(width / size, row, f" {_needs(amount, size, name)} ({state})", va="center", fontsize=9, bbox=CLEAR)
     floor = memory.capacity / size
     ax.axvline(floor, color=plot.BLACK, lw=1.5, label=f"below the ordinary floor, {floor:,.4g} {name}")
     ax.set_yticks(range(len(bars)), list(bars))

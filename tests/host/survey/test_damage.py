@@ -136,8 +136,9 @@ def check_damage(parents: list[Path], seed: int, counts: Counter) -> None:
             assert "proc/zoneinfo" in names, seed
             counts["refused for their zoneinfo"] += 1
             return
-        str(answer)
-        json.dumps(answer.as_dict())
+        if seed % 8 == 0:  # what there is to spare takes many proofs
+            str(answer)
+            json.dumps(answer.as_dict())
         safe = [judgement for path in answer.paths for judgement in path.judgements if judgement.state == SAFE]
         counts["with a path called safe"] += bool(safe)
         counts["with every server on the machine itself"] += whole is LOCAL
