@@ -1,6 +1,7 @@
 """A path to a deadlock in a few macro steps: bounded model checking over counts, in linear integer arithmetic.
 
     macro step   n requests of a class, one after another, go from one position to the next; n is an unknown
+    passage      the same through a pool that is given back on the way (a lock): each goes all the way before the next one comes
     sweep        every move of the relation once, from the front of the classes to their ends, each with a count of its own (0: left out)
 
 Requests that stand alike move alike, so a deadlock among thousands has a path of few macro steps, most often of one or two sweeps: in the
@@ -24,6 +25,7 @@ from mmmodel.model.transitions import LEAVES, Move, Relation, Way
 SWEEPS = 3
 EFFORT = 8_000_000  # z3's own units, of one question: some seconds, and the same answer on a busy machine
 EDGES = 1500  # moves times sweeps; beyond that the solver is not asked
+PASSAGE = 64  # moves of one request through a pool
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,19 @@ class _Edge:
     gain: tuple[int, ...]
     fits: Way | None = None
     refused: tuple[Way, ...] = ()
+    within: tuple[Move, ...] = ()  # of a passage: what each does, one at a time
+    peak: tuple[int, ...] = ()  # and the most that it needs on the way, by pool, beyond what it holds at its start
+
+    def moves(self, count: int) -> list[Move]:
+        """What `count` requests do."""
+        return [*self.within] * count if self.within else [Move(self.action, self.at, self.to, count)]
 
 
 def macro_path(relation: Relation, sweeps: int = SWEEPS, effort: int = EFFORT) -> list[Move] | None:
     """Moves from empty to a deadlock, or None where no path of so many sweeps was found with that effort."""
-    edges = list(_edges(relation))
+    edges = [*_edges(relation), *_passages(relation)]
+    order = stages(relation)
+    edges.sort(key=lambda edge: order[edge.at])
     for number in range(1, sweeps + 1):
         if number * len(edges) > EDGES:
             return None
@@ -71,6 +81,43 @@ def _edges(relation: Relation) -> Iterator[_Edge]:
             yield _Edge("refuse", at, position.refused, gain(position.refused), None, tuple(sure))
 
 
+def _passages(relation: Relation) -> Iterator[_Edge]:
+    """From each take of a pool that is given back before the end, to where as much of it is held as before."""
+    loose = [pool for pool in range(len(relation.capacity)) if contended(relation, pool) and not relation.monotone(pool)]
+    for at in stages(relation):
+        start = relation.positions[at]
+        if len(start.ways) != 1 or start.ways[0].whim:
+            continue
+        for pool in loose:
+            if start.ways[0].take[pool] and (found := _through(relation, at, pool)) is not None:
+                to, within, peak = found
+                gain = tuple(a - h for a, h in zip(relation.positions[to].holds, start.holds))
+                yield _Edge("take", at, to, gain, within=tuple(within), peak=peak)
+
+
+def _through(relation: Relation, at: int, pool: int) -> tuple[int, list[Move], tuple[int, ...]] | None:
+    """The way of one request from a take of the pool to where it has given that back, with the most that it needs; None: there is none."""
+    start = relation.positions[at].holds
+    moves: list[Move] = []
+    peak = [0] * len(start)
+    while not moves or relation.positions[at].holds[pool] > start[pool]:
+        position = relation.positions[at]
+        if position.never or len(position.ways) > 1 or any(way.whim for way in position.ways) or len(moves) > PASSAGE:
+            return None
+        if position.waits:
+            way = position.ways[0]
+            for other in range(len(start)):
+                if way.take[other]:
+                    peak[other] = max(peak[other], position.holds[other] - start[other] + way.take[other] + way.floor[other])
+            moves.append(Move("take", at, way.then))
+        else:
+            moves.append(Move("finish", at, position.then))
+        at = moves[-1].to
+        if at == LEAVES:
+            return None
+    return (at, moves, tuple(peak)) if len(moves) > 1 else None
+
+
 class _Unrolled:
     def __init__(self, relation: Relation, edges: list[_Edge], sweeps: int):
         self.relation, self.edges = relation, edges
@@ -91,7 +138,7 @@ class _Unrolled:
             return None
         model = self.solver.model()
         counts = ((edge, model.eval(count, model_completion=True).as_long()) for edge, count in self.moves)
-        moves = [Move(edge.action, edge.at, edge.to, count) for edge, count in counts if count]
+        moves = [move for edge, count in counts if count for move in edge.moves(count)]
         try:
             reached = self.relation.replay(moves)
         except ValueError:
@@ -114,6 +161,11 @@ class _Unrolled:
                 need = edge.fits.take[pool] + edge.fits.floor[pool]
                 self.solver.add(
                     z3.Or(count == 0, self.used[pool] + max(edge.gain[pool], 0) * (count - 1) + need <= relation.capacity[pool])
+                )
+        for pool, most in enumerate(edge.peak):  # the last one comes when the others hold what they gain
+            if most and pool in self.used:
+                self.solver.add(
+                    z3.Or(count == 0, self.used[pool] + max(edge.gain[pool], 0) * (count - 1) + most <= relation.capacity[pool])
                 )
         for way in edge.refused:
             full = [

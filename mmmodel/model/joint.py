@@ -54,7 +54,9 @@ def _add(data: dict[str, Any], name: str, stack: Stack, depth: int | None) -> No
         raise QuestionError(f"joint: stack {stack.name} has no throttle to give a depth to; give its classes depths")
     if depth is not None:
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= LARGEST:
-            raise QuestionError(f"joint: the depth of stack {stack.name} is {depth!r}; write a whole number from 1 to {LARGEST:,}")
+            raise QuestionError(
+                f"joint: the depth of stack {stack.name} is {depth!r}; write a whole number from 1 to {LARGEST:,}"
+            )
         one["pools"][THROTTLE]["capacity"] = depth
     if THROTTLE in one["pools"] and one["pools"][THROTTLE]["capacity"] is None:
         raise QuestionError(
