@@ -16,6 +16,7 @@ from __future__ import annotations
 import z3
 
 from mmmodel.exact import budget
+from mmmodel.exact.linear import none_negative, total, variable
 from mmmodel.model.transitions import LEAVES, Relation
 
 EFFORT = 4_000_000  # z3's own units, of one question
@@ -80,11 +81,10 @@ class _States:
         self.relation, self.granted = relation, granted
         self.solver = z3.SolverFor("QF_LIA")
         budget.limit(self.solver, EFFORT, 0.3)
-        self.count = {at: z3.Int(f"n{at}") for at in sorted(walked - relation.outside)}
-        for number in self.count.values():
-            self.solver.add(number >= 0)
+        self.count = {at: variable(f"n{at}") for at in sorted(walked - relation.outside)}
+        self.solver.add(none_negative(self.count.values()))
         self.inside = [
-            z3.Sum([number for at, number in self.count.items() if relation.positions[at].cls == cls] or [z3.IntVal(0)])
+            total((1, number) for at, number in self.count.items() if relation.positions[at].cls == cls)
             for cls in range(len(relation.population))
         ]
         for inside, population in zip(self.inside, relation.population):
@@ -93,12 +93,8 @@ class _States:
         self.used: dict[int, z3.ArithRef] = {}
         for pool, capacity in enumerate(relation.capacity):
             if capacity is not None or (granted is not None and pool == granted[0]):
-                terms = [
-                    relation.positions[at].holds[pool] * number
-                    for at, number in self.count.items()
-                    if relation.positions[at].holds[pool]
-                ]
-                self.used[pool] = z3.Sum(terms or [z3.IntVal(0)])
+                held = ((relation.positions[at].holds[pool], number) for at, number in self.count.items())
+                self.used[pool] = total((amount, number) for amount, number in held if amount)
                 if capacity is not None:
                     self.solver.add(self.used[pool] <= capacity)
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import z3
 
 from mmmodel.exact import budget
+from mmmodel.exact.linear import total, variable
 from mmmodel.model.transitions import LEAVES, Position, Relation, Way
 
 
@@ -96,7 +97,7 @@ class StuckStates:
     @cached_property
     def count(self) -> list[z3.ArithRef]:
         """How many requests of each group, made when they are first needed."""
-        return [z3.Int(f"n{g}") for g in range(len(self.groups))]
+        return [variable(f"n{g}") for g in range(len(self.groups))]
 
     @cached_property
     def extra(self) -> list[z3.ArithRef | None]:
@@ -282,7 +283,7 @@ class StuckStates:
             solver.add(self.depth >= 1)
             if self.deep.pool is not None:
                 capacity[self.deep.pool] = self.depth
-        used = {pool: self._sum(lambda g, pool=pool: g.holds[pool], lambda g, pool=pool: g.gain[pool]) for pool in self.pools}
+        used = {pool: self._sum((g.holds[pool], g.gain[pool]) for g in self.groups) for pool in self.pools}
         for number, extra, group in zip(self.count, self.extra, self.groups):
             solver.add(number >= 0)
             if extra is not None:
@@ -353,22 +354,20 @@ class StuckStates:
                 solver.add(z3.Or(self.count[g] == 0, rest <= capacity))
             for piece in pieces:
                 kinds.setdefault((piece.hump, piece.drop), []).append(g)
-        level = self._sum(
-            lambda group: 0 if group.refusal else group.holds[pool], lambda group: 0 if group.refusal else group.gain[pool]
-        )
+        level = self._sum((0, 0) if group.refusal else (group.holds[pool], group.gain[pool]) for group in self.groups)
         for hump, drop in sorted(kinds):
             inside = z3.Sum([self.count[g] for g in kinds[hump, drop]])
             solver.add(z3.Or(inside == 0, level + hump <= capacity))
             level = level - drop * inside
 
-    def _sum(self, of_count, of_extra):
-        terms = []
-        for number, extra, group in zip(self.count, self.extra, self.groups):
-            if of_count(group):
-                terms.append(of_count(group) * number)
-            if extra is not None and of_extra(group):
-                terms.append(of_extra(group) * extra)
-        return z3.Sum(terms) if terms else z3.IntVal(0)
+    def _sum(self, amounts: Iterable[tuple[int, int]]) -> z3.ArithRef:
+        """Of what a group holds, and of its gain a step, for each of them."""
+        terms: list[tuple[int, z3.ArithRef]] = []
+        for number, extra, (holds, gain) in zip(self.count, self.extra, amounts):
+            terms.append((holds, number))
+            if extra is not None:
+                terms.append((gain, extra))
+        return total(term for term in terms if term[0])
 
     # ---- reading a model ----------------------------------------------------------------------------------------------
 
