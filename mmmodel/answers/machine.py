@@ -3,7 +3,6 @@
 safe_min_free   the least vm.min_free_kbytes from which on every larger one is safe, and why there may be none
 on_machine      what a host's settings come to for a question; `advise` says what to set
 conditions      what a verdict of safe rests on: pages that could not be counted, and how many there may be
-MinFree         the value whose exclusive reserve on the host's zones is enough
 shrink_rings    receive rings that leave the reserve alone, for they draw on it without being under any throttle
 """
 
@@ -21,7 +20,6 @@ from mmmodel.exact.verdict import nothing_sticks
 from mmmodel.linux.host import FRACTION, MIN_FREE, Host, load_host
 from mmmodel.linux.network import receive_rings
 from mmmodel.linux.text import HostError
-from mmmodel.linux.watermarks import exclusive_reserve
 from mmmodel.model.askable import Askable
 from mmmodel.model.machine import HIGHATOMIC, LISTS, LOWMEM, RINGS, Memory, memory_of
 from mmmodel.model.stack import THROTTLE, QuestionError, Stack
@@ -91,7 +89,7 @@ def _min_free(question: Question, host: Host, least: LeastMinFree) -> Iterator[A
     more = " and short per-cpu lists" if FRACTION in settings else ""
     yield Advice(
         f"Safe with vm.min_free_kbytes of at least {kbytes:,}{more}",
-        FILE, lines, least.why, 0, f"delete the file; {undo}", MinFree(host, kbytes).caveat("lower the depth"),
+        FILE, lines, least.why, 0, f"delete the file; {undo}", _cost(host, kbytes),
     )  # fmt: skip
 
 
@@ -101,44 +99,11 @@ def min_free_of(host: Host) -> int | None:
     return value if isinstance(value, int) else None
 
 
-@dataclass(frozen=True)
-class MinFree:
-    """A value of vm.min_free_kbytes on a host's zones."""
-
-    host: Host
-    kbytes: int
-
-    @staticmethod
-    def for_reserve(host: Host, needed: int) -> MinFree | None:
-        """The least that gives an exclusive reserve of `needed` bytes; None where no value does."""
-        try:
-            return MinFree(host, host.min_free_kbytes_for(needed))
-        except HostError:
-            return None
-
-    @property
-    def now(self) -> int | None:
-        """The value that the host has; None: not known."""
-        return min_free_of(self.host)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """What to write into FILE."""
-        return (f"vm.min_free_kbytes = {self.kbytes}",)
-
-    @property
-    def undo(self) -> str:
-        return f"delete the file; sysctl vm.min_free_kbytes={'(its value before)' if self.now is None else self.now}"
-
-    def reserve(self, kbytes: int | None = None) -> int:
-        """Bytes that are the path's own with this value, or with another."""
-        return self.host.page_size * exclusive_reserve(self.host.zones_with(self.kbytes if kbytes is None else kbytes))
-
-    def caveat(self, instead: str) -> str:
-        """What it costs; `instead`: what to do rather where that is too much."""
-        share = self.kbytes * 1024 / max(1, sum(zone.managed for zone in self.host.zones) * self.host.page_size)
-        much = f"; this is {share:.0%} of memory, so it is better to {instead}" if share > MOST_MIN_FREE else ""
-        return f"of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC{much}"
+def _cost(host: Host, kbytes: int) -> str:
+    """What a vm.min_free_kbytes costs."""
+    share = kbytes * 1024 / max(1, sum(zone.managed for zone in host.zones) * host.page_size)
+    much = f"; this is {share:.0%} of memory, so it is better to lower the depth" if share > MOST_MIN_FREE else ""
+    return f"of min_free_kbytes only 3/8 is the path's own: the rest is open to GFP_ATOMIC{much}"
 
 
 # ---- what the rights leave ------------------------------------------------------------------------------------------
@@ -389,23 +354,6 @@ def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int
         middle = (low + high) // 2
         low, high = (middle, high) if safe(middle) else (low, middle)
     return low
-
-
-def draw(stack: Stack, name: str = "swap-write", page: int = 4096) -> int:
-    """The most pages that the other requests of a class hold below the ordinary floor when one comes to its refill.
-
-    All others between their first and their last privileged take: (depth - 1) · Σ of the takes with a right below the
-    ordinary one that are held together, largest partial sum (RES-16).
-    """
-    held = most = 0
-    for step in stack.requests[name].steps:
-        if step.name == "flight":  # the rest happens one at a time, under receive service
-            break
-        if step.right in ("memalloc", "atomic"):
-            held += step.take.get("reserve", 0)
-            most = max(most, held)
-        held -= step.give.get("reserve", 0)
-    return ((stack.requests[name].depth or 1) - 1) * most // page + (((stack.requests[name].depth or 1) - 1) * most % page > 0)
 
 
 # ---- receive rings --------------------------------------------------------------------------------------------------
