@@ -341,7 +341,7 @@ def _safe_beside(question: Question, more: Callable[[Memory, int], Memory], page
 
 
 def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int | float:
-    """By bisection, to a page or a 64th: whatever fits beside fewer pages fits beside more of them, for nobody need hold them."""
+    """By bisection: whatever fits beside fewer pages fits beside more of them, for nobody need hold them."""
     memory = _memory(question)
 
     def safe(pages: int) -> bool:
@@ -350,7 +350,7 @@ def _most_more(question: Question, more: Callable[[Memory, int], Memory]) -> int
     low, high = 0, memory.capacity // memory.page + 1  # there are no more to be taken
     if safe(high):
         return math.inf
-    while high - low > max(1, low // 64):
+    while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if safe(middle) else (low, middle)
     return low
