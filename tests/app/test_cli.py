@@ -35,7 +35,7 @@ SHAPE = {
 NUMBERS = {"safe_reserve", "wait_free_reserve", "safe_depth", "wait_free_depth"}
 SIZES = {"name", "footprint", *NUMBERS, *(f"{name}_is" for name in NUMBERS)}
 VERDICT = {"safe", "certain", "reason", "method", "starts", "cycle", "waiting", "path", "larger", "larger_unsafe"}
-WAITING = {"cls", "step", "count", "holds", "wants", "pools"}
+WAITING = {"cls", "step", "count", "holds", "wants", "pools", "behind"}
 ADVICE = {"goal", "file", "lines", "inequality", "margin", "undo", "caveat"}
 
 
