@@ -48,15 +48,16 @@ class _Edge:
 
 def macro_path(relation: Relation, sweeps: int = SWEEPS, effort: int = EFFORT) -> list[Move] | None:
     """Moves from empty to a deadlock, or None where no path of so many sweeps was found with that effort."""
-    edges = [*_edges(relation), *_passages(relation)]
     order = stages(relation)
-    edges.sort(key=lambda edge: order[edge.at])
+    plain, passages = list(_edges(relation)), list(_passages(relation))
+    both = sorted([*plain, *passages], key=lambda edge: order[edge.at])
     for number in range(1, sweeps + 1):
-        if number * len(edges) > EDGES:
-            return None
-        moves = _Unrolled(relation, edges, number).path(effort)
-        if moves is not None:
-            return moves
+        for edges in (plain, both)[: 1 + bool(passages)]:  # with more of them the solver gives up sooner
+            if number * len(edges) > EDGES:
+                continue
+            moves = _Unrolled(relation, edges, number).path(effort)
+            if moves is not None:
+                return moves
     return None
 
 
