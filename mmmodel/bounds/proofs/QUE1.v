@@ -245,14 +245,16 @@ Proof.
 Qed.
 End Stuck.
 
+End Lines.
+
 (** A deadlock is reachable iff a stuck state exists, where a blocked request closes its lines. *)
 Theorem QUE_1 :
+  forall (st : stack) (fifo : nat -> bool) (served : nat -> nat -> bool),
   (exists s came D, reachable_in_lines st fifo served s came /\ deadlocked_in_lines st fifo D s came)
   <-> (exists s D, stuck_in_lines st fifo D s).
 Proof.
-  split.
-  - intros [s [came [D [R H]]]]. exists s, D. apply (deadlock_is_stuck_in_lines s came); assumption.
-  - intros [t [D H]]. destruct (ordered D t H) as [o [G I]]. exists (during t o 0 o), o, D.
+  intros st fifo served. split.
+  - intros [s [came [D [R H]]]]. exists s, D. apply (deadlock_is_stuck_in_lines st fifo served s came); assumption.
+  - intros [t [D H]]. destruct (ordered st fifo D t H) as [o [G I]]. exists (during t o 0 o), o, D.
     apply stuck_is_reached_in_lines; assumption.
 Qed.
-End Lines.

@@ -239,11 +239,14 @@ Proof.
     rewrite <- used_placed by assumption. apply total_ext. intros q Hq. rewrite O. reflexivity.
 Qed.
 
-(** A deadlock is reachable iff a stuck state exists. *)
-Theorem deadlock_iff_stuck_state : deadlock_reachable st <-> exists n, stuck st n.
-Proof.
-  split.
-  - intros [s [D [R H]]]. exists (counted D s). apply deadlock_is_stuck; assumption.
-  - intros [n H]. exists (placed n), (placed_ones n). apply stuck_is_reached. exact H.
-Qed.
 End Stack.
+
+(** A deadlock is reachable iff a stuck state exists. *)
+Theorem deadlock_iff_stuck_state :
+  forall st : stack,
+  deadlock_reachable st <-> exists n, stuck st n.
+Proof.
+  intros st. split.
+  - intros [s [D [R H]]]. exists (counted st D s). apply deadlock_is_stuck; assumption.
+  - intros [n H]. exists (placed st n), (placed_ones st n). apply stuck_is_reached. exact H.
+Qed.
