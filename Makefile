@@ -9,7 +9,7 @@ HOST ?= x86-24g
 EXPERIMENT ?= demonstration
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test test-app test-exact test-answers test-rest test-notebooks lint verify bench lab lab-kernel html rerun notebooks browser lock
+.PHONY: help run test test-app test-exact test-answers test-rest test-notebooks lint verify bench lab lab-kernel html rerun notebooks browser lock proofs
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -54,6 +54,9 @@ test-notebooks: $(VENV)/ok ## run every notebook and compare its outputs
 
 verify: $(VENV)/ok ## slow verification: exhaustive and statistical (an hour and more)
 	$(PYTEST) -m verify --timeout=3600 -s
+
+proofs: $(VENV)/ok ## have the machine-checked proofs checked and print their axioms (none); needs coqc (apt install coq)
+	$(BIN)/python -m mmmodel.bounds.proofs
 
 bench: $(VENV)/ok ## benchmarks, with peers measured in the same run
 	$(BIN)/python -m tests.benchmarks

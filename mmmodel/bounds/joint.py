@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, family, reals
+from mmmodel.bounds.registry import Claim, Derivation, Entry, Formal, Quantity, Tight, family, reals
 from mmmodel.bounds.reserve import held_at_least, safe_reserve_classes
 
 HERE = "this project: proof below"
@@ -121,6 +121,22 @@ def each_further_one() -> Entry:
         shown_for="two stacks of two chunks; the proof for 2 to 5 stacks with any S_i",
         argument="A stack that waits for t or more has R_i ≥ t + S_i(t), by its own definition; one that does not holds nothing there.",
         exhausted=test,
+        formal=Formal(
+            "JNT1",
+            "JNT_1",
+            "(paths classes : nat) (K path m : nat -> nat) (c : nat -> nat -> nat)",
+            (
+                ("(forall k, k < classes -> path k < paths)", ()),  # every class belongs to one of the stacks
+                ("(forall k, k < classes -> 0 < K k)", ("K_1 > 0", "K_2 > 0")),
+                ("(forall k j, k < classes -> j < m k -> 0 < c k j)", ("a > 0", "b > 0", "p > 0", "q > 0")),
+            ),
+            "let R := own_reserve classes K path m c in let R_joint := joint_reserve classes K m c in "
+            r"least_from_which_on (fun r => safe (one_reserve classes K m c r)) R_joint /\ "
+            r"(forall i, least_from_which_on (fun r => safe (one_reserve classes K (alone path m i) c r)) (R i)) /\ "
+            "forall k j, k < classes -> j < m k -> let t := c k j in at_threshold classes K m c t = R_joint -> "
+            "R_joint + (paths_waiting paths classes path m c t - 1) * t <= sum paths R",
+            "for any number of stacks, classes, chunks and requests",
+        ),
     )
 
 

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, counterexample, family, reals
+from mmmodel.bounds.registry import Claim, Derivation, Entry, Formal, Quantity, Tight, counterexample, family, reals
 from mmmodel.bounds.reserve import safe_reserve_classes
 
 HERE = "this project: proof below"
@@ -148,6 +148,16 @@ def the_rule() -> Entry:
         "is the head; and nothing is given back on the way, so that what is held never exceeds what the stuck state holds, which fits.",
         lemmas_only=True,
         exhausted=test,
+        formal=Formal(
+            "QUE1",
+            "QUE_1",
+            "(st : stack) (fifo : nat -> bool) (served : nat -> nat -> bool)",
+            (),
+            r"(exists s came D, reachable_in_lines st fifo served s came /\ deadlocked_in_lines st fifo D s came) "
+            "<-> (exists s D, stuck_in_lines st fifo D s)",
+            "for any number of pools, lines, classes, steps and requests",
+            defined=("nothing is given back before the end, no floors; requests that hold nothing count, and somebody holds something",),
+        ),
     )  # fmt: skip
 
 

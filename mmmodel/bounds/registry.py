@@ -7,6 +7,7 @@ An entry climbs as many rungs as it can, each of which can be run again:
                SymPy finds every listed identity to hold
     lemmas     the same for the lemmas only: the theorem itself rests on the    entry.prove()
                written argument or on the source
+    machine-checked  Coq accepts a proof for any number of chunks, classes and requests, without an axiom    make proofs
     exhausted  a named test tries every small instance, or an exact solver      entry.exhausted
     tight      a witness attains the bound, or the gap is stated                entry.tight
 
@@ -54,6 +55,7 @@ class Rung(StrEnum):
     DERIVED = "derived"
     PROVED = "proved"
     LEMMAS = "lemmas"
+    MACHINE_CHECKED = "machine-checked"
     EXHAUSTED = "exhausted"
     TIGHT = "tight"
 
@@ -246,6 +248,27 @@ class Tight:
     gap: str = ""
 
 
+@dataclass(frozen=True)
+class Formal:
+    """A theorem that Coq has checked: `file` and `theorem` say where, the rest is its statement, which a test compares with the file's.
+
+    Each hypothesis comes with what it stands for in the entry: positive quantities ("K > 0"), assumptions, or what is `given`.
+    `defined`: what the entry takes for given and the definitions in Coq contain."""
+
+    file: str
+    theorem: str
+    variables: str
+    hypotheses: Sequence[tuple[str, Sequence[str]]]
+    conclusion: str
+    meaning: str
+    defined: Sequence[str] = ()
+
+    @property
+    def statement(self) -> str:
+        parts = [hypothesis for hypothesis, _ in self.hypotheses] + [self.conclusion]
+        return f"forall {self.variables}, {' -> '.join(parts)}"
+
+
 # --- the entry -------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +294,7 @@ class Entry:
     latex: str = ""
     shown_for: str = ""
     exhausted: str = ""
+    formal: Formal | None = None
     conjecture: bool = False
     lemmas_only: bool = False
 
@@ -306,6 +330,7 @@ class Entry:
             Rung.DERIVED: self.derivation,
             Rung.PROVED: checked and not self.lemmas_only,
             Rung.LEMMAS: checked and self.lemmas_only,
+            Rung.MACHINE_CHECKED: self.formal,
             Rung.EXHAUSTED: self.exhausted,
             Rung.TIGHT: self.tight.witness or self.tight.test,
         }
@@ -449,9 +474,9 @@ class Table:
         return iter(self.records)
 
     def __repr__(self) -> str:
-        lines = [f"{'id':8}" + "".join(f"{name:11}" for name in Rung) + f"{'status':12}title"]
+        lines = [f"{'id':8}" + "".join(f"{name:17}" for name in Rung) + f"{'status':12}title"]
         for record in self.records:
-            marks = "".join(f"{'yes' if record[name] else '-':11}" for name in Rung)
+            marks = "".join(f"{'yes' if record[name] else '-':17}" for name in Rung)
             lines.append(f"{record['id']:8}{marks}{record['status']:12}{record['title']}")
         return "\n".join(lines)
 
@@ -709,6 +734,7 @@ COLOURS = {
     Rung.DERIVED: "#31688e",
     Rung.PROVED: "#1f7a4d",
     Rung.LEMMAS: "#3f7255",
+    Rung.MACHINE_CHECKED: "#0b5d6b",
     Rung.EXHAUSTED: "#7a5195",
     Rung.TIGHT: "#8a6d00",
     "conjecture": "#b03a2e",
@@ -733,6 +759,10 @@ def _card(entry: Entry) -> str:
     if entry.claims:
         names = "; ".join(map(html.escape, _gathered(entry.claims)))
         parts.append(f"<b>Proof</b> z3, the negation is unsatisfiable: {names}<br>")
+    if entry.formal:
+        formal, code = entry.formal, html.escape(entry.formal.statement)
+        where = f"{html.escape(formal.theorem)} in mmmodel/bounds/proofs/{html.escape(formal.file)}.v"
+        parts.append(f"<b>Machine-checked</b> Coq, {html.escape(formal.meaning)}: {where}<br><code>{code}</code><br>")
     if further := [step for step in entry.identities if step not in entry.derivation]:
         parts.append(_steps("Identities", further))
     if entry.argument:

@@ -13,7 +13,7 @@ from typing import Any
 import sympy as sp
 
 from mmmodel.bounds import reserve
-from mmmodel.bounds.registry import Claim, Derivation, Entry, Quantity, Tight, family, reals
+from mmmodel.bounds.registry import Claim, Derivation, Entry, Formal, Quantity, Tight, family, reals
 
 PHILLIPS = (
     "D. Phillips, LKML, 17 September 2007, <200709171728.26180.phillips@phunq.net>: throttle to a known "
@@ -142,6 +142,19 @@ def safe() -> Entry:
         "is reached by bringing its requests there one by one: nothing is given back before completion, so that the sum of their "
         "holdings is the peak.",
         exhausted=test,
+        formal=Formal(
+            "RES2",
+            "RES_2",
+            "(K m : nat) (c : nat -> nat)",
+            (
+                ("0 < K", ("K > 0",)),
+                ("0 < m", ("c_m <= F",)),  # the last chunk is one of those that F sums
+                ("(forall j, j < m -> 0 < c j)", ("F > 0", "c_m > 0")),
+            ),
+            "let F := sum m c in let c_m := c (m - 1) in "
+            "least_from_which_on (fun R => safe (one_class K m c R)) (K * (F - c_m) + c_m)",
+            "for any number of chunks and requests: the least reserve from which on every reserve is safe",
+        ),
     )
 
 
@@ -356,6 +369,17 @@ def several_classes() -> Entry:
         "(first claims), so that what is free serves t (second claims), a contradiction. The last claims show the state one byte "
         "below.",
         exhausted=TESTS + "test_several_classes_against_every_state",
+        formal=Formal(
+            "RES8",
+            "RES_8",
+            "(classes : nat) (K m : nat -> nat) (c : nat -> nat -> nat)",
+            (
+                ("(forall k, k < classes -> 0 < K k)", ("K_1 > 0", "K_2 > 0")),
+                ("(forall k j, k < classes -> j < m k -> 0 < c k j)", ("a > 0", "b > 0", "p > 0", "q > 0")),
+            ),
+            "least_from_which_on (fun R => safe (one_reserve classes K m c R)) (safe_reserve classes K m c)",
+            "for any number of classes, chunks and requests, without floors and early release",
+        ),
     )
 
 
