@@ -15,6 +15,7 @@ WANTED = {
     "A stack",
     "A layer",
     "A bound",
+    "A machine-checked proof",
     "A kind of step",
     "A driver's reader",
     "A command",
@@ -49,7 +50,7 @@ def texts():
     found = {}
     for name in SEARCHED:
         for path in [ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / name).rglob("*")):
-            if path.suffix in (".py", ".yaml", ".ipynb", ".md", ".toml") or path.name == "Makefile":
+            if path.suffix in (".py", ".v", ".yaml", ".ipynb", ".md", ".toml") or path.name == "Makefile":
                 found[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
     found.pop(str(Path(__file__).relative_to(ROOT)))
     return found
