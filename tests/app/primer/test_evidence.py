@@ -23,7 +23,7 @@ def test_a_failed_rung_is_not_reached():
         Claim("B", "b", {"derived": "failed", "proved": "named", "exhausted": "named"}),
         Claim("C", "c"),
     ]
-    assert evidence.reached(claims) == {"derived": 1, "proved": 1, "exhausted": 1}
+    assert evidence.reached(claims) == {"derived": 1, "proved": 1, "machine-checked": 0, "exhausted": 1}
 
 
 def test_the_predictions_are_all_accounted_for():
