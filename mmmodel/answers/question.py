@@ -565,6 +565,8 @@ class Question:
             return None
         # the positions of a class stand in the same order in both
         whole, here = self.relation.positions_by_class(), part.relation.positions_by_class()
+        if any(len(whole[name]) != len(inside) for name, inside in here.items()):
+            return None  # but where a class alone stands in front of its throttle, or not, and among others does not
         same = {at: to for name, inside in here.items() for at, to in zip(inside, whole[name], strict=True)}
         moves = [replace(move, position=same[move.position], to=same.get(move.to, move.to)) for move in found.moves]
         return replace(found, moves=moves) if self.relation.deadlocked(self.relation.replay(moves)) else None

@@ -193,3 +193,9 @@ def test_nothing_rests_on_what_others_may_take():
     need = mm.safe_reserve("nbd-tcp")
     bios = 128 * (192 + 1024)  # which come from elsewhere on a machine
     assert (need - bios) / 1024 <= found.size.value <= need / 1024
+
+
+def test_a_part_whose_requests_stand_elsewhere_is_no_path_of_the_whole():
+    """Alone, each class of this stack has one place less in front of its throttle than both together: that was a traceback."""
+    found = mm.verdict("writeout-2007", 16, host="x86-24g")
+    assert found.word in ("SAFE", "SAFE IF", "UNSAFE")
