@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NoReturn
 
 import z3
 
@@ -52,6 +53,13 @@ def limit(solver: z3.Solver, effort: int = 0, part: float = 1.0) -> None:
     seconds = left()
     solver.set("rlimit", effort)
     solver.set("timeout", UNHURRIED if math.isinf(seconds) else max(1, round(1000 * part * seconds)))
+
+
+def given_up(solver: z3.Solver) -> NoReturn:
+    """For a question that z3 left open: OutOfTime where time was limited, for z3 may stop a moment before; else RuntimeError."""
+    if math.isfinite(left()) and solver.reason_unknown() in ("canceled", "timeout"):
+        raise OutOfTime("there was no time left to decide it")
+    raise RuntimeError(f"z3 could not decide: {solver.reason_unknown()}")
 
 
 def states(limit: int) -> int:

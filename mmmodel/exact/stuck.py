@@ -134,8 +134,7 @@ class StuckStates:
         budget.limit(self.solver)
         answer = self.solver.check(*limits)
         if answer == z3.unknown:
-            budget.left()
-            raise RuntimeError(f"z3 could not decide: {self.solver.reason_unknown()}")
+            budget.given_up(self.solver)
         return self._read(self.solver.model()) if answer == z3.sat else None
 
     def find_between(self, low: int, high: int) -> Stuck | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,6 +112,16 @@ def test_a_limit_that_was_set_outside_is_the_one_that_holds(monkeypatch):
     monkeypatch.setattr(islands, "MOST_SECONDS", 1e-9)
     with budget.within(0.3), pytest.raises(budget.OutOfTime):
         islands.unsafe_intervals(relation, at, least)
+
+
+def test_a_solver_that_stops_a_moment_before_the_limit_was_out_of_time():
+    """z3 may give up when some of the time is left by our clock; without a limit that is its own failure."""
+    asked = SimpleNamespace(reason_unknown=lambda: "canceled")
+    with budget.within(60), pytest.raises(budget.OutOfTime):
+        budget.given_up(asked)
+    with pytest.raises(RuntimeError, match="z3 could not decide: canceled") as failed:
+        budget.given_up(asked)
+    assert not isinstance(failed.value, budget.OutOfTime)
 
 
 def _asked(stack):
