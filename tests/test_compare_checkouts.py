@@ -45,14 +45,14 @@ def test_a_doctored_checkout_is_seen(capsys, few, tmp_path):
     (doctored / "notebooks").symlink_to(ROOT / "notebooks")
     face = doctored / "mmmodel" / "__init__.py"
     face.write_text(face.read_text() + DOCTORED)
-    replace(doctored / "mmmodel" / "host" / "survey" / "text.py", '"reserve_at_least"', '"reserve_or_more"')
+    replace(doctored / "mmmodel" / "host" / "survey" / "text.py", '"safe_min_free_kbytes"', '"min_free_kbytes"')
     replace(doctored / "data" / "stacks" / "nbd-tcp.yaml", "nbd_request_wire + 4096 B", "nbd_request_wire + 4100 B")
     assert main([str(ROOT), str(doctored), *few]) == 1
     said = capsys.readouterr().out
     for place in (
         "1 × stack: .wait_free_reserve",
         "sweep: .points[*].results.safe_reserve.value",
-        "survey: .answer.reserve_or_more",
+        "survey: .answer.min_free_kbytes",
     ):
         assert place in said
     assert "stack: .safe_reserve" not in said

@@ -361,12 +361,8 @@ class StuckStates:
 
     def _sum(self, amounts: Iterable[tuple[int, int]]) -> z3.ArithRef:
         """Of what a group holds, and of its gain a step, for each of them."""
-        terms: list[tuple[int, z3.ArithRef]] = []
-        for number, extra, (holds, gain) in zip(self.count, self.extra, amounts):
-            terms.append((holds, number))
-            if extra is not None:
-                terms.append((gain, extra))
-        return total(term for term in terms if term[0])
+        terms = (((h, number), (g, extra)) for number, extra, (h, g) in zip(self.count, self.extra, amounts))
+        return total((amount, of) for pair in terms for amount, of in pair if amount and of is not None)
 
     # ---- reading a model ----------------------------------------------------------------------------------------------
 
