@@ -1,8 +1,20 @@
 """Random stacks as plain data, one seed each: small enough for exhaustive search, mixed enough to be unpleasant."""
 
 import random
+from collections import Counter
 
 POOLS = ("reserve", "socket", "lock")
+
+
+def counted(judge, make, seeds):
+    """The kinds that `judge(seed)` counts, of all seeds; a failure names the instance that it is of."""
+    counts = Counter()
+    for seed in seeds:
+        try:
+            counts += judge(seed)
+        except Exception as error:
+            raise AssertionError(f"{make.__name__}({seed}): {error}") from error
+    return counts
 
 
 def instance(seed):

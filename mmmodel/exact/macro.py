@@ -11,7 +11,7 @@ its size, or its first one needs most. A path that the solver finds is one (it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +49,7 @@ class _Edge:
 def macro_path(relation: Relation, sweeps: int = SWEEPS, effort: int = EFFORT) -> list[Move] | None:
     """Moves from empty to a deadlock, or None where no path of so many sweeps was found with that effort."""
     order = stages(relation)
-    plain, passages = list(_edges(relation)), list(_passages(relation))
+    plain, passages = list(_edges(relation, order)), list(_passages(relation, order))
     both = sorted([*plain, *passages], key=lambda edge: order[edge.at])
     for number in range(1, sweeps + 1):
         for edges in (plain, both)[: 1 + bool(passages)]:  # with more of them the solver gives up sooner
@@ -61,8 +61,7 @@ def macro_path(relation: Relation, sweeps: int = SWEEPS, effort: int = EFFORT) -
     return None
 
 
-def _edges(relation: Relation) -> Iterator[_Edge]:
-    order = stages(relation)
+def _edges(relation: Relation, order: Mapping[int, int]) -> Iterator[_Edge]:
     for at in sorted(order, key=order.__getitem__):
         position = relation.positions[at]
         if at == relation.first[position.cls] and at not in relation.outside:
@@ -82,10 +81,10 @@ def _edges(relation: Relation) -> Iterator[_Edge]:
             yield _Edge("refuse", at, position.refused, gain(position.refused), None, tuple(sure))
 
 
-def _passages(relation: Relation) -> Iterator[_Edge]:
+def _passages(relation: Relation, order: Iterable[int]) -> Iterator[_Edge]:
     """From each take of a pool that is given back before the end, to where as much of it is held as before."""
     loose = [pool for pool in range(len(relation.capacity)) if contended(relation, pool) and not relation.monotone(pool)]
-    for at in stages(relation):
+    for at in order:
         start = relation.positions[at]
         if len(start.ways) != 1 or start.ways[0].whim:
             continue

@@ -16,7 +16,7 @@ from mmmodel.exact import reach, verdict
 from mmmodel.model.stack import Stack
 from mmmodel.model.transitions import Relation
 from tests.brute import Brute
-from tests.instances import instance, plain, throttled
+from tests.instances import counted, instance, plain, throttled
 
 FAST, ALL = 1_500, 20_000
 STATES = 30_000  # a brute force beyond this is skipped, and counted
@@ -49,21 +49,11 @@ def judge(seed):
     return seen
 
 
-def judged(seeds):
-    counts = Counter()
-    for seed in seeds:
-        try:
-            counts += judge(seed)
-        except Exception as error:
-            raise AssertionError(f"instance({seed}): {error}") from error
-    return counts
-
-
 WANTED = ("safe", "unsafe", "early", "floors", "loop", "fallback", "lose", "never", "throttle", "weights", "tight", "free first")
 
 
 def test_random_instances_agree():
-    counts = judged(range(FAST))
+    counts = counted(judge, instance, range(FAST))
     assert counts["skipped"] < FAST / 50
     # the generator makes what it says: nothing here passes because a kind of instance never came up
     assert all(counts[kind] >= FAST / 100 for kind in WANTED), counts
@@ -73,7 +63,7 @@ def test_random_instances_agree():
 @pytest.mark.verify
 @pytest.mark.parametrize("start", range(0, ALL, 5_000))
 def test_many_random_instances_agree(start):
-    counts = judged(range(10**6 + start, 10**6 + start + 5_000))
+    counts = counted(judge, instance, range(10**6 + start, 10**6 + start + 5_000))
     print(f"\nseeds {10**6 + start}..: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     assert counts["safe"] + counts["unsafe"] + counts["skipped"] == 5_000
     assert counts["skipped"] < 100

@@ -15,7 +15,7 @@ from mmmodel.model.machine import Memory
 from mmmodel.model.stack import Stack
 from mmmodel.model.transitions import Relation
 from tests.brute import Brute
-from tests.instances import machine
+from tests.instances import counted, machine
 
 FAST, ALL = 400, 20_000
 STATES = 6_000  # a brute force beyond this is skipped, and counted
@@ -60,18 +60,8 @@ def judge(seed):
     return Counter(traits | kinds | ({"overtaking"} - {"overtaking" if "fifo" in traits else ""}))
 
 
-def judged(seeds):
-    counts = Counter()
-    for seed in seeds:
-        try:
-            counts += judge(seed)
-        except Exception as error:
-            raise AssertionError(f"machine({seed}): {error}") from error
-    return counts
-
-
 def test_random_machines():
-    counts = judged(range(FAST))
+    counts = counted(judge, machine, range(FAST))
     assert counts["skipped"] < FAST / 50
     assert not [kind for kind in KINDS if not counts[kind]], counts
 
@@ -79,7 +69,7 @@ def test_random_machines():
 @pytest.mark.verify
 @pytest.mark.parametrize("start", range(0, ALL, 2_500))
 def test_many_random_machines(start):
-    counts = judged(range(10**6 + start, 10**6 + start + 2_500))
+    counts = counted(judge, machine, range(10**6 + start, 10**6 + start + 2_500))
     print(f"\nseeds {10**6 + start}..: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     assert counts["skipped"] < 50
     assert all(counts[kind] >= 10 for kind in (*KINDS, "undecided without a search")), counts

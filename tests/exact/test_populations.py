@@ -19,7 +19,7 @@ from mmmodel.model.transitions import Relation
 from mmmodel.simulation.events import EndlessError
 from tests.brute import Brute
 from tests.exact.random_systems import Wild, wild_data
-from tests.instances import gated, instance
+from tests.instances import counted, gated, instance
 
 FAST, ALL = 1_200, 20_000
 STATES = 8_000  # a brute force beyond this is skipped, and counted
@@ -321,16 +321,6 @@ def judge(seed):
     return Counter(traits | kinds)
 
 
-def judged(seeds):
-    counts = Counter()
-    for seed in seeds:
-        try:
-            counts += judge(seed)
-        except Exception as error:
-            raise AssertionError(f"gated({seed}): {error}") from error
-    return counts
-
-
 KINDS = (
     "early", "partial", "bypass", "unit by unit", "weights", "together", "own depth", "several", "exempt", "later fallback", "freed",
     "beyond", "floors", "lose", "never", "lock", "scarce", "safe", "unsafe", "deadlock", "consumed", "never fits", "unbounded safe",
@@ -339,7 +329,7 @@ KINDS = (
 
 
 def test_random_stacks_with_and_without_a_bound():
-    counts = judged(range(FAST))
+    counts = counted(judge, gated, range(FAST))
     assert counts["skipped"] < FAST / 50
     assert not [kind for kind in KINDS if not counts[kind]], counts
 
@@ -347,7 +337,7 @@ def test_random_stacks_with_and_without_a_bound():
 @pytest.mark.verify
 @pytest.mark.parametrize("start", range(0, ALL, 5_000))
 def test_many_random_stacks_with_and_without_a_bound(start):
-    counts = judged(range(10**6 + start, 10**6 + start + 5_000))
+    counts = counted(judge, gated, range(10**6 + start, 10**6 + start + 5_000))
     print(f"\nseeds {10**6 + start}..: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     assert counts["skipped"] < 100
     assert all(counts[kind] >= 10 for kind in KINDS), counts

@@ -146,20 +146,24 @@ def test_what_has_no_lines_is_refused_by_name(name):
         Engine(program_for(*CASES["two pools"]), np.random.SeedSequence(5), grant="fcfs", unsafe=True)
 
 
-@pytest.mark.parametrize("name", ["two pools", "never", "three chunks", "slow and deep", "line"])
-def test_same_first_deadlock_in_lines(name):
-    program = program_for(*(CASES | {"line": (LINE, None, None, None)})[name])
-    found = []
+def first_ends(program, **watched):
+    """Why and when each of six runs ends, of both engines."""
     for engine in (Engine, Plain):
-        run = engine(program, np.random.SeedSequence(11), dead=True, grant="fcfs")
+        run = engine(program, np.random.SeedSequence(11), **watched)
         times = []
         for _ in range(6):
             run.restart()
             times.append((run.advance(budget=300), run.now))
-        found.append(times)
-    assert found[0] == found[1]
+        yield times
+
+
+@pytest.mark.parametrize("name", ["two pools", "never", "three chunks", "slow and deep", "line"])
+def test_same_first_deadlock_in_lines(name):
+    program = program_for(*(CASES | {"line": (LINE, None, None, None)})[name])
+    ours, plain = first_ends(program, dead=True, grant="fcfs")
+    assert ours == plain
     if name == "line":
-        assert "dead" in {why for why, _ in found[0]}, "one that wants all keeps a reader behind it waiting"
+        assert "dead" in {why for why, _ in ours}, "one that wants all keeps a reader behind it waiting"
         run = Engine(program, np.random.SeedSequence(11), dead=True, grant="first-fit")
         assert run.advance(budget=300) == "budget"
 
@@ -168,15 +172,8 @@ def test_same_first_deadlock_in_lines(name):
 @pytest.mark.parametrize("name", ["two pools", "refused", "never", "three chunks", "slow and deep"])
 def test_same_first_deadlock_and_unsafe_state(name, watch):
     program = program_for(*CASES[name])
-    found = []
-    for engine in (Engine, Plain):
-        run = engine(program, np.random.SeedSequence(11), **{watch: True})
-        times = []
-        for _ in range(6):
-            run.restart()
-            times.append((run.advance(budget=300), run.now))
-        found.append(times)
-    assert found[0] == found[1]
+    ours, plain = first_ends(program, **{watch: True})
+    assert ours == plain
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def _judge(survey: Answer, part: Part) -> Judgement:
 
 def _filled(host: Host, part: Part) -> tuple[Stack, tuple[Fact, ...], str | None]:
     """The part's stack with the host's numbers, these, and a condition where the device lets larger requests through than it has."""
-    name = "fuse-before-6.16" if part.stack == "fuse" and not _at_least(host.kernel, (6, 16)) else part.stack
+    name = "fuse-before-6.16" if part.stack == "fuse" and not _release(host.kernel) >= (6, 16) else part.stack
     sizes, depths = list(size_facts(host, name)), list(depth_facts(host, part.path, name))
     page = stored_page(host, part.path.devices[-1])
     if page is not None:
@@ -231,7 +231,7 @@ def _as_condition(fact: Fact) -> str:
 
 def _path_conditions(survey: Answer, part: Part) -> Iterator[str]:
     path, layers = part.path, part.path.layers
-    if part.across is not None and not _at_most(survey.host.kernel, part.across.read):
+    if part.across is not None and not () < _release(survey.host.kernel) <= part.across.read:
         yield part.across.condition
     if "linear" in layers:
         yield "the linear mapping between adds nothing but a clone of the bio (it is not a layer of the stack)"
@@ -268,11 +268,7 @@ def size_text(size: float) -> str:
     return "no size" if math.isinf(size) else format_bytes(size)
 
 
-def _at_least(kernel: str | None, version: tuple[int, int]) -> bool:
+def _release(kernel: str | None) -> tuple[int, ...]:
+    """Its first two numbers; empty, which is before every release, where they are not known."""
     numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,6}", kernel or "")[:2])
-    return len(numbers) == 2 and numbers >= version
-
-
-def _at_most(kernel: str | None, version: tuple[int, int]) -> bool:
-    numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,6}", kernel or "")[:2])
-    return len(numbers) == 2 and numbers <= version
+    return numbers if len(numbers) == 2 else ()
