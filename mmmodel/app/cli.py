@@ -96,6 +96,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--reserve", metavar="R", help='bytes ("16 MiB", "574KiB", 587776); the stack\'s own, or left open')
     sub.add_argument("--json", action="store_true", help="print JSON")
 
+    sub = _command(
+        commands, "cases", _cases, "the casebook: known deadlocks before and after their fix, and how the model did on them"
+    )
+    sub.add_argument(
+        "case", nargs="?", metavar="NAME", help="a case, or a folder with a case.yaml: what the text says and what was computed"
+    )
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
     sub = _command(commands, "new-part", _new_part, "write a commented file for a layer of your own")
     sub.add_argument("name", metavar="NAME", help="what the layer is called in paths")
     sub.add_argument("-o", "--output", default=".", metavar="DIR", help="the folder of the new file (default: this one)")
@@ -324,6 +332,22 @@ def _lint(arguments: argparse.Namespace) -> int:
     left_open = reserve is not None and reserve.capacity is None and arguments.reserve is None
     nothing = "no findings" + ("; the reserve was left open: size tells how large it must be" if left_open else "")
     _print(arguments, lambda: [vars(finding) for finding in findings], "\n".join(map(str, findings)) or nothing)
+    return OK
+
+
+def _cases(arguments: argparse.Namespace) -> int:
+    from mmmodel.answers import cases
+
+    if arguments.case is not None:
+        case = cases.load_case(arguments.case)
+        _print(arguments, case.as_dict, case)
+        return OK
+    every = cases.load_cases()
+    _print(
+        arguments,
+        lambda: {"cases": [case.as_dict() for case in every], "hit_rate": vars(cases.hit_rate(every))},
+        cases.table(every),
+    )
     return OK
 
 

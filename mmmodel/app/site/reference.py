@@ -40,6 +40,7 @@ MODULES = (  # beside the face: the modules of its names, and what it names as m
     "mmmodel.answers.study",
     "mmmodel.answers.sweep",
     "mmmodel.answers.lint",
+    "mmmodel.answers.cases",
     "mmmodel.answers.plot",
     "mmmodel.answers.compare",
     "mmmodel.exact",
