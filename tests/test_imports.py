@@ -24,7 +24,8 @@ ROOMS = {
     "model": {"linux"},
     "linux": set(),
 }
-GROUND = {"installed"}  # where the data is: a fact of the installation, which every room may ask for
+# where the data is, a fact of the installation; and a program that runs alone: every room may ask for both
+GROUND = {"installed", "certificate_checker"}
 DOORS = {"__main__": {"app"}}
 
 

@@ -233,6 +233,13 @@ class Verdict:
             return "SAFE IF" if self.conditions else "SAFE"
         return "UNSAFE" if self.certain else "NOT SHOWN SAFE"
 
+    def certificate(self) -> dict[str, Any]:
+        """What `mmmodel.certificate_checker` checks, as JSON; `conditions` are not checked. Raises NoCertificate, as for every warning."""
+        from mmmodel.exact.certificate import certificate  # most verdicts need none
+
+        moves = self.question.decision.moves if self.certain and not self.safe else None
+        return certificate(self.question.relation, self.safe, moves) | {"conditions": self.conditions}
+
     @property
     def larger(self) -> Larger:
         """Which of the three it is."""

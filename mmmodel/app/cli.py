@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--device", default="nbd0", metavar="DEV", help="the block device named in the advice (default: nbd0)")
     sub.add_argument("--check", action="store_true", help="exit with 1 unless the verdict is safe, without a condition")
+    sub.add_argument("--certificate", metavar="FILE", help="also write what `python -m mmmodel.certificate_checker FILE` checks")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = _command(commands, "stacks", _stacks, "list the catalogue, or print one stack with its sources")
@@ -210,6 +211,10 @@ def _size(arguments: argparse.Namespace) -> int:
     report = size(*asked, arguments.device, arguments.pool)
     if arguments.check and report.verdict is None:
         raise ValueError("--check needs a reserve: give --reserve")
+    if arguments.certificate is not None:
+        if report.verdict is None:
+            raise ValueError("--certificate needs a verdict: give --reserve or --host")
+        _write(arguments.certificate, json.dumps(report.verdict.certificate()) + "\n")
     _print(arguments, report.as_dict, report)
     return UNSAFE if arguments.check and report.verdict is not None and report.verdict.word != "SAFE" else OK
 
