@@ -9,7 +9,7 @@ HOST ?= x86-24g
 EXPERIMENT ?= demonstration
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test test-app test-exact test-answers test-rest test-notebooks lint verify bench lab lab-kernel html rerun notebooks browser lock proofs
+.PHONY: help run test test-host test-app test-exact test-answers test-rest test-notebooks lint verify bench lab lab-kernel html rerun notebooks browser lock proofs
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -40,7 +40,7 @@ lint: $(VENV)/ok ## ruff and mypy
 # Before Python 3.12 the lines that run can only be counted at twice the time.
 COVERED = $(shell $(BIN)/python -c 'import sys; sys.version_info < (3, 12) or print("yes")' 2>/dev/null)
 RUN_TESTS = $(if $(COVERED),COVERAGE_CORE=sysmon $(BIN)/coverage run --parallel-mode,$(BIN)/python) -m pytest -m 'not verify and not browser'
-FIRST := app exact answers# the rooms with the longest tests, each a part of its own; what is left is another
+FIRST := host app exact answers# the rooms with the longest tests, each a part of its own; what is left is another
 PARTS := $(FIRST:%=test-%) test-rest
 
 $(FIRST:%=test-%): test-%: $(VENV)/ok

@@ -333,3 +333,11 @@ def test_the_knob_of_a_layer_is_in_the_advice(tmp_path):
     assert depths
     assert all(mm.verdict(report.stack, depth, "96 KiB").safe for depth in depths)
     assert any(advice.undo == "echo 64 into the same file" for advice in report.advice)
+
+
+@pytest.mark.parametrize("server", ["server", "server-locked"])
+def test_a_request_larger_than_a_bio_is_written_in_several(server):
+    """A server writes what it got as bios of at most 256 pages, all of them before it waits: 2 MiB are two."""
+    stack = compose(f"swap/rbd/loopback/{server}/disk").stack
+    bios = {step.name: step.repeat for step in stack.requests["write-2m"].steps if step.name.endswith("/backing")}
+    assert bios == {f"{server}/backing": 2}

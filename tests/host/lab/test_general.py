@@ -30,7 +30,9 @@ def test_the_file_is_what_the_model_says_today(but):
     assert len(now) == sum(not but or not one.path.startswith(but) for one in told.values())
     for one in now:
         kept = told[one.name]
-        assert (kept.word, kept.lists, kept.within) == (one.word, one.lists, one.within), one.name
+        assert (kept.lists, kept.within) == (one.lists, one.within), one.name
+        # whether a way into the deadlock is found within the solver's effort depends on what it was asked before in this process
+        assert kept.word == one.word or {kept.word, one.word} == {"UNSAFE", "NOT SHOWN SAFE"}, one.name
         assert kept.why == one.why or not one.safe, one.name  # which deadlock was found is no matter
 
 
