@@ -407,7 +407,13 @@ def unit_by_unit(asked: Asked) -> Iterator[Suspicion]:
         claims: dict[str, tuple[int, int, str]] = {}
         for name, cls in asked.stack.requests.items():
             for at in _steps(name, cls):
-                if pool != RESERVE and at.step.take.get(pool) and at.held.get(pool) and at.stays:
+                if (
+                    pool != RESERVE
+                    and at.step.take.get(pool)
+                    and at.held.get(pool)
+                    and at.stays
+                    and not _comes_back(asked, name, at, pool)
+                ):
                     most = asked.most.get(name) or 1
                     claims[name] = max(claims.get(name, (0, 0, "")), (at.held[pool], most, at.place))
         if claims:
@@ -416,6 +422,56 @@ def unit_by_unit(asked: Asked) -> Iterator[Suspicion]:
             so = f", and so may {most} at once" if most > 1 else ""
             message = f"holds up to {held} of {pool} while it waits for more{so}; take the whole need at once or under a lock"
             yield Suspicion("unit-by-unit", place, message, tuple(claims), (pool,), sized=pool)
+
+
+def too_small(asked: Asked) -> Iterator[Suspicion]:
+    """A pool that is smaller than what one request needs of it at once: it waits for ever though nobody else is about."""
+    for name, cls in asked.stack.requests.items():
+        for at in _steps(name, cls):
+            for pool, amount in at.step.take.items():
+                capacity = asked.stack.pools[pool].capacity
+                need = at.held.get(pool, 0) + amount
+                if at.held.get(pool) and capacity is not None and need > capacity and at.step.repeat > 1:
+                    message = (
+                        f"needs {asked.amount(pool, need)} of {pool}, one after another, of which there are {asked.amount(pool)}"
+                    )
+                    message += "; make the pool as large as the largest request, or cut the request"
+                    yield Suspicion("too-small", at.place, message, (name,), (pool,), (at.step.name,), sized=pool)
+
+
+def reenters(asked: Asked) -> Iterator[Suspicion]:
+    """A request that comes back to a lock, a worker or a server of which it may hold the last: it waits for itself or its like."""
+    for name, cls in asked.stack.requests.items():
+        for at in _steps(name, cls):
+            for pool in at.step.take:
+                if _comes_back(asked, name, at, pool):
+                    message = (
+                        f"comes back to {pool} while it holds {asked.amount(pool, at.held[pool])} of it, and may wait for itself"
+                    )
+                    message += "; allocate before it is taken or without reclaim, only try to take it again, or use another queue"
+                    yield Suspicion("reenters", at.place, message, (name,), (pool,), (at.step.name,), sized=pool)
+
+
+def _comes_back(asked: Asked, name: str, at: _At, pool: str) -> bool:
+    """Whether a request takes again from a pool of which it holds all, or, because something was refused, of which its like may."""
+    capacity, held = asked.stack.pools[pool].capacity, at.held.get(pool, 0)
+    if pool in (RESERVE, THROTTLE) or not held or not at.stays or at.step.repeat > 1 or capacity is None:
+        return False
+    return held >= capacity or (".refused." in at.place and held * (asked.most.get(name) or MANY) >= capacity)
+
+
+def no_throttle(asked: Asked) -> Iterator[Suspicion]:
+    """Memory taken in several chunks with no pool before the first that bounds how many requests hold some."""
+    for name, cls in asked.stack.requests.items():
+        steps = list(_steps(name, cls))
+        first = next((n for n, at in enumerate(steps) if at.step.take.get(RESERVE)), None)
+        if first is None or steps[first].held or any(pool != RESERVE for pool in steps[first].step.take):
+            continue
+        if any(at.step.take.get(RESERVE) and at.held.get(RESERVE) for at in steps):
+            many = asked.most.get(name)
+            message = f"takes memory in several chunks and nothing before them bounds its number ({f'{many:,} requests' if many else 'any number'})"
+            message += "; put a throttle above the first chunk"
+            yield Suspicion("no-throttle", steps[first].place, message, (name,))
 
 
 def lock_across_allocation(asked: Asked) -> Iterator[Suspicion]:
@@ -527,6 +583,9 @@ RULES: dict[str, Rule] = {
     "inverted-rights": inverted_rights,
     "pool-order": pool_order,
     "unit-by-unit": unit_by_unit,
+    "too-small": too_small,
+    "reenters": reenters,
+    "no-throttle": no_throttle,
     "lock-across-allocation": lock_across_allocation,
     "chunk-order": chunk_order,
     "weak-layer": weak_layer,

@@ -38,6 +38,8 @@ THROTTLE = {"throttle": {"unit": "bio", "capacity": 8}}
 ADMIT = {"name": "admit", "take": {"throttle": 1}}
 LOCK = {"name": "lock", "take": {"lock": 1}}
 FLOOR = {"reserve": 100}
+RECLAIM = {"take": {"m": 1}, "serve": 1, "refused": {"steps": [{"name": "reclaim", "take": {"threads": 1}}, {"take": {"m": 1}}]}}
+USES = {"depth": 2, "steps": [{"take": {"m": 1}, "serve": 1}]}
 
 # rule, a stack that breaks it, the place, part of the message, the same cured
 CASES = [
@@ -145,6 +147,36 @@ CASES = [
         "requests.w.steps[1]",
         "(pages would need 15 pages, it has 14 pages)",
         stack({"pages": {"unit": "page", "capacity": 15}, "throttle": 2}, w=[ADMIT, {"take": {"pages": 1}, "repeat": 8}]),
+    ),
+    (
+        "too-small",
+        stack({"pages": {"unit": "page", "capacity": 32}}, w={"depth": 1, "steps": [{"take": {"pages": 1}, "repeat": 40}]}),
+        "requests.w.steps[0]",
+        "needs 40 pages of pages, one after another, of which there are 32 pages; make the pool as large as the largest request",
+        stack({"pages": {"unit": "page", "capacity": 40}}, w={"depth": 1, "steps": [{"take": {"pages": 1}, "repeat": 40}]}),
+    ),
+    (
+        "reenters",
+        stack({"lock": 1}, w={"depth": 1, "steps": [LOCK, {"take": {"lock": 1}}]}),
+        "requests.w.steps[1]",
+        "comes back to lock while it holds 1 unit of it, and may wait for itself",
+        stack({"lock": 1, "other": 1}, w={"depth": 1, "steps": [LOCK, {"take": {"other": 1}}]}),
+    ),
+    (
+        "reenters",
+        stack({"m": 2, "threads": 4}, w={"depth": 8, "steps": [{"take": {"threads": 1}}, RECLAIM]}, v=USES),
+        "requests.w.steps[1].refused.steps[0]",
+        "allocate before it is taken or without reclaim, only try to take it again, or use another queue",
+        stack(
+            {"m": 2, "threads": 4}, w={"depth": 8, "steps": [{"take": {"threads": 1}}, {"take": {"m": 1}, "serve": 1}]}, v=USES
+        ),
+    ),
+    (
+        "no-throttle",
+        stack({}, w={"depth": 9, "steps": [take(10), take(20)]}),
+        "requests.w.steps[0]",
+        "takes memory in several chunks and nothing before them bounds its number (9 requests); put a throttle above the first chunk",
+        stack({"throttle": 2}, w=[ADMIT, take(10), take(20)]),
     ),
     (
         "lock-across-allocation",
@@ -336,8 +368,9 @@ def test_an_open_reserve_is_sized_and_a_given_one_is_judged():
 def test_requests_that_nothing_bounds():
     """However large the reserve is, enough of them exhaust it; with a depth they do not."""
     free = stack({}, w=[take(10), take(5)])
-    (wrong,) = found(free)
+    wrong, told = found(free)
     assert (wrong.rule, wrong.severity) == ("deadlock", "error")
+    assert (told.rule, told.severity) == ("no-throttle", "error")
     assert "whatever the reserve, since nothing bounds the requests of w" in wrong.message
     assert found(free, "deadlock", depth=4) == []
     assert found(stack({}, w=[take(10), take(15)]), "deadlock")
@@ -498,6 +531,13 @@ def test_the_linter_never_contradicts_the_verdict_at_length(first, monkeypatch):
 
 def rules_of(name: str, severity: str = "") -> set[str]:
     return {finding.rule for finding in lint(load_stack(name)) if severity in ("", finding.severity)}
+
+
+def test_what_the_rules_of_the_casebook_say_of_the_catalogue():
+    """Two stacks: tasks in reclaim that a throttle lets pass, and swap bios that queue above the throttle of the block layer."""
+    rules = ["too-small", "reenters", "no-throttle"]
+    told = {(name, finding.rule) for name in stack_names() for finding in lint(load_stack(name), rules=rules)}
+    assert told == {("ddsnap-2007-v1-bypass", "no-throttle"), ("nbd-swap-virtio", "no-throttle")}
 
 
 def test_the_defects_of_the_catalogue_are_found():
