@@ -14,6 +14,7 @@
 - `Study`, `load_study`, `run_study`: many points at once
 - `load_host`, `survey`, `explain_hang`: machines, their writeout paths and their hangs
 - `bounds`, `exact`, `simulation`, `linux`: the theorems, the exact engines, the simulation, the kernel's rules
+- `load_case`, `load_cases`: known deadlocks before and after their fix
 - `plot`, `compare`: figures and tables of evidence
 
 A reserve is in bytes, an int or a text such as "574 KiB"; a time is in seconds, or a text such as "2 ms". What cannot be answered
@@ -32,6 +33,8 @@ if TYPE_CHECKING:  # the same names for who reads types without running anything
     from mmmodel import simulation as simulation
     from mmmodel.answers import compare as compare
     from mmmodel.answers import plot as plot
+    from mmmodel.answers.cases import load_case as load_case
+    from mmmodel.answers.cases import load_cases as load_cases
     from mmmodel.answers.machine import safe_min_free as safe_min_free
     from mmmodel.answers.performance import best_depth as best_depth
     from mmmodel.answers.performance import frontier as frontier
@@ -84,6 +87,7 @@ _PUBLIC = {
     "mmmodel.host.hang": ("HangReport", "explain_hang"),
     "mmmodel.linux.host": ("Host", "load_host"),
     "mmmodel.linux.text": ("HostError",),
+    "mmmodel.answers.cases": ("load_case", "load_cases"),
     "mmmodel.answers.machine": ("safe_min_free",),
     "mmmodel.answers.performance": (
         "best_depth",

@@ -14,6 +14,7 @@ SEARCHED = ("mmmodel", "data", "tests", "notebooks", "README.md", "Makefile", "p
 WANTED = {
     "A stack",
     "A layer",
+    "A case",
     "A bound",
     "A machine-checked proof",
     "A kind of step",
