@@ -1,4 +1,4 @@
-"""Several stacks on one reserve (JNT-*): what they need together, against the sum of what each needs alone.
+"""Several stacks, and layers on one another, on one reserve (JNT-*): what they need together, against what each needs alone.
 
 Definitions. Stack i has classes with a depth each; everything is held to completion. S_i(t) is the most that its waiting requests hold while
 none of them waits for less than t bytes: Σ_k K_k max{H_k(j) : c_kj ≥ t}. The joint reserve is R_joint = max_t [ t + Σ_i S_i(t) ] over the
@@ -31,6 +31,19 @@ def counted_reserve(stacks: Iterable[Stack]) -> int:
     return max((_counted(waits, t) for t in thresholds), default=0)
 
 
+def layered_reserve(upper: Stack, lower: Stack) -> int:
+    """R_free of the layers above and R_safe of the undermost, together: enough for one on the other (JNT-4).
+
+    Class k of `upper` takes its chunks and then, holding them, goes through class k of `lower`; depths are those of `upper`.
+    """
+    return sum(sum(chunks) * depth for chunks, depth in upper) + joint_reserve([lower])
+
+
+def stacked(upper: Stack, lower: Stack) -> Stack:
+    """One layer on another: each class takes the chunks of the upper one, then those of the lower one."""
+    return [((*above, *below), depth) for (above, depth), (below, _) in zip(upper, lower, strict=True)]
+
+
 def _counted(waits: Sequence[Sequence[tuple[list, int]]], t: int) -> int:
     there = sum(any(need >= t for positions, _ in stack for _, need in positions) for stack in waits)
     return t * there + sum(depth * held_at_least(positions, t) for stack in waits for positions, depth in stack)
@@ -41,8 +54,8 @@ def _positions(chunks: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def entries() -> list[Entry]:
-    """JNT-1 … JNT-3."""
-    return [each_further_one(), between(), all_but_the_smallest()]
+    """JNT-1 … JNT-4."""
+    return [each_further_one(), between(), all_but_the_smallest(), one_layer_on_another()]
 
 
 def _symbols() -> tuple:
@@ -249,3 +262,69 @@ def all_but_the_smallest() -> Entry:
         argument="JNT-2 has the other direction.",
         exhausted=test,
     )  # fmt: skip
+
+
+def one_layer_on_another() -> Entry:
+    import sympy as sp
+
+    depth, a, b, p, q = sp.symbols("K a b p q", integer=True, positive=True)
+    reserve = sp.Symbol("R", real=True)
+    steps = Derivation(reserve - depth * (a + b + p)).solve(
+        "all have passed the upper layer and wait for the last chunk of the lower one",
+        sp.Eq(reserve - depth * (a + b + p), q),
+        reserve,
+    )
+
+    def waits(n: int) -> tuple[list, list, list, Any, list]:
+        """What class k holds at most while it waits for t or more, above (u) or below (F + l); F: all that it takes above."""
+        above, below, most = reals("F", n), reals("l", n), reals("M", n)
+        t = sp.Symbol("t", real=True)
+        premises = [t > 0, *(f >= 0 for f in above), *(low >= 0 for low in below), *(m >= 0 for m in most)]
+        return above, below, most, t, premises
+
+    def waits_below(n: int, coefficient: Any = 1) -> Claim:
+        above, below, most, t, premises = waits(n)
+        own = sp.Symbol("R_low", real=True)
+        premises += [sp.Or(m <= f, m <= f + low) for f, low, m in zip(above, below, most)]
+        premises.append(own >= t + sum(below))
+        return Claim(
+            "somebody waits for t or more in the lower layer, {} classes",
+            premises,
+            t + sum(most) <= coefficient * sum(above) + own,
+        )
+
+    def waits_above(n: int, coefficient: Any = 1) -> Claim:
+        above, _, most, t, premises = waits(n)
+        premises += [*(m <= f for f, m in zip(above, most)), most[0] + t <= above[0]]
+        return Claim("all wait in the upper layer, {} classes", premises, t + sum(most) <= coefficient * sum(above))
+
+    test = TESTS + "test_one_layer_on_another"
+    return Entry(
+        "JNT-4",
+        "One layer on another: what lies above counts as if nobody were ever to wait there, only the undermost as it is alone",
+        sp.Eq(sp.Symbol("R_safe"), steps.result),
+        (
+            Quantity(depth, "requests", "depth", 1, 9),
+            Quantity(a, "bytes", "first chunk of the upper layer", 1, 40),
+            Quantity(b, "bytes", "its last chunk", 1, 40),
+            Quantity(p, "bytes", "first chunk of the lower layer", 1, 40),
+            Quantity(q, "bytes", "its last chunk", 1, 40),
+        ),
+        HERE,
+        lambda K, a, b, p, q: layered_reserve([((a, b), K)], [((p, q), K)]),
+        Tight(
+            "Equal for one class. With several it is enough, and less may be: not all classes have to wait below at one threshold.",
+            {"K": 3, "a": 7, "b": 4, "p": 5, "q": 3},
+            test,
+        ),
+        derivation=steps.steps,
+        claims=family(waits_below, *range(1, 5), coefficient=sp.Rational(1, 2))
+        + family(waits_above, *range(2, 5), coefficient=sp.Rational(1, 2)),
+        latex=r"R_{safe}(U / L) \le R_{free}(U) + R_{safe}(L), \quad R_{free}(U) = \sum_k K_k F_k^U",
+        shown_for="one class of two chunks in each layer; the proof for 1 (2) to 4 classes of any number of chunks",
+        argument=(
+            "So a layer may be judged alone if those above it are counted with all that they can hold: K requests, each with its whole "
+            "footprint there. That is what the upper layer promises; the lower one promises that each request ends once it has R_safe(L)."
+        ),
+        exhausted=test,
+    )

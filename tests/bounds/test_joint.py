@@ -97,3 +97,30 @@ def test_dm_crypt_on_nbd_beside_iscsi():
 def test_one_reply_is_saved_for_each_further_path(names):
     apart = sum(mm.safe_reserve(mm.load_stack(name)) for name in names)
     assert mm.safe_reserve(mm.joint(*names)) == apart - 4992 * (len(names) - 1)
+
+
+def test_one_layer_on_another():
+    """R_free above and R_safe below are enough, exactly so for one class; R_safe above, as if it were judged alone, is not."""
+    generator = random.Random(3)
+    searched = exact = too_little = 0
+    for _ in range(400):
+        classes = generator.randint(1, 3)
+
+        def layer(depths):
+            return [([generator.randint(1, 9) for _ in range(generator.randint(1, 3))], depth) for depth in depths]
+
+        depths = [generator.randint(1, 3) for _ in range(classes)]
+        upper, lower = layer(depths), layer(depths)
+        both = joint.stacked(upper, lower)
+        needed, enough = joint.joint_reserve([both]), joint.layered_reserve(upper, lower)
+        assert needed <= enough
+        exact += needed == enough
+        assert classes > 1 or needed == enough
+        too_little += joint.joint_reserve([upper]) + joint.joint_reserve([lower]) < needed
+        if needed <= 25 and searched < 12:
+            searched += 1
+            assert not _dead([both], enough)
+            assert needed == max(sum(chunks) for chunks, _ in both) or _dead([both], needed - 1)
+    assert searched > 5
+    assert 130 < exact < 400
+    assert too_little > 100
