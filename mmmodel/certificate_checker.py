@@ -74,14 +74,13 @@ class System:
                 del line[place]
         opens = [w for w in p["ways"] if self.fits(w, free) and not any(w["take"][q] for q in ahead)]
         sure = [n for n, w in enumerate(opens) if not w["whim"]]
-        if action == "enter":
-            demand(at == to == self.classes[p["class"]]["first"] and at not in self.outside, "nobody enters there")
-        elif action == "take":
-            demand(to in [w["then"] for w in opens[: min(sure, default=len(opens)) + 1]], "a take is not granted")
-        elif action == "refuse":
-            demand(p["refused"] is not None and p["refused"] == to and not sure, "nothing is refused")
-        else:
-            demand(action == "finish" and not p["ways"] and not p["never"] and p["then"] == to, "no service ends")
+        allowed = {
+            "enter": at == to == self.classes[p["class"]]["first"] and at not in self.outside,
+            "take": to in [w["then"] for w in opens[: min(sure, default=len(opens)) + 1]],
+            "refuse": p["refused"] is not None and p["refused"] == to and not sure,
+            "finish": not p["ways"] and not p["never"] and p["then"] == to,
+        }
+        demand(allowed[action], f"a move that cannot be made: {action} at {at} to {to}")
         if to >= 0:
             counts[to] += 1
             line += [to] if self.lines[to] else []
@@ -117,11 +116,8 @@ class System:
 
     def stays(self, at, holding=True):
         """Whether somebody may stand there for ever."""
-        return (
-            self.pos[at]["ways"]
-            and self.pos[at]["refused"] is None
-            and (not holding or any(self.pos[at]["holds"]) or self.lines[at])
-        )
+        p = self.pos[at]
+        return p["ways"] and p["refused"] is None and (not holding or any(p["holds"]) or self.lines[at])
 
     def visit(self, most):
         """(states, hash) of all states, none of them lost; Rejected where they are more than `most`."""
@@ -164,21 +160,24 @@ class System:
         over = lambda w, q, t: self.cap[q] is not None and high[q] + t + w["floor"][q] > self.cap[q]  # noqa: E731
         return all(w["whim"] or any(t and (q in shut or over(w, q, t)) for q, t in enumerate(w["take"])) for w in ways)
 
-    def prove(self, closed, trees):
-        """No position is endless, none of the `closed` exits is used, and no set of requests blocks itself."""
-        left, queue, there = {c["position"]: c["left"] for c in closed}, [c["first"] for c in self.classes], set()
+    def walk(self, left):
+        """The positions that somebody can come to by the first `left` exits of each."""
+        found, queue = set(), [c["first"] for c in self.classes]
         while queue:
             at = queue.pop()
-            queue += self.exits(at, left) if at >= 0 and at not in there else []
-            there |= {at} - {-1}
+            queue += self.exits(at, left) if at >= 0 and at not in found else []
+            found |= {at} - {-1}
+        return found
+
+    def prove(self, closed, trees):
+        """No position is endless, none of the `closed` exits is used, and no set of requests blocks itself."""
+        left = {c["position"]: c["left"] for c in closed}
+        there = self.walk(left)
         demand(not any(self.endless(at) for at in there), "somebody never goes on")
         high = {q: float("inf") if c is None else c for q, c in enumerate(self.cap)}
         rows = [([-p["holds"][q] for p in self.pos], -c) for q, c in enumerate(self.cap) if c is not None]
-        rows += [
-            ([-(p["class"] == k) for p in self.pos], -c["population"])
-            for k, c in enumerate(self.classes)
-            if c["population"] is not None
-        ]
+        most = [c["population"] for c in self.classes]
+        rows += [([-(p["class"] == k) for p in self.pos], -n) for k, n in enumerate(most) if n is not None]
         for c in closed:
             at, ways = c["position"], {c["position"]: self.pos[c["position"]]["ways"][: c["left"]]}
             demand(at in there and c["left"] >= 1 and not self.lines[at], "an exit cannot be closed")

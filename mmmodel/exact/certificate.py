@@ -100,6 +100,7 @@ def _proof(relation: Relation, made: Certificate) -> Certificate | None:
     if StuckStates(fewer, brought=False).find() is not None:
         return None
     prover = _Prover(made["system"])
+    left = {at: number for at, number in left.items() if at in prover.walk(left)}
     lines = range(len(prover.fifo) + 1)
     orders = [order for number in lines for order in itertools.permutations(prover.fifo, number)]
     try:

@@ -134,7 +134,7 @@ def mutate(seed, tries=8):
             continue
         with pytest.raises((checker.Rejected, LookupError, TypeError)):
             checker.check(pair[0])
-        counts += Counter({"changed": 1, pair[1]: 1, f"of {kind}": 1})
+        counts += Counter({"changed": int(pair[1] != "claim"), pair[1]: 1, f"of {kind}": 1})
     return counts
 
 
@@ -147,7 +147,7 @@ def test_random_systems():
 def test_what_was_made_false_is_rejected():
     counts = counted(mutate, relation_of, range(160))
     print(f"\n{dict(counts)}")
-    assert counts["changed"] > 200
+    assert counts["changed"] > 100
     assert all(counts[kind] for kind in (*CHANGES, "of path", "of thresholds", "of cases")), counts
 
 
@@ -155,13 +155,13 @@ def test_what_was_made_false_is_rejected():
 def test_many_random_systems():
     counts = counted(judge, relation_of, range(10**6, 10**6 + 2_000))
     print(f"\n2000 systems: {dict(counts)}")
-    assert counts["strong"] >= 0.9 * 2_000, counts
+    assert counts["strong"] >= 0.95 * 2_000, counts
     assert counts["none"] < 0.01 * 2_000, counts
 
 
 @pytest.mark.verify
 def test_many_that_were_made_false():
-    counts = counted(mutate, relation_of, range(10**6, 10**6 + 3_000))
+    counts = counted(mutate, relation_of, range(10**6, 10**6 + 5_000))
     print(f"\n{dict(counts)}")
     assert counts["changed"] >= 5_000, counts
     assert all(counts[kind] >= 20 for kind in (*CHANGES, "of path", "of thresholds", "of cases", "of search")), counts

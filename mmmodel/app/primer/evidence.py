@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mmmodel import bounds
+from mmmodel import bounds, certificate_checker
 from mmmodel.answers import compare, performance, plot, sizing
 from mmmodel.app.primer import budget
 from mmmodel.app.primer.parameters import Known, Whole, some
 from mmmodel.bounds import reserve as closed
 from mmmodel.exact import occupancy, reach
+from mmmodel.exact.certificate import NoCertificate
 from mmmodel.exact.verdict import decide
 from mmmodel.host.lab import general, measured
+from mmmodel.model.catalogue import stack_names
 from mmmodel.model.stack import Request, Stack
 from mmmodel.simulation.estimates import Estimate, simulate
 
@@ -120,6 +123,20 @@ def verdicts(count: int, first: int = 0) -> compare.Table:
     if agree["asked"]:
         table.add("safe from R_safe on", agree["asked"], agree["closed"], "exhausted", "RES-2 against the search")
     return table
+
+
+def certificates(depth: int) -> Counter[str]:
+    """How many verdicts on the catalogue have a certificate of which kind, checked: each stack at the least safe reserve and one below."""
+    kinds: Counter[str] = Counter()
+    for name in stack_names():
+        safe = sizing.safe_reserve(name, depth)
+        for reserve in {1} if math.isinf(safe) else {max(1, int(safe) - 1), int(safe)}:
+            verdict = sizing.verdict(name, depth, reserve)
+            try:
+                kinds[certificate_checker.check(verdict.certificate())[1]] += 1
+            except NoCertificate:
+                kinds["none" if verdict.certain else "a warning"] += 1
+    return kinds
 
 
 @dataclass(frozen=True)
