@@ -61,7 +61,8 @@ def picture(name: str) -> Shown:
     """The stack of a case before its fix: each class's steps, and what is held between them."""
     case = load_case(name)
     assert case.stacks is not None
-    return Shown(*draw(case.stacks[0].model_copy(update={"title": f"{name}, before the fix"})))
+    figure, words = draw(case.stacks[0].model_copy(update={"title": f"{name}, before the fix"}))
+    return Shown(figure, f"The steps of each class of requests, and what is held from which step to which. {words}")
 
 
 def told() -> dict[str, Told]:
