@@ -18,6 +18,7 @@ EXPERIMENTS = Path(__file__).resolve().parent / "experiments"
 MIB = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 LATER = {
+    "sysfs": {},
     "parameters": {},
     "options": {},
     "patch": "",
@@ -92,6 +93,7 @@ class Settings(Strict):
     crypt: bool | str = False
     queue: dict[str, int] = Field(default_factory=dict)
     sysctls: dict[str, str | int] = Field(default_factory=dict)
+    sysfs: dict[str, int] = Field(default_factory=dict)  # files below /sys, written before the load: kernel/mm/lru_gen/enabled
     parameters: dict[str, int] = Field(default_factory=dict)  # of modules, written when they are loaded: dm_mod/swap_bios
     options: dict[str, int] = Field(default_factory=dict)  # of modules, given when they are loaded: nbd/nbds_max
     load: Load = Load()
@@ -104,6 +106,7 @@ class Settings(Strict):
             *self.server_options,
             *(str(value) for value in self.sysctls.values()),
             *self.sysctls,
+            *self.sysfs,
             *self.queue,
             *self.parameters,
             *self.options,
@@ -157,7 +160,7 @@ class Settings(Strict):
         words |= {"hog": load.size, "hogs": load.processes, "bytes": writes.bytes, "depth": writes.depth, "count": writes.count}
         if self.crypt:
             words["crypt"] = self.crypt if isinstance(self.crypt, str) else "yes"
-        for key in ("queue", "sysctls", "parameters", "options"):
+        for key in ("queue", "sysctls", "sysfs", "parameters", "options"):
             if pairs := getattr(self, key):
                 words[key] = ",".join(f"{name}={value}" for name, value in pairs.items())
         if self.server_options:

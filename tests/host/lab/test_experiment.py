@@ -80,6 +80,7 @@ def test_the_command_line_tells_the_guest_everything():
             "sysctls": {"vm.min_free_kbytes": 2048, "net.ipv4.tcp_wmem": "4096:16384:8192"},
             "queue": {"nr_requests": 4},
             "options": {"nbd/nbds_max": 2},
+            "sysfs": {"kernel/mm/lru_gen/enabled": 0},
         }
     )
     line = settings.command_line(4711)
@@ -87,6 +88,7 @@ def test_the_command_line_tells_the_guest_everything():
     assert "lab.queue=nr_requests=4 lab" in line + " lab"
     assert "lab.port=4711" in line
     assert "lab.options=nbd/nbds_max=2" in line
+    assert "lab.sysfs=kernel/mm/lru_gen/enabled=0" in line
     assert len(line) < 2048  # COMMAND_LINE_SIZE of x86
 
 
@@ -177,7 +179,8 @@ def test_what_is_still_coming_up_is_waited_for_and_no_longer():
 
 def test_every_prediction_speaks_of_a_cell_that_exists():
     labels = {label for one in experiments() for label, _ in one.cells()}
-    named = [label for one in read_predictions() for label in one.settings]
+    files = (RECORDED / name for name in ("predictions.yaml", "causes.yaml"))
+    named = [label for file in files for one in read_predictions(file) for label in one.settings]
     assert named
     assert set(named) <= labels
 
