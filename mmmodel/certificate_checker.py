@@ -217,6 +217,7 @@ if __name__ == "__main__":
     except (OSError, ValueError, IndexError) as error:
         sys.exit(print(f"cannot be read: {error}", file=sys.stderr) or 2)
     try:
-        print("accepted: {}, {}".format(*("safe" if one is True else "unsafe" if one is False else one for one in check(given))))
+        safe, kind = check(given)
+        print(f"accepted: {'safe' if safe else 'unsafe'}, {kind}")
     except (Rejected, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         sys.exit(print(f"rejected: {error if isinstance(error, Rejected) else f'not a certificate ({error!r})'}") or 1)

@@ -89,7 +89,7 @@ def _checked(made: Certificate) -> Certificate:
     """What the checker does not accept is never handed out."""
     try:
         checker.check(made)
-    except checker.Rejected as error:
+    except (checker.Rejected, RecursionError) as error:
         raise NoCertificate(f"certificate: what was found does not pass the check ({error})") from None
     return made
 
@@ -105,7 +105,7 @@ def _proof(relation: Relation, made: Certificate) -> Certificate | None:
     orders = [order for number in lines for order in itertools.permutations(prover.fifo, number)]
     try:
         prover.prove([{"position": at, "left": number, "proof": None} for at, number in left.items()], [None] * len(orders))
-    except (_Unknown, checker.Rejected):
+    except (_Unknown, checker.Rejected, RecursionError):
         return None
     closed = [{"position": at, "left": number, "proof": tree} for (at, number), tree in zip(left.items(), prover.trees)]
     one = len(prover.split) <= 1 and not closed and all(what == "pool" for what, _ in prover.split)
