@@ -6,6 +6,7 @@ import pytest
 
 from mmmodel.app import notebooks
 from mmmodel.app.primer import (
+    casebook,
     curves,
     evidence,
     interactive,
@@ -36,6 +37,7 @@ TABLES = {
     "10": machine.PARAMETERS,
     "11": prices.PARAMETERS,
     "12": labruns.PARAMETERS,
+    "13": casebook.PARAMETERS,
 }
 ELSEWHERE = {
     "stack",
