@@ -87,8 +87,8 @@ RIGHT = {
     },
     "half": {"packet_rate", "classify_us", "timeout_ms", "loss", "arrivals", "large"},
     "huge": {"seed", "questions", "replications", "runs", "throttle"},  # the budget refuses what would take too long of these
-    "empty": {"live", "stacks"},
-    "nothing": {"live", "stacks"},
+    "empty": {"live", "stacks", "counted"},
+    "nothing": {"live", "stacks", "counted"},
     "word": {"live", "request_class"},  # the lab knows its experiments, the stack its classes
 }
 
