@@ -119,7 +119,7 @@ def is_false(relation, other, what):
         state = relation.replay([Move(*move) for move in other["path"]])
     except (ValueError, IndexError):
         return True
-    endless = any(relation.endless) and (relation.stranded(state) or relation.consumed(state))
+    endless = bool(relation.stranded(state)) or relation.consumed(state)
     return not (relation.deadlocked(state) or endless)
 
 
