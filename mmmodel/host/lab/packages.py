@@ -159,14 +159,19 @@ class Headers:
 
 
 def headers(kernel: Kernel, folder: Path) -> Headers:
-    """Debian's headers and source of exactly that kernel, unpacked below `folder`. Raises Unavailable."""
+    """Debian's headers and source of exactly that kernel, unpacked below `folder`, and kbuild of any version. Raises Unavailable."""
     known = read_yaml(KERNELS).get(kernel.name, {})
     if "headers" not in known or kernel.note:
         raise Unavailable(f"{kernel.name}: no headers are named for {kernel.package} {kernel.version} in {KERNELS.name}")
     place = folder / f"{kernel.name}-headers"
     for package in known["headers"]:
         if not (place / f"{package}.done").exists():
-            _unpack(package, kernel.version, place)
+            try:
+                _unpack(package, kernel.version, place)
+            except Unavailable:
+                if not package.startswith("linux-kbuild-"):
+                    raise
+                _unpack(package, None, place)  # programs of the build only, none of the kernel's code; apt keeps the newest alone
             (place / f"{package}.done").touch()
     sources, archives = place / "usr" / "src", sorted((place / "usr" / "src").glob("linux-source-*.tar.xz"))
     common = sorted(sources.glob("linux-headers-*-common"))
