@@ -86,6 +86,8 @@ DRIVERS = (
     Driver("work-atomic", "refill_work GFP_ATOMIC", "refill_work GFP_ATOMIC", "refill_work GFP_ATOMIC"),
     Driver("work-memalloc", "refill_work with MEMALLOC", "refill_work GFP_KERNEL|MEMALLOC", "refill_work with MEMALLOC"),
     Driver("refill-memalloc", "NAPI refill with MEMALLOC", "NAPI refill with MEMALLOC", "ring refill with MEMALLOC"),
+    # in the model a refill that is polled again and one that comes back after half a second differ in time only
+    Driver("poll-again", "polled again, as in 6.19", None, "refill_work GFP_ATOMIC"),
 )
 
 
@@ -645,7 +647,7 @@ class Lab:
     @cached_property
     def cured(self) -> Frequency:
         """Of those that do not."""
-        return self.when_refused("work-atomic", "work-memalloc")
+        return self.when_refused("work-atomic", "work-memalloc", "poll-again")
 
     def drivers_text(self) -> str:
         """What a refused refill leads to, with the drivers that wait and those that do not."""
