@@ -679,6 +679,35 @@ class Lab:
             "cards show is that nothing is refused, not how they recover from a refusal."
         )
 
+    @cached_property
+    def newer(self) -> list[Run]:
+        """The lab's runs on 6.12 with virtio_net, whatever their reserve and lists."""
+        cards = (run for run in self.ours if run.settings.get("nic", "virtio-net-pci") == "virtio-net-pci")
+        return [run for run in cards if run.settings.get("kernel", "").endswith("-6.12") and run.verdict in measured.COUNTED]
+
+    def newer_text(self) -> str:
+        """Of two changes between 6.1 and 6.12, which may be why 6.12 refused no refill."""
+        told = []
+        for label, name in (
+            ("percpu-6.12", "of fixed length, about that of 6.1"),
+            ("percpu-6.12-long", "of an eighth of the zone"),
+        ):
+            group = [run for run in self.runs if run.label == label]
+            lowest = min(run.low_pages for run in group if run.low_pages is not None)
+            told.append(
+                f"with lists {name} {measured.frequency(group)}, {sum(map(refused, group))} with a refused refill, lowest {lowest} pages"
+            )
+        floor = floors_at(1519).atomic
+        return (
+            f"On 6.12 with virtio_net {measured.frequency(self.newer).words}, {sum(map(refused, self.newer))} of them with a refused refill. "
+            "Two changes were suspected. *HighAtomic blocks*: since 281dd25c1a01 an order-0 ATOMIC allocation may take their free pages. "
+            "That cannot be the difference: Debian's 6.1.192, which hangs, has the same words (mm/page_alloc.c, lines 3764–73). *Lists "
+            "that tune themselves* (6.7): vm.percpu_pagelist_high_fraction other than 0 switches that off. "
+            f"At 1519, {'; '.join(told)}; the ATOMIC floor is {floor} pages. Both predictions said that it would hang. So neither change, "
+            "taken back alone, explains the difference; what does was not found. **No refusal in these runs is no proof that 6.12 cannot "
+            "refuse a refill**: its refill_work waits as before."
+        )
+
     # ---- other ways to swap ----
 
     def across_text(self) -> str:
@@ -776,8 +805,11 @@ class Lab:
                 f"refill_work does not help ({got['work-noio']}): what must go is the wait, not the write. Of the runs in which a refill was "
                 f"refused: with a driver that waits {self.locked.words}, with one that does not {self.cured.words}. (An earlier series: "
                 f"{before['work-atomic']}, {before['work-memalloc']}, {before['refill-memalloc']} against {before['rebuilt']}.)",
-                "*Suggested change.* Allocate with GFP_ATOMIC | __GFP_NOWARN in refill_work while NAPI is disabled (it reschedules itself "
-                "after half a second if it gets nothing), or do not disable NAPI across an allocation that may enter reclaim.",
+                "*The change that mainline made.* Since 6.19 a refused refill makes NAPI poll again, and there is no worker (fcdef3bcbb2c, "
+                "<20260106150438.7425-2-minhquangbui99@gmail.com>; made for a race with XDP, its text does not speak of memory). Its change "
+                f"of the receive loop, put into the driver of 6.1.192: {got['poll-again']}; a refill was refused in "
+                f"{self.when_refused('poll-again').runs} of these runs. The lock is gone, the trigger stays. "
+                "Where it is not wanted as it is, GFP_ATOMIC in refill_work does the same (it comes back after half a second).",
                 "*What decides how often.* How many pages per-cpu lists hold when the refill is refused: "
                 f"{min(parked)} to {max(parked)}. With vm.percpu_pagelist_high_fraction=1000 and all else as it was {self.short.words}.",
                 f"*Other observations.* nbd loaded with nbds_max=2, min_free_kbytes 2048: {at(ran, 'nbd-devices,vm.min_free_kbytes=2048')}; "

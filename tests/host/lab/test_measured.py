@@ -317,6 +317,24 @@ def test_what_failed_says_what_was_left_out():
     assert all(prediction.safe for prediction in read_predictions() if prediction.amended)
 
 
+def test_a_refill_that_is_polled_again_is_refused_and_does_not_hang():
+    for patch, share in (("poll-again", 0.0), ("rebuilt", 1.0)):
+        group = [run for run in recorded_runs() if run.label == f"patched,patch={patch}" and (run.refused or {}).get("refill")]
+        assert len(group) >= 8
+        assert frequency(group).share == share
+    made = {one.prediction.name: one for one in confront(read_predictions(), recorded_runs())}
+    assert made["patched-poll-again"].agreement == made["patched-rebuilt"].agreement == "agreed"
+
+
+@pytest.mark.parametrize(("name", "label"), [("percpu-6.12-fixed", "percpu-6.12"), ("percpu-6.12-long", "percpu-6.12-long")])
+def test_lists_of_fixed_length_do_not_bring_the_refusal_back(name, label):
+    group = [run for run in recorded_runs() if run.label == label]
+    assert frequency(group) == Frequency(0, 8, LAB)
+    assert not any(run.refused for run in group)
+    made = {one.prediction.name: one for one in confront(read_predictions(), recorded_runs())}
+    assert made[name].agreement == "conservative"  # both were said to hang
+
+
 def test_the_evidence_shows_what_failed_against_what_the_model_says_now():
     table = evidence.measured_table()
     assert table.ok
