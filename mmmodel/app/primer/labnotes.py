@@ -703,8 +703,8 @@ class Lab:
             "Two changes were suspected. *HighAtomic blocks*: since 281dd25c1a01 an order-0 ATOMIC allocation may take their free pages. "
             "That cannot be the difference: Debian's 6.1.192, which hangs, has the same words (mm/page_alloc.c, lines 3764–73). *Lists "
             "that tune themselves* (6.7): vm.percpu_pagelist_high_fraction other than 0 switches that off. "
-            f"At 1519, {'; '.join(told)}; the ATOMIC floor is {floor} pages. Both predictions said that it would hang. So neither change, "
-            "taken back alone, explains the difference; what does was not found. **No refusal in these runs is no proof that 6.12 cannot "
+            f"At 1519, {'; '.join(told)}; the ATOMIC floor is {floor} pages. Both predictions said that it would hang. So the first is no "
+            "difference, the second taken back alone changes nothing that was seen, and what decides was not found here. **No refusal in these runs is no proof that 6.12 cannot "
             "refuse a refill**: its refill_work waits as before."
         )
 
@@ -806,7 +806,7 @@ class Lab:
                 f"refused: with a driver that waits {self.locked.words}, with one that does not {self.cured.words}. (An earlier series: "
                 f"{before['work-atomic']}, {before['work-memalloc']}, {before['refill-memalloc']} against {before['rebuilt']}.)",
                 "*The change that mainline made.* Since 6.19 a refused refill makes NAPI poll again, and there is no worker (fcdef3bcbb2c, "
-                "<20260106150438.7425-2-minhquangbui99@gmail.com>; made for a race with XDP, its text does not speak of memory). Its change "
+                "<20260106150438.7425-2-minhquangbui99@gmail.com>; made for a race with XDP). Its change "
                 f"of the receive loop, put into the driver of 6.1.192: {got['poll-again']}; a refill was refused in "
                 f"{self.when_refused('poll-again').runs} of these runs. The lock is gone, the trigger stays. "
                 "Where it is not wanted as it is, GFP_ATOMIC in refill_work does the same (it comes back after half a second).",
