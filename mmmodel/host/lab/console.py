@@ -21,8 +21,8 @@ from mmmodel.linux.sysrq import FAILURE, Report, parse_sysrq
 from mmmodel.linux.tasks import FRAME
 from mmmodel.linux.text import HostError
 
-WORD = re.compile(r"([a-z_]\w*|[\w.]+)=(\S+)")
-LINE = re.compile(r"LAB (?P<kind>[a-z]+)(?P<words>(?: [\w.]+=\S*)*) ;")
+WORD = re.compile(r"([a-z_]\w*|[\w./]+)=(\S+)")
+LINE = re.compile(r"LAB (?P<kind>[a-z]+)(?P<words>(?: [\w./]+=\S*)*) ;")
 PERCPU = re.compile(r"^(?:\[[ .0-9]+\])?\s+free:\d+ free_pcp:(\d+)", re.MULTILINE)
 BUDDY = re.compile(r"Node \d+ (\w+): ((?:\d+\*\d+kB(?: \(\w+\))? )+)= \d+kB")
 BLOCKS = re.compile(r"(\d+)\*(\d+)kB(?: \((\w+)\))?")

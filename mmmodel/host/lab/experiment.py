@@ -93,7 +93,9 @@ class Settings(Strict):
     crypt: bool | str = False
     queue: dict[str, int] = Field(default_factory=dict)
     sysctls: dict[str, str | int] = Field(default_factory=dict)
-    sysfs: dict[str, int] = Field(default_factory=dict)  # files below /sys, written before the load: kernel/mm/lru_gen/enabled
+    sysfs: dict[str, str | int] = Field(
+        default_factory=dict
+    )  # files below /sys, written before the load: kernel/mm/lru_gen/enabled
     parameters: dict[str, int] = Field(default_factory=dict)  # of modules, written when they are loaded: dm_mod/swap_bios
     options: dict[str, int] = Field(default_factory=dict)  # of modules, given when they are loaded: nbd/nbds_max
     load: Load = Load()
@@ -104,7 +106,7 @@ class Settings(Strict):
     def _fit_for_a_command_line(self) -> Settings:
         words = [
             *self.server_options,
-            *(str(value) for value in self.sysctls.values()),
+            *(str(value) for value in (*self.sysctls.values(), *self.sysfs.values())),
             *self.sysctls,
             *self.sysfs,
             *self.queue,

@@ -46,6 +46,12 @@ def test_a_survivor_is_read():
     assert outcome.settings["min_free_kbytes"] == "16384"
 
 
+def test_a_setting_is_read_whatever_its_name():
+    """A sysctl has dots in its name, a file below /sys has slashes."""
+    said = "LAB sysctl vm.min_free_kbytes=1519 ;\nLAB sysctl kernel/mm/lru_gen/enabled=0x0007 ;\n"
+    assert parse_console(said).settings == {"vm.min_free_kbytes": "1519", "kernel/mm/lru_gen/enabled": "0x0007"}
+
+
 def test_the_series_falls_to_the_low_water_mark_and_time_rises():
     series = parse_console(HANG).series
     assert len(series) > 200
