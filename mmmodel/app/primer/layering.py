@@ -109,7 +109,7 @@ class Layers:
             ax.plot(*zip(*at), color=colour, marker=marker, ms=9, ls="", label=label) if at else None
         ax.set_yticks(range(len(names)), names)
         ax.set(xlabel=f"reserve ({unit})", ylim=(len(names) - 0.5, -0.5))
-        ax.set_xlim(left=0)
+        ax.set_xlim(left=-0.02 * max(finite, default=1) / size)
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, frameon=False)
         told = "; ".join(f"{name}: {', '.join(map(_bytes, sizes))}" for name, sizes in self.variants.items())
         return plot.Shown(figure, f"R_one, R_safe and R_free of the path with and without each of its inner layers. {told}.")
@@ -236,7 +236,7 @@ class Layers:
     def on_the_machine(self) -> compare.Rows:
         """The verdicts, with the pools of the deadlock or the first condition."""
         rows = [
-            (name, found.word, ", ".join(found.cycle) or next(iter(found.conditions), "-"))
+            (name, found.word, ", ".join(sorted(found.cycle)) or next(iter(found.conditions), "-"))
             for name, found in self.verdicts.items()
         ]
         return compare.Rows(("path", f"on {self.host}", "deadlock over, or condition"), rows)

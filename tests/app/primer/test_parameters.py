@@ -11,6 +11,7 @@ from mmmodel.app.primer import (
     evidence,
     interactive,
     labruns,
+    layering,
     lifetimes,
     machine,
     netpath,
@@ -38,6 +39,7 @@ TABLES = {
     "11": prices.PARAMETERS,
     "12": labruns.PARAMETERS,
     "13": casebook.PARAMETERS,
+    "14": layering.PARAMETERS,
 }
 ELSEWHERE = {
     "stack",
