@@ -50,12 +50,13 @@ class Kernels(Strict):
 
 
 class Fix(Strict):
-    """What ended the deadlock. `read`: what the case rests on: the text of the commit, a mail or a report, the source, a summary, or none."""
+    """What ended the deadlock. `read`: what the case rests on: the text of the commit, a mail or a report, a part of one,
+    the source, a summary, or none (then the case is not expressed)."""
 
     commit: Text = ""
     subject: Text
     source: Text = Field(min_length=1)
-    read: Literal["commit", "mail", "report", "source", "summary", "none"]
+    read: Literal["commit", "mail", "report", "part", "source", "summary", "none"]
 
 
 class Cause(Strict):
@@ -99,6 +100,10 @@ class CaseFile(Strict):
     def _told(self) -> CaseFile:
         if not self.expressed and not self.lacks:
             raise ValueError("lacks: is missing; a case that is not expressed says what it would take")
+        if self.expressed and self.fix.read == "none":
+            raise ValueError(
+                "fix.read: is none, and the case is expressed; what nobody read is not modelled: write expressed: false"
+            )
         if self.expressed and not self.cause.pools:
             raise ValueError("cause.pools: is empty; name the pools of before.yaml on which the requests block one another")
         return self

@@ -132,6 +132,7 @@ STACK = "pools: {a: {unit: u, capacity: 1}}\nrequests: {w: {depth: 1, steps: [{t
         ({"expressed": False}, "lacks: is missing; a case that is not expressed says what it would take"),
         ({"titel": "t"}, "titel: unknown key"),
         ({"fix": {"subject": "s", "read": "mail"}}, "fix.source: is missing"),
+        ({"fix": {"subject": "s", "source": "f", "read": "none"}}, "what nobody read is not modelled: write expressed: false"),
     ],
 )
 def test_a_wrong_file_is_told_what_would_be_right(tmp_path, capsys, change, message):
