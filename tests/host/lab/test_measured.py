@@ -335,6 +335,35 @@ def test_lists_of_fixed_length_do_not_bring_the_refusal_back(name, label):
     assert made[name].agreement == "conservative"  # both were said to hang
 
 
+def test_the_guesses_at_what_separates_the_kernels_came_before_their_runs():
+    """6.1 hangs with the reclaim, the queue and the blocks of 6.12; 6.12 refuses no refill with lists and reclaim of 6.1."""
+    runs = [run for run in recorded_runs() if run.recorder == "lab"]
+    made = {one.prediction.name: one for one in confront(read_predictions(RECORDED / "causes.yaml"), runs)}
+    assert {name: one.agreement for name, one in made.items()} == {
+        "classic-6.1": "agreed", "generations-6.1": "WRONG", "classic-6.12": "conservative", "generations-6.12": "agreed",
+        "like-6.1": "agreed", "like-6.12": "agreed", "queue-6.1": "WRONG", "queue-6.12": "conservative",
+        "blocks-6.1": "conservative", "blocks-6.12": "conservative",
+    }  # fmt: skip
+    for name, one in made.items():
+        mine = [run for run in runs if run.label in one.prediction.settings]
+        assert len(mine) >= (3 if name.startswith("blocks") else 8)
+        assert min(run.date for run in mine) > one.prediction.written
+        assert all(bool(run.refused) == run.hung for run in mine)
+        assert one.runs is not None
+        assert bool(one.runs.hangs) == (name in ("classic-6.1", "generations-6.1", "like-6.12", "queue-6.1"))
+
+
+def test_the_guests_did_what_they_were_told():
+    seen = 0
+    for line in map(json.loads, (RECORDED / "runs.jsonl").read_text().splitlines()):
+        if line["verdict"] not in measured.COUNTED:
+            continue
+        for path, value in line["settings"].get("sysfs", {}).items():
+            said, seen = line["told"][path], seen + 1
+            assert f"[{value}]" in said or said == value or int(said, 0) == value
+    assert seen >= 48
+
+
 def test_the_evidence_shows_what_failed_against_what_the_model_says_now():
     table = evidence.measured_table()
     assert table.ok
