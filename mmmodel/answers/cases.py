@@ -152,8 +152,8 @@ class Case:
 
     @property
     def computed(self) -> tuple[str, ...]:
-        """The pools of the deadlock that was found before the fix."""
-        return () if self.before is None else self.before.cycle
+        """The pools of the deadlock that was found before the fix, sorted: in which order it names them depends on the path that was found."""
+        return () if self.before is None else tuple(sorted(self.before.cycle))
 
     @property
     def right(self) -> bool:

@@ -100,7 +100,7 @@ class Layers:
         finite = [size for sizes in self.variants.values() for size in sizes if math.isfinite(size)]
         size, unit = plot.scale_bytes(max(finite, default=1))
         figure, ax = plot.axes(8.0, 1.6 + 0.6 * len(names))
-        looks = (("$R_{free}$", plot.GREEN, "^", 2), ("$R_{safe}$", plot.BLUE, "o", 1), ("$R_{one}$", plot.BLACK, "|", 0))
+        looks = (("$R_{free}$", plot.GREEN, "^", 2), ("$R_{safe}$", plot.BLUE, "o", 1), ("$R_{one}$", plot.BLACK, "s", 0))
         for row, name in enumerate(names):
             reach = [value for value in self.variants[name] if math.isfinite(value)]
             ax.plot([min(reach) / size, max(reach) / size], [row, row], color=plot.WASTE, lw=3, zorder=1)

@@ -46,7 +46,6 @@ MODULES = (  # beside the face: the modules of its names, and what it names as m
     "mmmodel.exact",
     "mmmodel.exact.verdict",
     "mmmodel.exact.certificate",
-    "mmmodel.certificate_checker",
     "mmmodel.exact.chain",
     "mmmodel.exact.network",
     "mmmodel.exact.loss",

@@ -10,11 +10,13 @@ from scipy.stats import binom
 from mmmodel.answers.report import size
 from mmmodel.answers.sizing import unsafe_reserves
 from mmmodel.app.primer import (
+    casebook,
     curves,
     evidence,
     interactive,
     labnotes,
     labruns,
+    layering,
     lifetimes,
     netpath,
     pictures,
@@ -750,5 +752,53 @@ def many_hangs_have_a_band_and_few_have_none():
             *("many: 10/20 (lab)", "few: 9/20 (lab)"),
         ]
         assert "many: 10 of 20 runs hung (lab), half by" in shown.alt
+
+    return shown.figure, check
+
+
+# ---- 13 and 14: casebook, layers ---------------------------------------------------------------------------------------------
+
+
+def a_case(kind, right, agreed=True, expressed=True):
+    return SimpleNamespace(
+        file=SimpleNamespace(kind=kind), right=right, agreed=agreed, stacks=("before", "after") if expressed else None
+    )
+
+
+@draws(casebook.outcomes)
+def what_came_of_cases():
+    given = [
+        a_case("line", True),
+        a_case("line", True),
+        a_case("line", True, agreed=False),
+        a_case("too-small", False, expressed=False),
+    ]
+    shown = casebook.outcomes(given)
+    (ax,) = shown.figure.axes
+
+    def check():
+        assert same(bars(ax), [(0, -0.4, 2, 0.8), (2, -0.4, 1, 0.8), (0, 0.6, 1, 0.8)])
+        assert same(texts(ax), [("2", 1, 0), ("1", 2.5, 0), ("1", 0.5, 1)])
+        assert ticks(ax.yaxis) == [(0, "line"), (1, "too-small")]
+        assert names(ax) == ["cases", "right, cause agreed", "wrong verdict or cause", "not expressed"]
+        assert "line: 2 right, cause agreed, 1 wrong verdict or cause, 0 not expressed" in shown.alt
+
+    return shown.figure, check
+
+
+@draws(layering.Layers.figure)
+def a_path_with_a_layer_more():
+    found = layering.Layers("swap/crypt/disk", "swap/disk", "x86-24g")
+    vars(found)["variants"] = {"swap/disk": (1024, 4096, math.inf), "swap/crypt/disk": (2048, 8192, 16384)}
+    shown = found.figure()
+    (ax,) = shown.figure.axes
+
+    def check():
+        drawn = lines(ax)
+        assert same(drawn[:2], [("", [1, 4], [0, 0]), ("", [2, 16], [1, 1])])
+        assert same(drawn[2:], [("$R_{free}$", [16], [1]), ("$R_{safe}$", [4, 8], [0, 1]), ("$R_{one}$", [1, 2], [0, 1])])
+        assert ticks(ax.yaxis) == [(0, "swap/disk"), (1, "swap/crypt/disk")]
+        assert names(ax) == ["reserve (KiB)", "$R_{free}$", "$R_{safe}$", "$R_{one}$"]
+        assert "swap/disk: 1 KiB, 4 KiB, no size" in shown.alt
 
     return shown.figure, check
